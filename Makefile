@@ -1,0 +1,78 @@
+# Analytics Brain. `make help` explains itself from the ## comments.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_CACHE_DIR := $(CURDIR)/.venv/.cache/uv
+export PIP_CACHE_DIR := $(CURDIR)/.venv/.cache/pip
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check test-peers test-slow bench protos format locks clean
+
+help: ## Show the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- environments: hash-pinned, nothing outside .venv ---
+.venv/.uv: requirements/uv.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# hatchling and editables are pinned in the lock, so the editable install needs no network of its own.
+.venv/.local: .venv/.uv requirements/local.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/local.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.uv requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/.local
+
+.venv/.bench: .venv/.dev requirements/bench.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# --- run ---
+up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it
+	@exec $(BIN)/python -m deploy.local up
+
+demo: .venv/.local ## The same, with a year of a real shop's events imported and asked about
+	@exec $(BIN)/python -m deploy.local demo
+
+# --- verify ---
+test: check ## Lint, types, contracts and every test that needs Python alone
+	$(BIN)/pytest -q
+
+check: .venv/.dev ## Lint, formats, types, import contracts, protos and generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(BIN)/python protos/generate.py --check
+
+test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer); `.ci/run` installs them
+	$(BIN)/pytest -q -m peers
+
+test-slow: .venv/.dev ## Long simulations
+	$(BIN)/pytest -q -m slow
+
+bench: .venv/.bench ## Measure against bare PostgreSQL and ClickHouse in-process; prints tables with ratios
+	$(BIN)/python -m benchmarks
+
+# --- maintain ---
+protos: .venv/.dev ## Generate protos/gen from the contracts
+	cd protos && ../$(BIN)/buf format --write
+	$(BIN)/python protos/generate.py
+
+format: .venv/.dev ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+locks: .venv/.uv ## Compile the hash-pinned requirements from pyproject.toml
+	@for extra in events local dev bench; do \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	    --python-version 3.11 --extra $$extra pyproject.toml --output-file requirements/$$extra.txt; done
+
+clean: ## Remove .venv and .brain, data included
+	rm -rf .venv .brain

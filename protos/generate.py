@@ -19,10 +19,11 @@ def generate(target: Path) -> None:
     sources = sorted((PROTOS / "brain").rglob("*.proto"))
     with_service = [source for source in sources if "\nservice " in source.read_text()]
     include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
+    plugins = [f"--plugin={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in ("mypy", "mypy_grpc")]
     messages = [f"--python_out={target}", f"--mypy_out={target}"]
     services = [f"--grpc_python_out={target}", f"--mypy_grpc_out={target}"]
     for outputs, inputs in ((messages, sources), (services, with_service)):
-        if protoc.main(["protoc", *include, *outputs, *map(str, inputs)]) != 0:
+        if protoc.main(["protoc", *plugins, *include, *outputs, *map(str, inputs)]) != 0:
             sys.exit("protoc failed")
 
 

@@ -20,8 +20,8 @@ def generate(target: Path) -> None:
     with_service = [source for source in sources if "\nservice " in source.read_text()]
     include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
     plugins = [f"--plugin={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in ("mypy", "mypy_grpc")]
-    messages = [f"--python_out={target}", f"--mypy_out={target}"]
-    services = [f"--grpc_python_out={target}", f"--mypy_grpc_out={target}"]
+    messages = [f"--python_out={target}", f"--mypy_out=quiet:{target}"]
+    services = [f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}"]
     for outputs, inputs in ((messages, sources), (services, with_service)):
         if protoc.main(["protoc", *plugins, *include, *outputs, *map(str, inputs)]) != 0:
             sys.exit("protoc failed")

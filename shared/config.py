@@ -1,0 +1,118 @@
+"""Settings every service has. They come from the environment, which nothing else reads."""
+
+import sys
+from typing import Annotated, Literal, NoReturn, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, FilePath, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.encryption import BlindIndex, Keyring
+
+_MAXIMUM_PORT = 65_535
+
+
+def _tcp_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
+        raise ValueError("must be host:port")
+    return value
+
+
+def _address(value: str) -> str:
+    return value if value.startswith("unix:") else _tcp_address(value)
+
+
+def _keyring(value: SecretStr) -> SecretStr:
+    Keyring.parse(value.get_secret_value())
+    return value
+
+
+def _blind_index(value: SecretStr) -> SecretStr:
+    BlindIndex.parse(value.get_secret_value())
+    return value
+
+
+class ServiceSettings(BaseSettings):
+    """What a service needs to know to run. A subclass names its prefix and its defaults.
+
+    `class EventsSettings(ServiceSettings)` with `model_config = SettingsConfigDict(env_prefix="EVENTS_")`
+    reads EVENTS_ADDRESS and so on.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
+    # Where to serve: host:port (port 0 takes a free one) or unix:/path.
+    address: Annotated[str, AfterValidator(_address)]
+    # Where Prometheus scrapes, host:port.
+    metrics_address: Annotated[str, AfterValidator(_tcp_address)]
+    # postgresql://user:password@host:port/database
+    database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
+    # The schema that holds this service's tables.
+    database_schema: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # Threads that run calls.
+    max_workers: int = Field(default=16, ge=1, le=1_000)
+    # Calls running or waiting; more are refused with RESOURCE_EXHAUSTED.
+    maximum_concurrent_rpcs: int = Field(default=200, ge=1)
+    # How long a stopping server lets running calls finish.
+    drain_seconds: float = Field(default=10, ge=0)
+    # "off" takes every caller for an administrator.
+    auth: Literal["token", "off"] = "token"
+    # Exactly one of these two verifies tokens.
+    token_public_key_file: FilePath | None = None
+    jwks_url: HttpUrl | None = None
+    # Both for TLS; the CA besides to ask clients for certificates.
+    tls_certificate_file: FilePath | None = None
+    tls_key_file: FilePath | None = None
+    tls_client_ca_file: FilePath | None = None
+    # The calendar of days where a request names no zone.
+    reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
+    # `id:base64key,…`, the first encrypts, all decrypt.
+    encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
+    # base64, 32 bytes. It never changes: digests under another key find nobody.
+    blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
+
+    @model_validator(mode="after")
+    def _verifies_tokens_one_way(self) -> Self:
+        sources = [self.token_public_key_file, self.jwks_url]
+        given = sum(source is not None for source in sources)
+        if self.auth == "token" and given != 1:
+            raise ValueError("auth=token needs exactly one of token_public_key_file and jwks_url")
+        if self.auth == "off" and given:
+            raise ValueError("auth=off has no use for token_public_key_file or jwks_url")
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_halves_of_tls(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file need each other")
+        if self.tls_client_ca_file is not None and self.tls_key_file is None:
+            raise ValueError("tls_client_ca_file needs tls_certificate_file and tls_key_file")
+        return self
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load(settings_class: type[S]) -> S:
+    """Read the settings from the environment; end the process with code 2 and every problem on stderr."""
+    try:
+        return settings_class()  # type: ignore[call-arg]  # they come from the environment
+    except ValidationError as error:
+        _refuse(settings_class, error)
+
+
+def _refuse(settings_class: type[ServiceSettings], error: ValidationError) -> NoReturn:
+    prefix = settings_class.model_config.get("env_prefix", "")
+    problems = [_problem(prefix, details) for details in error.errors(include_url=False, include_input=False)]
+    sys.stderr.write("\n".join(["These settings are wrong:", *problems, ""]))
+    sys.exit(2)
+
+
+def _problem(prefix: str, details: ErrorDetails) -> str:
+    place = "_".join(map(str, details["loc"]))
+    name = f"{prefix}{place}".upper() if place else "together"
+    message = "is required" if details["type"] == "missing" else details["msg"]
+    return f"  {name}: {message}"

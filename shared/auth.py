@@ -1,0 +1,213 @@
+"""Who calls, and what an RPC asks of them: bearer tokens (JWT) that carry roles."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+from typing import Protocol
+
+import jwt
+from brain.options.v1 import options_pb2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf import descriptor_pool
+
+from shared.errors import Unauthenticated, Unavailable
+
+ISSUER = "brain"
+
+# Of contracts that are not ours, so that no role can stand beside their RPCs: health is asked by load
+# balancers, which hold no token; reflection tells only what the published protos say.
+OPEN_SERVICES = frozenset(
+    {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+)
+
+_CACHED_TOKENS = 4_096
+# A key that was withdrawn stops working this soon.
+_CACHED_SECONDS = 300.0
+_CLOCK_SKEW_SECONDS = 30.0
+
+
+class Role(IntEnum):
+    """Mirrors brain.options.v1.Role; what each may do is told there."""
+
+    INGEST = options_pb2.ROLE_INGEST
+    ANALYST = options_pb2.ROLE_ANALYST
+    ADMIN = options_pb2.ROLE_ADMIN
+
+
+_ROLES = {int(role): role for role in Role}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever a token was made for."""
+
+    subject: str
+    roles: frozenset[Role]
+
+    def may(self, role: Role) -> bool:
+        """Return whether the caller has the role, or is an administrator."""
+        return role in self.roles or Role.ADMIN in self.roles
+
+
+class Verifier(Protocol):
+    """Tells whose a token is."""
+
+    def verify(self, token: str, now: float) -> Caller:
+        """Return the caller; raise Unauthenticated (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED).
+
+        `now` is in Unix seconds.
+        """
+
+
+def generate_keys() -> tuple[bytes, bytes]:
+    """Return a new Ed25519 pair as PEM: the private key (PKCS #8), the public key."""
+    private = Ed25519PrivateKey.generate()
+    private_pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public_pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private_pem, public_pem
+
+
+def mint_token(
+    private_pem: bytes, subject: str, roles: Iterable[Role], lifetime_seconds: int | None, now: float
+) -> str:
+    """Return a JWT signed with EdDSA; without a lifetime it holds until the key is changed."""
+    claims: dict[str, object] = {
+        "iss": ISSUER,
+        "sub": subject,
+        "roles": [role.name.lower() for role in sorted(roles)],
+        "iat": int(now),
+    }
+    if lifetime_seconds is not None:
+        claims["exp"] = int(now) + lifetime_seconds
+    return jwt.encode(claims, private_pem.decode(), algorithm="EdDSA")
+
+
+class TokenVerifier:
+    """Verifies tokens of `mint_token` with the public key. Safe to share between threads."""
+
+    def __init__(self, public_pem: bytes) -> None:
+        self._key = serialization.load_pem_public_key(public_pem)
+        self._verified = _VerifiedTokens(self._claims)
+
+    def verify(self, token: str, now: float) -> Caller:
+        """Return the caller; raise Unauthenticated."""
+        return self._verified.caller(token, now)
+
+    def _claims(self, token: str) -> dict[str, object]:
+        # The algorithm is named here, never taken from the token.
+        return jwt.decode(token, self._key, ["EdDSA"], issuer=ISSUER, options=_signature_only("iss", "sub"))  # type: ignore[arg-type]
+
+
+class JwksVerifier:
+    """Verifies tokens of an identity provider with the keys behind its JWKS URL.
+
+    Keys are fetched when needed, kept five minutes and refreshed at most every 30 s for unknown key ids.
+    The provider's tokens carry our roles in a claim `roles`. Safe to share between threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._keys = jwt.PyJWKClient(url, timeout=5)
+        self._verified = _VerifiedTokens(self._claims)
+
+    def verify(self, token: str, now: float) -> Caller:
+        """Return the caller; raise Unauthenticated, or Unavailable (KEYS_UNAVAILABLE)."""
+        return self._verified.caller(token, now)
+
+    def _claims(self, token: str) -> dict[str, object]:
+        try:
+            key = self._keys.get_signing_key_from_jwt(token)
+        except jwt.PyJWKClientConnectionError as error:
+            raise Unavailable("the keys that verify tokens cannot be fetched", "KEYS_UNAVAILABLE") from error
+        return jwt.decode(token, key, ["EdDSA", "ES256", "PS256", "RS256"], options=_signature_only("sub"))
+
+
+def _signature_only(*required: str) -> jwt.types.Options:
+    # Times are compared here with the `now` given, on cached tokens too.
+    return {
+        "require": list(required),
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+        "verify_aud": False,
+    }
+
+
+@dataclass(frozen=True)
+class _Verified:
+    caller: Caller
+    expires: float
+    cached_until: float
+
+
+class _VerifiedTokens:
+    """Remembers whose tokens were verified: a signature costs 100 µs, a look-up less than one.
+
+    Only tokens with a good signature are kept, so nobody fills it with rubbish.
+    """
+
+    def __init__(self, claims: Callable[[str], dict[str, object]]) -> None:
+        self._claims = claims
+        self._known: dict[str, _Verified] = {}
+
+    def caller(self, token: str, now: float) -> Caller:
+        """Return the caller of a token that is good at `now`; raise Unauthenticated."""
+        verified = self._known.get(token)
+        if verified is None or now >= verified.cached_until:
+            verified = self._verify(token, now)
+        if now >= verified.expires:
+            raise Unauthenticated("the token has expired", "TOKEN_EXPIRED")
+        return verified.caller
+
+    def _verify(self, token: str, now: float) -> _Verified:
+        if not token:
+            raise Unauthenticated("a bearer token is required", "TOKEN_MISSING")
+        try:
+            claims = self._claims(token)
+            verified = _read_claims(claims, now)
+        except (jwt.PyJWTError, TypeError, ValueError):
+            raise Unauthenticated("the token is not valid here", "TOKEN_INVALID") from None
+        if len(self._known) >= _CACHED_TOKENS:
+            self._known.clear()
+        self._known[token] = verified
+        return verified
+
+
+def _read_claims(claims: dict[str, object], now: float) -> _Verified:
+    subject, roles = claims["sub"], claims.get("roles", [])
+    expires, not_before = claims.get("exp", float("inf")), claims.get("nbf", 0)
+    if not isinstance(subject, str) or not isinstance(roles, list):
+        raise TypeError("sub is a text, roles is a list")
+    if not isinstance(expires, int | float) or not isinstance(not_before, int | float):
+        raise TypeError("exp and nbf are numbers")
+    if now + _CLOCK_SKEW_SECONDS < not_before:
+        raise ValueError("not valid yet")
+    # Roles of later versions are left out, not refused.
+    known = frozenset(role for role in Role if role.name.lower() in roles)
+    return _Verified(Caller(subject, known), float(expires), now + _CACHED_SECONDS)
+
+
+def is_open(full_method: str) -> bool:
+    """Return whether anybody may call `/package.Service/Method`, without a token."""
+    return full_method[1:].partition("/")[0] in OPEN_SERVICES
+
+
+@cache
+def required_role(full_method: str) -> Role | None:
+    """Return the role that stands beside an RPC in its .proto; None refuses everybody."""
+    name = full_method.removeprefix("/").replace("/", ".")
+    try:
+        method = descriptor_pool.Default().FindMethodByName(name)
+    except KeyError:
+        return None
+    number = method.GetOptions().Extensions[options_pb2.required_role]
+    return _ROLES.get(number)

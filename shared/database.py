@@ -1,0 +1,127 @@
+"""Connections to PostgreSQL, and what its errors mean to a caller.
+
+SQL names its tables unqualified; the role's own `search_path`, set by `shared.migrations.upgrade`, is the
+service's schema and nothing else. A property of the role rather than of the connection: PgBouncer in
+transaction mode hands every transaction to a different connection, and refuses start-up options.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+
+POOL_TIMEOUT_SECONDS: Final = 5
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+_CONNECTION: Final = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "prepare_threshold": None,  # a prepared statement lives on one server connection, PgBouncer has many
+    # A peer that vanished without a word is noticed in about 15 s, not in the two hours of the default.
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
+
+
+def database_url(url: str) -> sqlalchemy.URL:
+    """Return an operator's `postgresql://` URL with the driver used here."""
+    return sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
+
+
+def create_engine(url: str, *, schema: str, pool_size: int, application_name: str) -> sqlalchemy.Engine:
+    """Return an engine of at most `pool_size` connections; it connects on first use.
+
+    A connection whose search_path is not exactly `schema` is refused with Unavailable
+    (DATABASE_NOT_MIGRATED): its SQL would reach another service's tables. `url` starts with postgresql://.
+    """
+    engine = sqlalchemy.create_engine(
+        database_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={**_CONNECTION, "application_name": application_name},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _refuse_other_schemas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SELECT current_schemas(false)")
+        [reached] = cursor.fetchone() or [None]
+        cursor.close()
+        connection.rollback()
+        if reached != [schema]:
+            raise Unavailable(
+                f"the database role reaches the schemas {reached}, not {schema} alone: run its migrations",
+                "DATABASE_NOT_MIGRATED",
+            )
+
+    return engine
+
+
+def translate(error: Exception) -> ServiceError | None:
+    """Return what a database error is to a caller, or None if it is a fault of ours (or none of a database).
+
+    Takes the errors of SQLAlchemy and psycopg alike.
+    """
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return Unavailable("no database connection became free in time", "DATABASE_BUSY")
+    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
+        error = error.orig
+    if not isinstance(error, psycopg.Error):
+        return None
+    if error.sqlstate is None:
+        return _of_connection(error)
+    return _of_sqlstate(error.sqlstate)
+
+
+def _of_connection(error: psycopg.Error) -> ServiceError | None:
+    """Errors of the driver itself carry no SQLSTATE: lost, refused and closed connections among them."""
+    if isinstance(error, psycopg.OperationalError) or "connection is closed" in str(error):
+        return Unavailable("the database is away", "DATABASE_UNAVAILABLE")
+    return None
+
+
+def _of_sqlstate(sqlstate: str) -> ServiceError | None:
+    """See https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+    match sqlstate[:2], sqlstate:
+        case "53", "53100" | "53400":
+            return ResourceExhausted("the database has no disk space left", "DISK_FULL")
+        case "57", "57014":
+            return DeadlineExceeded("the database took too long", "QUERY_TIMEOUT")
+        # 08 connection lost · 53 too many connections, no memory · 57P shutdown, crash, start-up
+        # 25006 a standby after a fail-over · 25P03, 25P04 ended for idling
+        case ("08" | "53" | "57", _) | ("25", "25006" | "25P03" | "25P04"):
+            return Unavailable("the database is away", "DATABASE_UNAVAILABLE")
+        case ("40", _) | ("55", "55P03"):
+            return Aborted("a concurrent change came first", "CONFLICT")
+        case _:
+            return None
+
+
+@contextmanager
+def driver_cursor(connection: sqlalchemy.Connection) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+    """Yield psycopg's own cursor inside the connection's transaction: for COPY, and for results in binary.
+
+    Megabytes of bytea arrive undecoded; in text they would come as twice the size in hexadecimals. Errors are
+    psycopg's, which `translate` knows as well.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise TypeError("the engine must use psycopg")
+    try:
+        with driver.cursor(binary=True) as cursor:
+            yield cursor
+    finally:
+        if driver.closed:  # SQLAlchemy did not see it break
+            connection.invalidate()

@@ -1,0 +1,62 @@
+"""Fixtures of every test: a real PostgreSQL, databases cloned from migrated templates, token keys."""
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import deploy.postgres
+from deploy.postgres import EmbeddedPostgres
+from shared import auth
+from tests import databases
+
+
+@pytest.fixture(scope="session")
+def scratch_directory() -> Iterator[Path]:
+    """A directory for this run alone, inside the checkout."""
+    directory = Path(__file__).parents[1] / ".brain" / "tests" / str(os.getpid())
+    directory.mkdir(parents=True)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch_directory: Path) -> Iterator[EmbeddedPostgres]:
+    """A server whose contents are thrown away."""
+    server = deploy.postgres.start(scratch_directory / "postgres", durable=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: EmbeddedPostgres) -> Callable[[str, str], str]:
+    """(package, schema) -> name of a database with that service's migrations, made once a run."""
+    return functools.cache(functools.partial(databases.make_template, postgres))
+
+
+@pytest.fixture(scope="session")
+def events_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.events", "events")
+
+
+@pytest.fixture
+def events_database(postgres: EmbeddedPostgres, events_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the events service, for the role `events`."""
+    with databases.clone(postgres, events_template) as name:
+        yield postgres.url(name, "events")
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of an empty database, for its superuser."""
+    with databases.clone(postgres, "template1") as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def token_keys() -> tuple[bytes, bytes]:
+    """An Ed25519 pair in PEM: (private, public)."""
+    return auth.generate_keys()

@@ -1,0 +1,7 @@
+"""The Python client of Analytics Brain."""
+
+from brain_client.buffer import Delivery
+from brain_client.client import Brain, Statistics
+from brain_client.errors import explain
+
+__all__ = ["Brain", "Delivery", "Statistics", "explain"]

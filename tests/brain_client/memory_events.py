@@ -1,0 +1,143 @@
+"""A small events service in memory that keeps the contract of TrackEvents: per-item rejection, exact dedup."""
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+
+import grpc
+from brain.events.v1 import events_pb2 as pb
+from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+Identity = tuple[str, str, int, int, str]
+
+
+@dataclass
+class Store:
+    """Outlives the servers that write to it, as a database would."""
+
+    events: dict[Identity, pb.Event] = field(default_factory=dict)
+    batch_sizes: list[int] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, event: pb.Event) -> bool:
+        who = ("user", event.user_id) if event.user_id else ("anonymous", event.anonymous_id)
+        kind, name = who if who[1] else ("session", event.session_id)
+        key = (kind, name, event.event_time.seconds, event.event_time.nanos, event.event_id)
+        known = key in self.events
+        self.events.setdefault(key, event)
+        return not known
+
+
+class MemoryEvents(EventsServiceServicer):
+    """Faults are switched on from outside: a gate that holds calls, failures to come, replies to lose."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failures: list[tuple[grpc.StatusCode, float | None]] = []  # code, advised delay in seconds
+        self.lost_replies = 0
+        self.calls = 0
+
+    def TrackEvent(
+        self, request: pb.TrackEventRequest, context: grpc.ServicerContext
+    ) -> pb.TrackEventResponse:
+        reply = self._store([request.event])
+        if reply.rejections:
+            _abort_bad_field(context, reply.rejections[0])
+        return pb.TrackEventResponse(event_id=request.event.event_id, duplicate=bool(reply.duplicates))
+
+    def TrackEvents(
+        self, request: pb.TrackEventsRequest, context: grpc.ServicerContext
+    ) -> pb.TrackEventsResponse:
+        self.calls += 1
+        self.store.tokens.add(str(dict(context.invocation_metadata()).get("authorization", "")))
+        assert self.gate.wait(30)
+        self._fail_if_asked(context)
+        if not 1 <= len(request.events) <= 5_000:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "events: 1 to 5,000 are taken")
+        reply = self._store(list(request.events))
+        if self.lost_replies:
+            self.lost_replies -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost after the commit")
+        return reply
+
+    def _store(self, events: list[pb.Event]) -> pb.TrackEventsResponse:
+        reply = pb.TrackEventsResponse()
+        with self.store.lock:
+            self.store.batch_sizes.append(len(events))
+            for index, event in enumerate(events):
+                if event.event.startswith("bad"):
+                    reply.rejections.add(index=index, field="event", reason="is bad")
+                    reply.rejections.add(index=index, field="value", reason="is bad too")
+                elif self.store.add(event):
+                    reply.accepted += 1
+                else:
+                    reply.duplicates += 1
+        return reply
+
+    def _fail_if_asked(self, context: grpc.ServicerContext) -> None:
+        if not self.failures:
+            return
+        code, delay = self.failures.pop(0)
+        if delay is not None:
+            detail = error_details_pb2.RetryInfo(retry_delay=Duration(nanos=int(delay * 1e9)))
+            _send_detail(context, code, detail)
+        context.abort(code, "asked to fail")
+
+
+def _abort_bad_field(context: grpc.ServicerContext, rejection: pb.Rejection) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field=f"event.{rejection.field}", description=rejection.reason
+    )
+    _send_detail(
+        context,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        error_details_pb2.BadRequest(field_violations=[violation]),
+    )
+    context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"event.{rejection.field}: {rejection.reason}")
+
+
+def _send_detail(context: grpc.ServicerContext, code: grpc.StatusCode, detail: object) -> None:
+    status = status_pb2.Status(code=code.value[0], message="asked to fail")
+    status.details.add().Pack(detail)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+
+
+@dataclass
+class Running:
+    """A served MemoryEvents."""
+
+    servicer: MemoryEvents
+    server: grpc.Server
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """Break off every call, then wait until the port is free."""
+        self.servicer.gate.set()
+        self.server.stop(grace=None).wait()
+
+
+def serve(store: Store, port: int = 0) -> Running:
+    """Serve on 127.0.0.1, on a free port unless one is given."""
+    servicer = MemoryEvents(store)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=12))
+    add_EventsServiceServicer_to_server(servicer, server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return Running(servicer, server, bound)
+
+
+def running(store: Store) -> Iterator[Running]:
+    """As a fixture: served, and stopped at the end."""
+    served = serve(store)
+    yield served
+    served.kill()

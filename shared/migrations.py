@@ -33,8 +33,8 @@ def upgrade(url: str, schema: str, package: str) -> None:
         # For the transaction alone: a session's lock would stay behind on a connection of PgBouncer.
         lock = text("SELECT pg_advisory_xact_lock(hashtextextended('migrations of ' || :schema, 0))")
         connection.execute(lock, {"schema": schema})
-        _create_schema(connection, schema)
         _bind_role(connection, schema)
+        _create_schema(connection, schema)
         config = Config(attributes={_CONNECTION: connection, _SCHEMA: schema})
         config.set_main_option("script_location", f"{package}:migrations")
         alembic.command.upgrade(config, "head")

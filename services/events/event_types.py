@@ -1,0 +1,51 @@
+"""The dictionary of event types: (event, category) to integer keys. Never forgets, so it is cached whole."""
+
+from typing import TYPE_CHECKING
+
+from shared.database import driver_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Engine
+
+    from services.events.domain import Name
+
+_FIND = """
+SELECT event, category, event_key FROM event_types
+WHERE (event, category) IN (SELECT * FROM unnest(%(events)s::text[], %(categories)s::text[]))
+"""
+
+# Missing ones only, in one order for all writers.
+_ADD = """
+INSERT INTO event_types (event, category)
+SELECT wanted.event, wanted.category
+FROM unnest(%(events)s::text[], %(categories)s::text[]) AS wanted(event, category)
+WHERE NOT EXISTS (SELECT FROM event_types t WHERE t.event = wanted.event AND t.category = wanted.category)
+ORDER BY wanted.event COLLATE "C", wanted.category COLLATE "C"
+ON CONFLICT DO NOTHING
+"""
+
+
+class EventTypes:
+    """Finds and makes the keys of event types."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._cache: dict[Name, int] = {}
+
+    def keys(self, names: "Iterable[Name]") -> dict["Name", int]:
+        """Returns the key of every name, making those that are missing, in a transaction of its own."""
+        wanted = set(names)
+        missing = wanted - self._cache.keys()
+        if missing:
+            parameters = {
+                "events": [event for event, _ in missing],
+                "categories": [category for _, category in missing],
+            }
+            with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+                cursor.execute(_ADD, parameters)
+            with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+                rows = cursor.execute(_FIND, parameters).fetchall()
+            self._cache.update({(event, category): key for event, category, key in rows})
+        return {name: self._cache[name] for name in wanted}

@@ -1,0 +1,79 @@
+"""An event's properties as JSON text that PostgreSQL and every reader will accept."""
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shared.json_values import struct_to_dict
+
+if TYPE_CHECKING:
+    from brain.events.v1.events_pb2 import Event
+
+MAXIMUM_BYTES = 64 * 1024
+MAXIMUM_DEPTH = 32
+FIELDS = ("properties_json", "properties")
+
+
+def properties_text(event: "Event", violations: list[tuple[str, str]]) -> bytes:
+    """Returns the JSON object as UTF-8, empty where there is none; or adds (field, reason) to the violations."""
+    text = event.properties_json
+    if text:
+        encoded, reason = _checked(text)
+        field = "properties_json"
+    elif event.HasField("properties"):
+        encoded, reason = _converted(event)
+        field = "properties"
+    else:
+        return b""
+    if reason:
+        violations.append((field, reason))
+    return encoded
+
+
+def _checked(text: str) -> tuple[bytes, str]:
+    encoded = text.encode()
+    if len(encoded) > MAXIMUM_BYTES:
+        return b"", f"is longer than {MAXIMUM_BYTES:,} bytes"
+    if text.count("{") + text.count("[") > MAXIMUM_DEPTH and _depth(encoded) > MAXIMUM_DEPTH:
+        return b"", f"is nested deeper than {MAXIMUM_DEPTH} levels"
+    try:
+        value = orjson.loads(encoded)
+    except orjson.JSONDecodeError as error:
+        return b"", f"is not valid JSON: {error.msg}"
+    if type(value) is not dict:
+        return b"", "is not a JSON object"
+    if "\\u0000" in text and "\0" in str(value):
+        return b"", "contains a NUL character"
+    return encoded, ""
+
+
+def _converted(event: "Event") -> tuple[bytes, str]:
+    try:
+        encoded = orjson.dumps(struct_to_dict(event.properties, MAXIMUM_DEPTH))
+    except ValueError as error:
+        return b"", str(error)
+    if len(encoded) > MAXIMUM_BYTES:
+        return b"", f"is longer than {MAXIMUM_BYTES:,} bytes"
+    return encoded, "contains a NUL character" if b"\\u0000" in encoded else ""
+
+
+def _depth(encoded: bytes) -> int:
+    """The deepest nesting, without building values: brackets outside strings."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in encoded:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:  # backslash
+                escaped = True
+            elif byte == 0x22:  # quote
+                in_string = False
+        elif byte == 0x22:  # quote
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest

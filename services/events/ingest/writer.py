@@ -1,0 +1,157 @@
+"""What a writer thread does with a group of batches: keys, partitions, one transaction, and who got what.
+
+A value that PostgreSQL refuses (what our own checks let through: a number beyond its range, a lone surrogate)
+must not fail its neighbours: the group is halved until the bad event stands alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from services.events.calendar import to_datetime_utc
+from services.events.ingest.incoming import Batch, Rejected
+from services.events.ingest.store import IDENTITY, Rows, identities, insert
+from services.events.packed import POSTGRES_EPOCH_MICROS
+from shared.database import driver_cursor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from services.events.event_types import EventTypes
+    from services.events.ingest.partitions import Partitions
+    from services.events.rollups.cover import ReportingCalendar
+    from services.events.users import UserDictionary
+
+ATTEMPTS = 5
+# Data exceptions, limits such as an index row's size, and checks.
+_REFUSED_CLASSES = ("22", "54", "23")
+_RETRIED = ("40P01", "40001")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch: which of its events are new (the others were stored before), which were refused."""
+
+    is_new: NDArray[np.bool_]
+    rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def accepted(self) -> int:
+        """Events stored now."""
+        return int(self.is_new.sum())
+
+    @property
+    def duplicates(self) -> int:
+        """Events that had been stored before."""
+        return len(self.is_new) - self.accepted - len(self.rejected)
+
+
+class Writer:
+    """Writes groups of batches."""
+
+    def __init__(
+        self,
+        engine: "Engine",
+        users: "UserDictionary",
+        event_types: "EventTypes",
+        partitions: "Partitions",
+        calendar: "ReportingCalendar",
+        clock: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._users = users
+        self._event_types = event_types
+        self._partitions = partitions
+        self._calendar = calendar
+        self._clock = clock
+
+    def write(self, batches: list[Batch]) -> list[Outcome | Exception]:
+        """Stores the batches in one transaction; where that is refused, each for itself."""
+        rows = self._rows(batches)
+        self._partitions.ensure(rows.times, self._clock())
+        try:
+            is_new = self._store(rows)
+        except psycopg.Error as error:
+            if not _is_refusal(error):
+                raise
+            if len(batches) == 1:
+                return [self._halve(batches[0], error)]
+            return [outcome for batch in batches for outcome in self.write([batch])]
+        ends = list(accumulate(map(len, batches)))
+        return [Outcome(is_new[end - len(batch) : end]) for batch, end in zip(batches, ends, strict=True)]
+
+    def _halve(self, batch: Batch, error: psycopg.Error) -> Outcome:
+        if len(batch) == 1:
+            return Outcome(np.zeros(1, bool), (Rejected(batch.indexes[0], *_blame(error)),))
+        middle = len(batch) // 2
+        parts = []
+        for part in (batch.part(0, middle), batch.part(middle, len(batch))):
+            [outcome] = self.write([part])
+            if isinstance(outcome, Exception):
+                raise outcome
+            parts.append(outcome)
+        first, second = parts
+        return Outcome(np.concatenate((first.is_new, second.is_new)), first.rejected + second.rejected)
+
+    def _rows(self, batches: list[Batch]) -> Rows:
+        who = [who for batch in batches for who in batch.who]
+        anonymous = [who for batch in batches for who in batch.anonymous]
+        names = [name for batch in batches for name in batch.names]
+        keys = self._users.keys([*who, *(other for other in anonymous if other is not None)])
+        event_keys = self._event_types.keys(names)
+        return Rows(
+            user_keys=np.array([keys[person] for person in who], np.int32),
+            times=np.array([time for batch in batches for time in batch.times], np.int64),
+            ids=b"".join([event_id for batch in batches for event_id in batch.ids]),
+            event_keys=np.array([event_keys[name] for name in names], np.int32),
+            values=np.array([value for batch in batches for value in batch.values], np.int64),
+            anonymous_keys=np.array([0 if other is None else keys[other] for other in anonymous], np.int32),
+            tails=[tail for batch in batches for tail in batch.tails],
+        )
+
+    def _store(self, rows: Rows) -> NDArray[np.bool_]:
+        """Returns which rows are new. Deadlocks and serialisation failures are tried again."""
+        received = to_datetime_utc(self._clock())
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+                    inserted = insert(cursor, rows, received, self._calendar)
+            except psycopg.Error as error:
+                if error.sqlstate not in _RETRIED or attempt == ATTEMPTS:
+                    raise
+            else:
+                return _which(rows, inserted)
+        raise AssertionError("unreachable")
+
+
+def _which(rows: Rows, inserted: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Marks the rows that were inserted; of rows that are the same event, the first."""
+    if len(inserted) == len(rows):
+        return np.ones(len(rows), bool)
+    is_new = np.zeros(len(rows), bool)
+    sent = identities(rows.user_keys, rows.times - POSTGRES_EPOCH_MICROS, np.frombuffer(rows.ids, "V16"))
+    first = {identity: row for row, identity in reversed(list(enumerate(_keys(sent))))}
+    is_new[[first[identity] for identity in _keys(inserted)]] = True
+    return is_new
+
+
+def _keys(identities: NDArray[np.void]) -> list[bytes]:
+    data, size = identities.tobytes(), IDENTITY.itemsize
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    return (error.sqlstate or "").startswith(_REFUSED_CLASSES)
+
+
+def _blame(error: psycopg.Error) -> tuple[str, str]:
+    """Names the field of a single event that PostgreSQL refused: COPY says which column it was reading."""
+    context = error.diag.context or ""
+    column = context.partition("column ")[2].partition(":")[0].partition(",")[0]
+    field = "properties" if column == "properties" else column.removesuffix("_text") or "event"
+    return field, f"was refused by the database: {error.diag.message_primary}"

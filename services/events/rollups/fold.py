@@ -1,0 +1,102 @@
+"""Folding: reducing many groups to one roll-up for each (event, hour) and each (event, day)."""
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from services.events.rollups.deltas import Groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ANY_EVENT = 0
+FIRST_ANONYMOUS_KEY = 2**29
+FIRST_SESSION_KEY = 2**30
+_REVISION_MODULUS = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """What is known of the events in one slot: their number, the sum of their values, who did them.
+
+    value_sum is in millionths, revision modulo 2⁶⁴.
+    """
+
+    events: int
+    value_sum: int
+    revision: int
+    users: BitMap
+
+    def __add__(self, other: "Rollup") -> "Rollup":
+        return Rollup(
+            self.events + other.events,
+            self.value_sum + other.value_sum,
+            (self.revision + other.revision) % _REVISION_MODULUS,
+            self.users | other.users,
+        )
+
+    @property
+    def people(self) -> int:
+        """Users and anonymous ids."""
+        return people(self.users)
+
+    @property
+    def known(self) -> int:
+        """Signed-in users."""
+        return known(self.users)
+
+
+def people(users: BitMap) -> int:
+    """Counts the users and anonymous ids in a set."""
+    return int(users.range_cardinality(0, FIRST_SESSION_KEY))
+
+
+def known(users: BitMap) -> int:
+    """Counts the signed-in users in a set."""
+    return int(users.range_cardinality(0, FIRST_ANONYMOUS_KEY))
+
+
+def bitmap(user_keys: NDArray[np.int32]) -> BitMap:
+    """Returns a set of keys; through an array, which is ten times quicker than through numbers."""
+    return BitMap(array("I", user_keys.tobytes()))
+
+
+def fold(groups: Groups, slots: NDArray[np.int32]) -> "Iterator[tuple[int, int, Rollup]]":
+    """Yields (event_key, slot, roll-up), ordered, for groups whose slots (hours or days) are given beside them."""
+    if not len(groups):
+        return
+    order = np.lexsort((slots, groups.event_keys))
+    sorted_groups, sorted_slots = groups.take(order), slots[order]
+    event_keys = sorted_groups.event_keys
+    new = np.r_[True, (event_keys[1:] != event_keys[:-1]) | (sorted_slots[1:] != sorted_slots[:-1])]
+    starts = np.flatnonzero(new)
+    user_ends = np.cumsum(sorted_groups.user_counts)
+    lows = (user_ends - sorted_groups.user_counts)[starts].tolist()
+    highs = user_ends[np.r_[starts[1:], len(new)] - 1].tolist()
+    sums = [
+        np.add.reduceat(column, starts).tolist()
+        for column in (
+            sorted_groups.events,
+            sorted_groups.value_high,
+            sorted_groups.value_low,
+            sorted_groups.revisions,
+        )
+    ]
+    names = zip(event_keys[starts].tolist(), sorted_slots[starts].tolist(), strict=True)
+    for (event_key, slot), events, high, low, revision, first, last in zip(names, *sums, lows, highs, strict=True):
+        users = bitmap(sorted_groups.user_keys[first:last])
+        yield event_key, slot, Rollup(events, (high << 32) + low, revision, users)
+
+
+def with_any_event(rollups: "Iterable[tuple[int, int, Rollup]]") -> dict[tuple[int, int], Rollup]:
+    """Returns the roll-ups by (event_key, slot), with the sum over events in each slot under ANY_EVENT."""
+    result: dict[tuple[int, int], Rollup] = {}
+    for event_key, slot, rollup in rollups:
+        result[event_key, slot] = rollup
+        total = result.get((ANY_EVENT, slot))
+        result[ANY_EVENT, slot] = rollup if total is None else total + rollup
+    return result

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.errors import FieldViolation
@@ -26,12 +26,12 @@ class _MalformedError(Exception):
     """These bytes are not fields."""
 
 
-def undecodable(data: bytes, descriptor: Descriptor) -> FieldViolation:
-    """Return what is wrong with `data`, which a message of this type could not be parsed from.
+def undecodable(data: bytes, message: Message | type[Message]) -> FieldViolation:
+    """Return what is wrong with `data`, which such a message could not be parsed from.
 
     The field is a path such as `events[3].page`, or empty where no field can be blamed.
     """
-    return _fault(data, descriptor, "", _MAXIMUM_DEPTH)
+    return _fault(data, message.DESCRIPTOR, "", _MAXIMUM_DEPTH)  # type: ignore[arg-type]  # one type, two names
 
 
 def _fault(data: bytes, descriptor: Descriptor, path: str, depth: int) -> FieldViolation:

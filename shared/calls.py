@@ -1,0 +1,187 @@
+"""One call from arrival to end: who makes it, what it may, and what is told of it.
+
+The only place that aborts a call, writes its log line and counts its end.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from shared import wire
+from shared.auth import Caller, Role, Verifier, is_open, required_role
+from shared.database import translate
+from shared.errors import InvalidArgument, PermissionDenied, ServiceError, Unauthenticated, Unavailable
+from shared.metrics import MethodMetrics
+from shared.request_id import METADATA_KEY, accepted_request_id, current_request_id
+
+_logger = logging.getLogger("shared.calls")
+
+# What an unverified caller is where authentication is switched off.
+_ANYBODY = Caller("anonymous", frozenset({Role.ADMIN}))
+
+# What another service answers while it is away.
+_UPSTREAM_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+caller_of_call: ContextVar[Caller] = ContextVar("caller_of_call")
+arrival_of_call: ContextVar[float] = ContextVar("arrival_of_call")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is known of a method before anybody calls it."""
+
+    name: str
+    handler: "grpc.RpcMethodHandler[Any, Any]"
+    verifier: Verifier | None
+    metrics: MethodMetrics
+
+    def decode(self, data: bytes) -> Any:  # noqa: ANN401 - whatever the contract says
+        """Return the request; raise InvalidArgument that names the field at fault."""
+        self.metrics.received.inc()
+        if self.handler.request_deserializer is None:
+            return data
+        try:
+            return self.handler.request_deserializer(data)
+        except DecodeError:
+            # Generated code passes `Message.FromString`, bound to the message's class.
+            message: Message = self.handler.request_deserializer.__self__  # type: ignore[attr-defined]
+            raise InvalidArgument([wire.undecodable(data, message)]) from None
+
+    def decode_each(self, messages: Iterator[bytes]) -> Iterator[Any]:
+        """Return the requests of a stream, decoded as they are asked for."""
+        return map(self.decode, messages)
+
+    def encode(self, response: Any) -> bytes:  # noqa: ANN401 - whatever the contract says
+        """Return the bytes of a response and count it."""
+        serializer = self.handler.response_serializer
+        data = response if serializer is None else serializer(response)
+        self.metrics.sent.inc()
+        return data
+
+
+class Call:
+    """One call's state, of one thread or, for idle streams, of those that grpc calls back on."""
+
+    __slots__ = ("_arrived", "_authorization", "_caller", "_context", "_finished", "_method", "_request_id")
+
+    def __init__(self, method: Method, context: grpc.ServicerContext) -> None:
+        self._method = method
+        self._context = context
+        self._arrived = arrival_of_call.get()
+        self._caller: Caller | None = None
+        self._finished = False
+        self._authorization = self._request_id = ""
+        for key, value in context.invocation_metadata():
+            if key == "authorization":
+                self._authorization = str(value)
+            elif key == METADATA_KEY:
+                self._request_id = str(value)
+        self._request_id = accepted_request_id(self._request_id)
+        current_request_id.set(self._request_id)
+
+    def authorize(self, now: float) -> None:
+        """Raise Unauthenticated or PermissionDenied unless the caller may call this method."""
+        name = self._method.name
+        if is_open(name):
+            return
+        role = required_role(name)
+        if role is None:
+            raise PermissionDenied("this method declares no role, so nobody may call it", "ROLE_UNDECLARED")
+        verifier = self._method.verifier
+        caller = _ANYBODY if verifier is None else verifier.verify(_bearer(self._authorization), now)
+        self._caller = caller
+        caller_of_call.set(caller)
+        if not caller.may(role):
+            raise PermissionDenied(f"this needs the role {role.name.lower()}", "ROLE_MISSING")
+
+    def abort(self, error: Exception) -> NoReturn:
+        """End the call with what `error` means to the caller; raises what grpc wants raised."""
+        context = self._context
+        if isinstance(error, grpc.RpcError) and not context.is_active():
+            self.finish(ended_early(context))
+            raise error  # grpc made it, and knows it again
+        known = public_error(error)
+        if known is None:
+            self.finish(grpc.StatusCode.INTERNAL, error)
+            status = self._internal_error()
+        else:
+            self.finish(known.code, known)
+            status = known.to_status()
+        context.abort_with_status(rpc_status.to_status(status))
+
+    def _internal_error(self) -> status_pb2.Status:
+        status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
+        # Finds the trace in the log.
+        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=self._request_id))
+        return status
+
+    def succeed(self) -> None:
+        """End the call with the code its handler set, OK where it set none."""
+        code = self._context.code()  # type: ignore[attr-defined]  # the stubs lack it
+        self.finish(code or grpc.StatusCode.OK)
+
+    def finish(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
+        """Count the end and log it, the first time; later ones change nothing."""
+        if self._finished:
+            return
+        self._finished = True
+        seconds = time.perf_counter() - self._arrived
+        self._method.metrics.handled[code].inc()
+        self._method.metrics.seconds.observe(seconds)
+        self._log(code, seconds, error)
+
+    def _log(self, code: grpc.StatusCode, seconds: float, error: Exception | None) -> None:
+        unexpected = error is not None and not isinstance(error, ServiceError)
+        # Probes come every few seconds and would drown the rest.
+        level = logging.ERROR if unexpected else logging.DEBUG if is_open(self._method.name) else logging.INFO
+        if not _logger.isEnabledFor(level):
+            return
+        fields: dict[str, object] = {
+            "method": self._method.name,
+            "code": code.name,
+            "duration_ms": round(seconds * 1_000, 3),
+            "request_id": self._request_id,
+            "caller": self._caller.subject if self._caller else None,
+        }
+        if isinstance(error, ServiceError):
+            fields["reason"] = error.reason
+            if error.__cause__ is not None:
+                fields["cause"] = type(error.__cause__).__name__  # its text may quote what people sent
+        _logger.log(level, "call", extra=fields, exc_info=error if unexpected else None)
+
+
+def public_error(error: Exception) -> ServiceError | None:
+    """Return what a caller may know of an error, or None where it is a fault of ours."""
+    if isinstance(error, ServiceError):
+        return error
+    known = _of_upstream(error) if isinstance(error, grpc.RpcError) else translate(error)
+    if known is not None:
+        known.__cause__ = error
+    return known
+
+
+def _of_upstream(error: grpc.RpcError) -> ServiceError | None:
+    code = getattr(error, "code", None)  # errors of a client's call have it
+    if code is None or code() not in _UPSTREAM_AWAY:
+        return None
+    return Unavailable("a service this one needs is away", "UPSTREAM_UNAVAILABLE")
+
+
+def ended_early(context: grpc.ServicerContext) -> grpc.StatusCode:
+    """Return how a call ended that its client did not wait for."""
+    return grpc.StatusCode.CANCELLED if context.time_remaining() else grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if authorization and scheme.lower() != "bearer":
+        raise Unauthenticated("authorization must be `Bearer` and a token", "TOKEN_INVALID")
+    return token.strip()

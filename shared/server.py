@@ -1,0 +1,157 @@
+"""The one bootstrap of every server: builds it, serves, drains, stops."""
+
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from types import FrameType
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, start_http_server
+
+from shared.auth import JwksVerifier, TokenVerifier, Verifier
+from shared.config import ServiceSettings
+from shared.health import Health
+from shared.interceptors import CallInterceptor
+from shared.metrics import CallMetrics
+
+_logger = logging.getLogger(__name__)
+
+_OPTIONS: Final = (
+    # Two processes on one port would share its calls unnoticed.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 8 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    # Clients may ping every 10 s, also between calls, and find broken connections early.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Clients look up addresses when they reconnect, and so find new replicas.
+    ("grpc.max_connection_age_ms", 300_000),
+)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What stopping has to stop."""
+
+    server: grpc.Server
+    pool: ThreadPoolExecutor
+    interceptor: CallInterceptor
+    health: Health
+    metrics: WSGIServer
+    metrics_thread: Thread
+
+
+class RunningServer:
+    """A server that serves. `port` is 1 for a Unix socket."""
+
+    def __init__(self, parts: _Parts, port: int, drain_seconds: float) -> None:
+        self.port = port
+        self.metrics_port: int = parts.metrics.server_port
+        self._parts = parts
+        self._drain_seconds = drain_seconds
+        self._stopping = Lock()
+        self._stopped = False
+
+    def wait(self) -> None:
+        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once."""
+        told = Event()
+
+        def tell(_number: int, _frame: FrameType | None) -> None:
+            told.set()
+
+        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        told.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        self.stop()
+
+    def stop(self) -> None:
+        """Tell load balancers, give running calls `drain_seconds`, end the rest, free everything."""
+        with self._stopping:
+            if self._stopped:
+                return
+            self._stopped = True
+            parts = self._parts
+            parts.health.stop()
+            parts.interceptor.end_idle_streams()
+            parts.server.stop(self._drain_seconds).wait()
+            parts.pool.shutdown(wait=True, cancel_futures=True)
+            parts.metrics.shutdown()
+            parts.metrics.server_close()
+            parts.metrics_thread.join()
+        _logger.info("stopped", extra={"port": self.port})
+
+
+def verifier_of(settings: ServiceSettings) -> Verifier | None:
+    """Return what verifies tokens as the settings say, None where they switch authentication off."""
+    if settings.token_public_key_file is not None:
+        return TokenVerifier(settings.token_public_key_file.read_bytes())
+    if settings.jwks_url is not None:
+        return JwksVerifier(str(settings.jwks_url))
+    return None
+
+
+def build(
+    settings: ServiceSettings,
+    register: Callable[[grpc.Server], None],
+    service_names: Sequence[str],
+    verifier: Verifier | None,
+    *,
+    ready: Callable[[], bool],
+    registry: CollectorRegistry,
+) -> RunningServer:
+    """Start a server of the services that `register` adds, with health, reflection and metrics beside them.
+
+    `service_names` are their full names. Raise ValueError without a verifier unless the settings say
+    auth=off, and RuntimeError or OSError where an address is taken.
+    """
+    if (verifier is None) != (settings.auth == "off"):
+        raise ValueError("a server without a verifier needs auth=off, one with a verifier must not have it")
+    interceptor = CallInterceptor(verifier, CallMetrics(registry))
+    pool = ThreadPoolExecutor(settings.max_workers, thread_name_prefix="call")
+    server = grpc.server(
+        pool,
+        interceptors=[interceptor],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=settings.maximum_concurrent_rpcs,
+    )
+    register(server)
+    health = Health(service_names, ready)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    reflection.enable_server_reflection(
+        (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
+    )
+    port = _listen(server, settings)
+    metrics, metrics_thread = _serve_metrics(settings.metrics_address, registry)
+    health.start()
+    server.start()
+    _logger.info("serving", extra={"address": settings.address, "port": port, "auth": settings.auth})
+    return RunningServer(
+        _Parts(server, pool, interceptor, health, metrics, metrics_thread), port, settings.drain_seconds
+    )
+
+
+def _listen(server: grpc.Server, settings: ServiceSettings) -> int:
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return server.add_insecure_port(settings.address)
+    client_ca = settings.tls_client_ca_file
+    credentials = grpc.ssl_server_credentials(
+        [(settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())],
+        root_certificates=None if client_ca is None else client_ca.read_bytes(),
+        require_client_auth=client_ca is not None,
+    )
+    return server.add_secure_port(settings.address, credentials)
+
+
+def _serve_metrics(address: str, registry: CollectorRegistry) -> tuple[WSGIServer, Thread]:
+    host, _, port = address.rpartition(":")
+    return start_http_server(int(port), host.strip("[]"), registry=registry)

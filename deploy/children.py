@@ -5,7 +5,8 @@ import pwd
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +35,13 @@ def unprivileged_account() -> Account | None:
 def start(
     program: Sequence[str],
     *,
-    log: Path,
+    log: Path | None,
     environment: Mapping[str, str],
     death_signal: signal.Signals = signal.SIGTERM,
     account: Account | None = None,
     reach: Sequence[Path] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in its own session, with its output appended to `log`.
+    """Start a program in its own session, its output appended to `log`, or on this terminal if None.
 
     It gets `death_signal` when the *thread* that started it ends: start from one that lives as long as the
     program should. `account` is whom to run as (needs root), `reach` what that account must be able to get
@@ -52,8 +53,7 @@ def start(
         command += ["--uid", str(account.uid), "--gid", str(account.gid)]
     for path in reach:
         command += ["--reach", str(path)]
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
+    with output(log) as descriptor:
         return subprocess.Popen(
             [*command, "--", *program],
             stdin=subprocess.DEVNULL,
@@ -61,6 +61,17 @@ def start(
             stderr=descriptor,
             env=dict(environment),
         )
+
+
+@contextmanager
+def output(log: Path | None) -> Iterator[int | None]:
+    """Yield a descriptor that appends to the log, for its owner alone; None stands for the terminal."""
+    if log is None:
+        yield None
+        return
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,5 @@
 """The data directory of an embedded PostgreSQL: made, locked, and cleared of what a killed server left."""
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from deploy import children
 from deploy.children import Account
+from deploy.errors import LaunchError
 
 SUPERUSER = "brain"
 SOCKET = ".s.PGSQL.5432"  # nothing listens on that port: it names the socket file
@@ -21,7 +21,7 @@ DEAD_SECONDS = 60  # a server whose launcher was killed writes a last checkpoint
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # without the PG… variables of whoever starts us
 
 
-class PostgresError(Exception):
+class PostgresError(LaunchError):
     """The server cannot be started; the message says why and shows the end of its log."""
 
 
@@ -44,21 +44,6 @@ def binaries() -> Path:
 def beside(data_directory: Path, suffix: str) -> Path:
     """Return the path of a file that belongs to a data directory, e.g. postgres.log."""
     return data_directory.with_name(data_directory.name + suffix)
-
-
-def lock(path: Path) -> int:
-    """Take the lock that lets one process at a time run a data directory; return its open descriptor.
-
-    Raises PostgresError if another process holds it. The lock ends with the process.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise PostgresError(f"another process runs this PostgreSQL (it holds {path})") from None
-    return descriptor
 
 
 def initialise(data_directory: Path, account: Account | None) -> None:
@@ -106,7 +91,7 @@ def clear_after_kill(data_directory: Path) -> None:
 
     PostgreSQL judges a left-over pid file by whether that number is a process, which may by now be another's,
     above all in containers. To remove it is right only when no process of the old server is left: a second
-    server beside a surviving one destroys data. The caller holds `lock`.
+    server beside a surviving one destroys data. The caller holds the directory's lock.
     """
     deadline = time.monotonic() + DEAD_SECONDS
     while server_lives(data_directory):

@@ -15,12 +15,11 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from deploy import children, data_directories
+from deploy import children, data_directories, locks
 from deploy.data_directories import SUPERUSER, Endpoint, PostgresError, beside
 
 READY_SECONDS = 60  # crash recovery replays up to max_wal_size
 STOP_SECONDS = 60
-MAX_WAL_BYTES = 2 * 1024**3
 
 SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
@@ -30,7 +29,7 @@ SETTINGS: Mapping[str, str] = {
     "effective_cache_size": "1GB",
     "work_mem": "32MB",
     "maintenance_work_mem": "128MB",
-    "max_wal_size": f"{MAX_WAL_BYTES // 1024**2}MB",
+    "max_wal_size": "2GB",
     "min_wal_size": "512MB",  # recycled rather than created anew during imports
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
@@ -41,7 +40,7 @@ SETTINGS: Mapping[str, str] = {
     "autovacuum_analyze_scale_factor": "0.05",
     "random_page_cost": "1.1",
     "jit": "off",  # compiling costs more than these short queries take
-    "timezone": "UTC",
+    "TimeZone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %a ",
     "log_lock_waits": "on",
@@ -65,7 +64,7 @@ class EmbeddedPostgres:
         self.log = beside(self.data_directory, ".log")
         self._settings = settings
         self._account = children.unprivileged_account()
-        self._lock = data_directories.lock(beside(self.data_directory, ".lock"))
+        self._lock = locks.take(beside(self.data_directory, ".lock"), "this PostgreSQL")
         self._process: subprocess.Popen[bytes] | None = None
         self._endpoint = Endpoint("", 0)
         self._password = ""
@@ -205,9 +204,13 @@ def start(
 ) -> EmbeddedPostgres:
     """Start a server on `data_directory`, created if missing; `settings` go over those of this module.
 
-    Raises PostgresError when it does not come up or another process runs it.
+    Raises PostgresError when it does not come up, LaunchError when another process runs it.
     """
     chosen = {**({} if durable else NOT_DURABLE), **(settings or {})}
     server = EmbeddedPostgres(data_directory, chosen)
-    server.start()
+    try:
+        server.start()
+    except PostgresError:
+        server.close()
+        raise
     return server

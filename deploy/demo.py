@@ -1,0 +1,22 @@
+"""Import the example data into a running suite and print the first answers."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from examples import online_retail
+
+
+class DemoSettings(BaseSettings):
+    """Where the suite is, and where to keep by how much the data was shifted in time."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="BRAIN_")
+
+    address: str
+    token: str
+    shift_file: Path
+
+
+if __name__ == "__main__":
+    settings = DemoSettings()  # type: ignore[call-arg]  # they come from the environment
+    online_retail.demo(settings.address, settings.token, settings.shift_file)

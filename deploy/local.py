@@ -1,0 +1,100 @@
+"""Run the suite on one machine: `python -m deploy.local up`, or `demo` to have data in it as well."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from deploy import children, settings
+from deploy.errors import LaunchError
+from deploy.settings import LocalSettings
+from deploy.suite import Suite
+
+
+class StopRequest:
+    """Whether Ctrl-C was pressed or SIGTERM came; asking again changes nothing."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.received = True
+
+
+def main() -> int:
+    """Run until stopped; return the exit code: 1 if something could not start or died."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local")
+    parser.add_argument("command", choices=["up", "demo"])
+    command = parser.parse_args().command
+    os.umask(0o077)
+    stop = StopRequest()
+    try:
+        run(settings.load(), stop, demo=command == "demo")
+    except LaunchError as error:
+        print(f"\n{error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
+    """Start the suite, tell about it, watch it until a stop is requested, and stop it."""
+    started = time.monotonic()
+    suite = Suite(chosen, lambda: stop.received)
+    demonstration = None
+    try:
+        suite.start()
+        if not stop.received:
+            print(summary(suite, time.monotonic() - started), flush=True)
+            demonstration = start_demo(suite) if demo else None
+        while not stop.received:
+            suite.watch()
+            time.sleep(0.1)
+    finally:
+        if stop.received:
+            print("\nStopping.", flush=True)
+        if demonstration is not None:
+            demonstration.terminate()
+            demonstration.wait()
+        suite.stop()
+    print("Stopped.", flush=True)
+
+
+def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
+    """Import the example data and print the first answers, in a process of its own on this terminal."""
+    [events] = [service for service in suite.settings.services() if service.name == "events"]
+    environment = {
+        **os.environ,
+        "BRAIN_ADDRESS": events.address,
+        "BRAIN_TOKEN": suite.tokens["admin"],
+        "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
+    }
+    return children.start([sys.executable, "-m", "deploy.demo"], log=None, environment=environment)
+
+
+def summary(suite: Suite, seconds: float) -> str:
+    """Return what to know once everything serves."""
+    lines = [f"Analytics Brain is up ({seconds:.1f} s). Ctrl-C stops it.", ""]
+    for service in suite.settings.services():
+        lines += [
+            f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"
+        ]
+    lines += [f"  {'files':<11} {suite.directory}", ""]
+    lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
+    [events] = [service for service in suite.settings.services() if service.name == "events"]
+    lines += [
+        "",
+        "Next, in another terminal:",
+        f"  export BRAIN_ADDRESS={events.address} BRAIN_TOKEN=$(cat {suite.directory}/admin.token)",
+        "  .venv/bin/brain --help",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

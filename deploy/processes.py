@@ -1,0 +1,114 @@
+"""A service of the suite as a child process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy import children
+from deploy.errors import LaunchError
+from deploy.settings import Service
+
+SERVING_SECONDS = 60
+STOP_SECONDS = 30  # a service drains for 10 s of its own accord
+LARGEST_LOG_BYTES = 16 * 1024**2
+
+
+class ServiceProcess:
+    """`python -m services.<name>`, its log, and whether it serves. Not to be shared between threads."""
+
+    def __init__(self, service: Service, log: Path) -> None:
+        self.service = service
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, settings: Mapping[str, str]) -> None:
+        """Start it with these settings over the environment of this process.
+
+        Raises LaunchError if an address is taken, or if a setting is already in the environment: to pick
+        either value would surprise somebody.
+        """
+        for role, address in (("PORT", self.service.address), ("METRICS_PORT", self.service.metrics_address)):
+            refuse_taken(address, f"BRAIN_{self.service.name.upper()}_{role}")
+        both = sorted(settings.keys() & os.environ.keys())
+        if both:
+            raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/operating.md)")
+        keep_small(self.log)
+        command = [sys.executable, "-m", f"services.{self.service.name}"]
+        self._process = children.start(command, log=self.log, environment={**os.environ, **settings})
+
+    def is_running(self) -> bool:
+        """Tell whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_until_serving(self, stop_requested: Callable[[], bool]) -> None:
+        """Return once health is SERVING, or a stop is requested; raise LaunchError if it never is."""
+        deadline = time.monotonic() + SERVING_SECONDS
+        while not stop_requested() and not is_serving(self.service.address):
+            if not self.is_running():
+                raise LaunchError(self.obituary())
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"{self.service.name} does not serve after {SERVING_SECONDS} s.\n{self._evidence()}"
+                )
+            time.sleep(0.05)
+
+    def obituary(self) -> str:
+        """Say that it died and show the end of its log."""
+        code = self._process.returncode if self._process else None
+        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
+        return f"{self.service.name} ended {how}.\n{self._evidence()}"
+
+    def request_stop(self) -> None:
+        """Ask it to drain and end."""
+        if self.is_running() and self._process:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait for its end; after STOP_SECONDS, end it the hard way and say so."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            print(f"{self.service.name} did not stop within {STOP_SECONDS} s and was killed.", flush=True)
+            self._process.kill()
+            self._process.wait()
+
+    def _evidence(self) -> str:
+        return f"--- {self.log}\n{children.tail(self.log)}\n---"
+
+
+def is_serving(address: str) -> bool:
+    """Ask the service's own health once."""
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
+        except grpc.RpcError:
+            return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def refuse_taken(address: str, setting: str) -> None:
+    """Raise LaunchError if something listens on the address already; `setting` is what changes it."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError as error:
+        raise LaunchError(
+            f"cannot listen on {address}: {error.strerror}. {setting} chooses another port."
+        ) from error
+
+
+def keep_small(log: Path) -> None:
+    """Move a log that has grown large out of the way; one older log is kept."""
+    if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
+        log.rename(log.with_name(log.name + ".1"))

@@ -1,0 +1,51 @@
+"""Settings of the one-machine run. `docs/operating.md` lists them with every port and file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.errors import LaunchError
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of the suite and where it listens."""
+
+    name: str
+    address: str
+    metrics_address: str
+
+
+class LocalSettings(BaseSettings):
+    """What the person who runs the suite on one machine may change, from BRAIN_… variables."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="BRAIN_")
+
+    # Everything the suite writes lies in here.
+    directory: Path = CHECKOUT / ".brain"
+    # The interface the services listen on.
+    host: str = "127.0.0.1"
+    events_port: int = Field(default=50051, ge=1, le=65535)
+    events_metrics_port: int = Field(default=9101, ge=1, le=65535)
+    # PostgreSQL's max_wal_size. Ingest is refused while less than twice this is free on the disk.
+    max_wal_mebibytes: int = Field(default=2048, ge=64)
+
+    def services(self) -> tuple[Service, ...]:
+        """Return the services to start, in order."""
+        return (self._service("events", self.events_port, self.events_metrics_port),)
+
+    def _service(self, name: str, port: int, metrics_port: int) -> Service:
+        return Service(name, f"{self.host}:{port}", f"{self.host}:{metrics_port}")
+
+
+def load() -> LocalSettings:
+    """Read the settings from the environment; raise LaunchError with every problem."""
+    try:
+        return LocalSettings()
+    except ValidationError as error:
+        problems = [f"BRAIN_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+        raise LaunchError("\n".join(["These settings are wrong:", *problems])) from None

@@ -1,0 +1,129 @@
+"""The whole suite on one machine: its PostgreSQL, its services, started, watched and stopped in order."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import deploy.postgres
+from deploy import children, keys, locks
+from deploy.errors import LaunchError
+from deploy.postgres import EmbeddedPostgres
+from deploy.processes import ServiceProcess, keep_small
+from deploy.settings import LocalSettings, Service
+from shared import migrations
+
+DATABASE = "brain"
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+
+
+class Suite:
+    """Everything `up` starts. Not to be shared between threads."""
+
+    def __init__(self, settings: LocalSettings, stop_requested: Callable[[], bool]) -> None:
+        self.settings = settings
+        self.directory = settings.directory.resolve()
+        self.tokens: dict[str, str] = {}
+        self._stop_requested = stop_requested
+        self._lock: int | None = None
+        self._postgres: EmbeddedPostgres | None = None
+        self._restarts = RestartPauses()
+        logs = self.directory / "logs"
+        self._processes = [ServiceProcess(one, logs / f"{one.name}.log") for one in settings.services()]
+
+    def start(self) -> None:
+        """Start everything and return once all serve or a stop is requested; raise LaunchError."""
+        make_directory(self.directory)
+        self._lock = locks.take(self.directory / "suite.lock", "the suite of this directory")
+        data = self.directory / "postgres"
+        names = [process.service.name for process in self._processes]
+        secrets = keys.ensure_secrets(self.directory, names, data_exists=data.exists())
+        self.tokens = keys.ensure_tokens(self.directory)
+        keep_small(data.with_name("postgres.log"))
+        wal = {"max_wal_size": f"{self.settings.max_wal_mebibytes}MB"}
+        self._postgres = deploy.postgres.start(data, settings=wal)
+        self._postgres.create_database(DATABASE)
+        for process in self._processes:
+            process.start(self._prepare(process.service, self._postgres, secrets))
+        for process in self._processes:
+            process.wait_until_serving(self._stop_requested)
+
+    def watch(self) -> None:
+        """Look at every process once: start a died PostgreSQL again, raise LaunchError for a died service."""
+        for process in self._processes:
+            if not process.is_running():
+                raise LaunchError(process.obituary())
+        if self._postgres and not self._postgres.is_running():
+            self._restart(self._postgres)
+
+    def stop(self) -> None:
+        """Stop services, then PostgreSQL, whatever of them runs."""
+        for process in self._processes:
+            process.request_stop()
+        for process in self._processes:
+            process.wait()
+        if self._postgres:
+            self._postgres.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _prepare(
+        self, service: Service, postgres: EmbeddedPostgres, secrets: dict[str, str]
+    ) -> dict[str, str]:
+        """Migrate the service's schema and return its settings."""
+        postgres.create_schema(DATABASE, service.name)
+        url = postgres.url(DATABASE, service.name)
+        migrations.upgrade(url, service.name, f"services.{service.name}")
+        prefix = f"{service.name.upper()}_"
+        chosen = {
+            "ADDRESS": service.address,
+            "METRICS_ADDRESS": service.metrics_address,
+            "DATABASE_URL": url,
+            "DATABASE_SCHEMA": service.name,
+            "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
+            # A full disk under the write-ahead log stops PostgreSQL altogether, so ingest stops before.
+            "DISK_PATH": str(postgres.data_directory),
+            "MINIMUM_FREE_BYTES": str(2 * self.settings.max_wal_mebibytes * 1024**2),
+        }
+        own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
+        return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
+
+    def _restart(self, postgres: EmbeddedPostgres) -> None:
+        if not self._restarts.due(time.monotonic()):
+            return
+        print(f"PostgreSQL has died. --- {postgres.log}\n{children.tail(postgres.log)}\n---", flush=True)
+        try:
+            postgres.start()
+        except LaunchError as error:
+            print(f"PostgreSQL does not start: {error}", flush=True)
+        else:
+            print("PostgreSQL was started again and recovered what was committed.", flush=True)
+
+
+class RestartPauses:
+    """When to start a died server again: at once, then after 1, 2, 4 … 30 s while it keeps dying."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._pause = 0.0
+
+    def due(self, now: float) -> bool:
+        """Tell whether to try at `now` (monotonic seconds), and if so count that as a try."""
+        since = now - self._last
+        if since < self._pause:
+            return False
+        steady = since > self._pause + STEADY_SECONDS
+        self._pause = 1.0 if steady else min(max(1.0, 2 * self._pause), LONGEST_PAUSE_SECONDS)
+        self._last = now
+        return True
+
+
+def make_directory(directory: Path) -> None:
+    """Create the suite's directory, closed to others.
+
+    Root's may be passed through, as PostgreSQL runs as another user; every file in it is closed by itself.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o711 if children.unprivileged_account() else 0o700)
+    (directory / "logs").mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,123 @@
+"""The suite's connections through Debian's PgBouncer in transaction mode."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy
+from sqlalchemy import text
+
+from deploy import children
+from deploy.postgres import EmbeddedPostgres
+from shared import migrations
+from shared.database import create_engine
+
+pytestmark = pytest.mark.peers
+
+PACKAGE = "tests.shared.throwaway_service"
+SETTINGS = """
+[databases]
+* = host={server} port=5432
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {users}
+pool_mode = transaction
+default_pool_size = 4
+"""
+
+
+@pytest.fixture
+def pgbouncer(postgres: EmbeddedPostgres, scratch_directory: Path) -> Iterator[int]:
+    """The port of a PgBouncer before the server, as Debian packages it."""
+    program = shutil.which("pgbouncer")
+    assert program, "apt-get install pgbouncer (.ci/run does)"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    users = scratch_directory / "pgbouncer_users.txt"
+    users.write_text('"red" ""\n"blue" ""\n')
+    configuration = scratch_directory / "pgbouncer.ini"
+    configuration.write_text(SETTINGS.format(server=postgres.data_directory, port=port, users=users))
+    log = scratch_directory / "pgbouncer.log"
+    account = children.unprivileged_account()  # it refuses to run as root
+    process = children.start(
+        [program, str(configuration)], log=log, environment={}, account=account, reach=[configuration]
+    )
+    wait_until_listening(port, log)
+    yield port
+    process.terminate()
+    process.wait()
+
+
+def wait_until_listening(port: int, log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+        else:
+            return
+
+
+def bounced(postgres: EmbeddedPostgres, empty_database: str, port: int, role: str) -> str:
+    """The URL, through PgBouncer, of a role with a schema of its own."""
+    database = sqlalchemy.make_url(empty_database).database
+    assert database
+    postgres.create_schema(database, role)
+    return f"postgresql://{role}@127.0.0.1:{port}/{database}"
+
+
+def test_every_server_connection_reaches_the_schema_of_the_role_alone(
+    postgres: EmbeddedPostgres, empty_database: str, pgbouncer: int
+) -> None:
+    for role in ("red", "blue"):
+        url = bounced(postgres, empty_database, pgbouncer, role)
+        migrations.upgrade(url, role, PACKAGE)
+        engine = create_engine(url, schema=role, pool_size=3, application_name="a test")
+        with ExitStack() as stack:
+            transactions = [stack.enter_context(engine.begin()) for _ in range(3)]
+            reached = [
+                tuple(one.execute(text("SELECT pg_backend_pid(), current_schemas(false)")).one())
+                for one in transactions
+            ]
+        assert len({back_end for back_end, _ in reached}) == 3
+        assert [schemas for _, schemas in reached] == [[role]] * 3
+        engine.dispose()
+
+
+def test_a_repeated_statement_works_whichever_connection_runs_it(
+    postgres: EmbeddedPostgres, empty_database: str, pgbouncer: int
+) -> None:
+    url = bounced(postgres, empty_database, pgbouncer, "red")
+    migrations.upgrade(url, "red", PACKAGE)
+    engine = create_engine(url, schema="red", pool_size=2, application_name="a test")
+    with engine.connect() as one, engine.connect() as other:
+        for number in range(20):
+            for connection in (one, other) if number % 2 else (other, one):
+                row = {"name": f"{number} of {id(connection)}"}
+                connection.execute(text("INSERT INTO things (name) VALUES (:name)"), row)
+                if number % 3:
+                    connection.commit()
+        one.commit()
+        other.commit()
+        assert one.scalar(text("SELECT count(*) FROM things")) == 40
+    engine.dispose()
+
+
+def test_no_lock_of_a_migration_stays_behind(
+    postgres: EmbeddedPostgres, empty_database: str, pgbouncer: int
+) -> None:
+    url = bounced(postgres, empty_database, pgbouncer, "red")
+    migrations.upgrade(url, "red", PACKAGE)
+    with psycopg.connect(empty_database) as connection:
+        held = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+    assert held == (0,)

@@ -146,7 +146,7 @@ class Brain:
         )
 
     def active_users(self, period: str) -> int:
-        """Count the people active on this "day", in its "week" (the 7 local days ending today) or "month" (30)."""
+        """Count the people active in the "day", "week" (7 local days) or "month" (30) that ends today."""
         reply = self.events.GetActiveUsers(GetActiveUsersRequest(period=questions.period(period)))
         return reply.active_users[0].users
 

@@ -35,6 +35,10 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return condition()
 
 
+def servicer_is_called(served: Running) -> Callable[[], bool]:
+    return lambda: served.servicer.calls > 0
+
+
 def client(served: Running, **kwargs: object) -> Brain:
     return Brain(served.address, "secret", **{"delivery": QUICK, **kwargs})  # type: ignore[arg-type]  # any of its keywords
 
@@ -140,7 +144,7 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(store: Store) -> None
             served.servicer.gate.clear()
             for _ in range(500):
                 brain.track("viewed", session_id=f"s-{round_number}")
-            assert until(lambda: served.servicer.calls > 0)
+            assert until(servicer_is_called(served))
             served.kill()
             served = serve(store, served.port)
         assert brain.flush(20)

@@ -1,0 +1,73 @@
+"""The command `brain`: its options and how it speaks of errors. A file for each group of commands."""
+
+import zlib
+from typing import Any, BinaryIO
+
+import click
+import grpc
+
+from brain_client.cli_import import import_command
+from brain_client.cli_query import query
+from brain_client.cli_session import Target
+from brain_client.cli_tokens import tokens
+from brain_client.cli_track import track
+from brain_client.errors import explain
+
+
+class _Explaining(click.Group):
+    """Prints errors of the services and mistakes in what was asked for people, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 — click's signature
+        try:
+            return super().invoke(ctx)
+        except grpc.RpcError as error:
+            raise click.ClickException(explain(error)) from error
+        except (ValueError, OSError, EOFError, zlib.error) as error:  # the last two: a cut .gz file
+            raise click.ClickException(str(error)) from error
+
+
+# \b keeps click from filling the lines.
+_EXAMPLES = """\b
+Examples:
+  brain track signed_up --user u-1 --session s-1 --property plan=pro
+  brain import events.jsonl.gz
+  brain import sales.csv --map customer=user_id --map sold_at=event_time --set event=sold
+  brain query active month
+  brain query counts --by property:country --start 2026-01-01 --json
+  brain query metrics dau --interval day
+  brain tokens create --role analyst --subject ana
+"""
+
+
+@click.group(cls=_Explaining, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--address",
+    envvar="BRAIN_ADDRESS",
+    default="127.0.0.1:50051",
+    show_default=True,
+    show_envvar=True,
+    help="Where the events service listens.",
+)
+@click.option(
+    "--token",
+    envvar="BRAIN_TOKEN",
+    show_envvar=True,
+    help="Bearer token. Without one, .brain/ingest.token or .brain/admin.token of this directory.",
+)
+@click.option(
+    "--ca",
+    type=click.File("rb"),
+    envvar="BRAIN_CA",
+    show_envvar=True,
+    help="Certificates to trust (PEM); turns TLS on.",
+)
+@click.pass_context
+def main(context: click.Context, address: str, token: str | None, ca: BinaryIO | None) -> None:
+    """Track events in Analytics Brain and ask about them."""
+    context.obj = Target(address, token, ca.read() if ca else None)
+
+
+main.add_command(import_command)
+main.add_command(query)
+main.add_command(tokens)
+main.add_command(track)

@@ -1,0 +1,213 @@
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict, TypeVar, Unpack
+
+import click
+from brain.common.v1.common_pb2 import PropertyFilter, TimeRange
+from brain.events.v1.events_pb2 import (
+    CountEventsRequest,
+    EventOrder,
+    GetActiveUsersRequest,
+    GetTopEventsRequest,
+    QueryEventsRequest,
+)
+from brain.metrics.v1.metrics_pb2 import ListMetricsRequest, MetricQuery, ReadMetricRequest
+
+from brain_client import questions, tables
+from brain_client.cli_session import Target, moment, pairs, typed
+
+_DEFAULT_RANGE = timedelta(days=30)
+_PAGE = 1_000
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Asked(TypedDict, total=False):
+    """The options that go straight into a request; each command declares those it takes."""
+
+    start: str | None
+    end: str | None
+    time_zone: str
+    events: tuple[str, ...]
+    filters: tuple[str, ...]
+    labels: tuple[str, ...]
+    user: str
+    anonymous: str
+    session: str
+    category: str
+    by: str
+    interval: str | None
+    include_sessions: bool
+    known_only: bool
+
+
+@click.group()
+def query() -> None:
+    """Ask about events. Ranges are [start, end): the last 30 days unless said otherwise."""
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_range = _options(
+    click.option(
+        "--start", help="ISO 8601, in --time-zone or UTC, inclusive; 30 days before the end where absent."
+    ),
+    click.option("--end", help="ISO 8601, exclusive; now where absent."),
+    click.option("--time-zone", default="", help="IANA name; the deployment's zone where absent."),
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
+_filter = click.option(
+    "--filter", "filters", multiple=True, metavar="PROPERTY=VALUE", help="May be repeated."
+)
+_event = click.option("--event", "events", multiple=True, help="May be repeated; all where absent.")
+
+
+@query.command("events")
+@_event
+@_filter
+@click.option("--user", default="", help="User id.")
+@click.option("--anonymous", default="", help="Anonymous id.")
+@click.option("--session", default="", help="Session id.")
+@click.option("--oldest-first", is_flag=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@_range
+@_json
+@click.pass_obj
+def list_events(
+    target: Target, /, *, as_json: bool, limit: int, oldest_first: bool, **asked: Unpack[_Asked]
+) -> None:
+    """List raw events, newest first. With --json `brain import` reads them again."""
+    order = EventOrder.EVENT_ORDER_OLDEST_FIRST if oldest_first else EventOrder.EVENT_ORDER_NEWEST_FIRST
+    request = QueryEventsRequest(
+        events=asked["events"],
+        filters=_filters(asked["filters"]),
+        user_id=asked["user"],
+        anonymous_id=asked["anonymous"],
+        session_id=asked["session"],
+        time_range=_time_range(asked),
+        order=order,
+    )
+    rows: list[tables.Row] = []
+    with target.connect("admin") as brain:
+        while len(rows) < limit:
+            request.page_size = min(_PAGE, limit - len(rows))
+            reply = brain.events.QueryEvents(request)
+            rows += map(tables.event_row, reply.events)
+            if not reply.next_page_token:
+                break
+            request.page_token = reply.next_page_token
+    tables.show(rows, as_json=as_json)
+
+
+@query.command()
+@_event
+@_filter
+@click.option("--category", default="")
+@click.option("--by", default="", help="event, category, user or property:NAME.")
+@click.option("--interval", type=click.Choice(list(questions.INTERVALS)), help="One total where absent.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Groups.")
+@_range
+@_json
+@click.pass_obj
+def counts(target: Target, /, *, as_json: bool, limit: int, **asked: Unpack[_Asked]) -> None:
+    """Count events and people and sum values, over time and by one dimension."""
+    group, name = questions.count_group(asked["by"])
+    request = CountEventsRequest(
+        events=asked["events"],
+        filters=_filters(asked["filters"]),
+        category=asked["category"],
+        time_range=_time_range(asked),
+        time_zone=asked["time_zone"],
+        interval=questions.interval(asked["interval"] or ""),
+        group_by=group,
+        group_property=name,
+        page_size=limit if asked["by"] else 0,
+    )
+    with target.connect("admin") as brain:
+        reply = brain.events.CountEvents(request)
+    tables.show([tables.count_row(count, reply.time_zone) for count in reply.counts], as_json=as_json)
+
+
+@query.command()
+@click.option("--category", default="")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=10, show_default=True)
+@_range
+@_json
+@click.pass_obj
+def top(target: Target, /, *, as_json: bool, limit: int, **asked: Unpack[_Asked]) -> None:
+    """List the most frequent events."""
+    request = GetTopEventsRequest(
+        time_range=_time_range(asked), category=asked["category"], limit=limit, with_users=True
+    )
+    with target.connect("admin") as brain:
+        reply = brain.events.GetTopEvents(request)
+    tables.show([tables.top_row(event) for event in reply.top_events], as_json=as_json)
+
+
+@query.command()
+@click.argument("period", type=click.Choice(list(questions.PERIODS)))
+@_event
+@_filter
+@_range
+@click.option("--include-sessions", is_flag=True, help="Count visitors without any id too.")
+@click.option("--known-only", is_flag=True, help="Count signed-in users only.")
+@_json
+@click.pass_obj
+def active(target: Target, /, period: str, *, as_json: bool, **asked: Unpack[_Asked]) -> None:
+    """Count active people: now, or with --start or --end each day, week or month of that range."""
+    request = GetActiveUsersRequest(
+        period=questions.period(period),
+        time_range=_time_range(asked) if asked["start"] or asked["end"] else None,
+        time_zone=asked["time_zone"],
+        events=asked["events"],
+        filters=_filters(asked["filters"]),
+        include_sessions=asked["include_sessions"],
+        known_only=asked["known_only"],
+    )
+    with target.connect("admin") as brain:
+        reply = brain.events.GetActiveUsers(request)
+    tables.show([tables.active_row(each, reply.time_zone) for each in reply.active_users], as_json=as_json)
+
+
+@query.command()
+@click.argument("name", required=False)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@_filter
+@click.option("--interval", type=click.Choice(list(questions.INTERVALS)), default="day", show_default=True)
+@_range
+@_json
+@click.pass_obj
+def metrics(target: Target, /, name: str | None, *, as_json: bool, **asked: Unpack[_Asked]) -> None:
+    """Read the metric NAME as a series; without a name, list the metrics there are."""
+    with target.connect("admin") as brain:
+        if name is None:
+            listed = brain.metrics.ListMetrics(ListMetricsRequest(page_size=_PAGE)).metrics
+            rows = [tables.metric_row(metric) for metric in listed]
+        else:
+            asked_for = MetricQuery(
+                name=name,
+                labels=pairs(asked["labels"], "--label"),
+                filters=_filters(asked["filters"]),
+                interval=questions.interval(asked["interval"] or ""),
+                time_range=_time_range(asked),
+                time_zone=asked["time_zone"],
+            )
+            series = brain.metrics.ReadMetric(ReadMetricRequest(query=asked_for)).series
+            rows = [tables.point_row(point, asked["time_zone"]) for point in series.points]
+    tables.show(rows, as_json=as_json)
+
+
+def _time_range(asked: _Asked) -> TimeRange:
+    end = moment(asked["end"], asked["time_zone"]) if asked["end"] else datetime.now(UTC)
+    start = moment(asked["start"], asked["time_zone"]) if asked["start"] else end - _DEFAULT_RANGE
+    return questions.time_range(start, end)
+
+
+def _filters(texts: Sequence[str]) -> list[PropertyFilter]:
+    return questions.equals({name: typed(text) for name, text in pairs(texts, "--filter").items()})

@@ -1,0 +1,130 @@
+"""Turns answers into rows, and prints rows as a table for people or as JSON lines for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import click
+from brain.common.v1.common_pb2 import Interval
+from brain.events.v1.events_pb2 import ActiveUsers, Event, EventCount, TopEvent
+from brain.metrics.v1.metrics_pb2 import MetricDescriptor, MetricPoint
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, object]  # None is absent
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXTS = ("event_id", "user_id", "anonymous_id", "session_id", "category", "page", "referrer", "user_agent")
+_PIPE_WIDTH = 200  # where there is no terminal to ask
+
+
+def event_row(event: Event) -> Row:
+    """Return the fields that are there, named as `brain import` takes them."""
+    row: dict[str, object] = {"event_time": _instant(event.event_time), "event": event.event}
+    row |= {name: getattr(event, name) for name in _TEXTS if getattr(event, name)}
+    if event.HasField("value"):
+        row["value"] = event.value
+    if event.properties_json:
+        row["properties"] = json.loads(event.properties_json)
+    elif event.HasField("properties"):
+        row["properties"] = MessageToDict(event.properties)
+    return row
+
+
+def count_row(count: EventCount, time_zone: str) -> Row:
+    """Return start (local), group and numbers."""
+    row: dict[str, object] = {}
+    if count.HasField("start_time"):
+        row["start"] = _instant(count.start_time, time_zone)
+    if count.HasField("user"):
+        row["user"] = count.user.id
+    elif count.HasField("group"):
+        row["group"] = count.group
+    numbers = {"events": count.events, "users": count.users, "value_sum": count.value_sum}
+    return {**row, **numbers, "complete": count.complete}
+
+
+def top_row(event: TopEvent) -> Row:
+    """Return name and numbers."""
+    return {
+        "event": event.event,
+        "events": event.events,
+        "share_ratio": event.share_ratio,
+        "users": event.users if event.HasField("users") else None,
+        "value_sum": event.value_sum,
+    }
+
+
+def active_row(active: ActiveUsers, time_zone: str) -> Row:
+    """Return the period (local) and its people."""
+    return {
+        "start": _instant(active.start_time, time_zone),
+        "end": _instant(active.end_time, time_zone),
+        "users": active.users,
+        "complete": active.complete,
+    }
+
+
+def metric_row(metric: MetricDescriptor) -> Row:
+    """Return what a metric is and how it may be asked."""
+    return {
+        "name": metric.name,
+        "unit": metric.unit,
+        "labels": ", ".join(metric.required_labels),
+        "intervals": ", ".join(
+            Interval.Name(each).removeprefix("INTERVAL_").lower() for each in metric.intervals
+        ),
+        "definition": metric.definition,
+    }
+
+
+def point_row(point: MetricPoint, time_zone: str) -> Row:
+    """Return start (local) and value, None where it is not defined."""
+    return {
+        "start": _instant(point.start_time, time_zone),
+        "value": point.value if point.HasField("value") else None,
+        "sample_size": point.sample_size,
+        "complete": point.complete,
+    }
+
+
+def show(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print to standard output."""
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    table = Table()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for name in columns:
+        numeric = any(_is_number(row.get(name)) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name))) for name in columns))
+    console = Console()
+    console.print(table if rows else "Nothing found.", width=None if console.is_terminal else _PIPE_WIDTH)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _instant(stamp: Timestamp, time_zone: str = "") -> str:
+    moment = _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
+    return moment.astimezone(ZoneInfo(time_zone or "UTC")).isoformat()

@@ -103,9 +103,8 @@ def refuse_taken(address: str, setting: str) -> None:
     try:
         socket.create_server((host, int(port))).close()
     except OSError as error:
-        raise LaunchError(
-            f"cannot listen on {address}: {error.strerror}. {setting} chooses another port."
-        ) from error
+        why = str(error.strerror).partition(" (while")[0]  # create_server repeats the address
+        raise LaunchError(f"cannot listen on {address}: {why}. {setting} chooses another port.") from error
 
 
 def keep_small(log: Path) -> None:

@@ -1,0 +1,83 @@
+"""The parts of the launcher that need no service: pauses between restarts, ports, locks, logs."""
+
+import itertools
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy import locks, processes, settings, suite
+from deploy.errors import LaunchError
+from deploy.suite import RestartPauses
+
+
+def tries(deaths: int) -> list[float]:
+    """The seconds at which a server that dies at once is started, asked about every tenth of a second."""
+    pauses = RestartPauses()
+    moments = (tenth / 10 for tenth in itertools.count())
+    return list(itertools.islice((now for now in moments if pauses.due(now)), deaths))
+
+
+def test_a_server_that_keeps_dying_is_started_ever_less_often() -> None:
+    moments = tries(9)
+    assert [round(later - earlier) for earlier, later in itertools.pairwise(moments)] == [
+        1, 2, 4, 8, 16, 30, 30, 30,
+    ]  # fmt: skip
+
+
+def test_a_server_that_ran_steadily_is_started_at_once() -> None:
+    pauses = RestartPauses()
+    assert pauses.due(0)
+    assert not pauses.due(0.5)
+    assert pauses.due(1)
+    assert pauses.due(1000)
+    assert not pauses.due(1000.5)
+    assert pauses.due(1001)
+
+
+def test_a_taken_port_is_named_with_the_setting_that_changes_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(LaunchError, match=f"{address}: Address already in use. BRAIN_EVENTS_PORT"):
+            processes.refuse_taken(address, "BRAIN_EVENTS_PORT")
+    processes.refuse_taken(address, "BRAIN_EVENTS_PORT")
+
+
+def test_a_lock_names_its_holder_and_ends_with_it(scratch_directory: Path) -> None:
+    path = scratch_directory / "suite.lock"
+    held = locks.take(path, "the suite")
+    with pytest.raises(LaunchError, match=f"the suite already runs, started by process {os.getpid()}"):
+        locks.take(path, "the suite")
+    os.close(held)
+    os.close(locks.take(path, "the suite"))
+
+
+def test_a_large_log_makes_room_for_a_new_one(
+    scratch_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LARGEST_LOG_BYTES", 3)
+    log = scratch_directory / "events.log"
+    log.write_text("old")
+    processes.keep_small(log)
+    assert log.read_text() == "old"
+    log.write_text("older")
+    processes.keep_small(log)
+    assert not log.exists()
+    assert log.with_name("events.log.1").read_text() == "older"
+
+
+def test_all_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAIN_EVENTS_PORT", "0")
+    monkeypatch.setenv("BRAIN_EVENTS_METRICS_PORT", "many")
+    with pytest.raises(LaunchError, match=r"(?s)BRAIN_EVENTS_PORT.*BRAIN_EVENTS_METRICS_PORT"):
+        settings.load()
+
+
+def test_the_directory_of_the_suite_lists_itself_to_nobody_else(scratch_directory: Path) -> None:
+    directory = scratch_directory / "deep" / "brain"
+    suite.make_directory(directory)
+    others_may = stat.S_IMODE(directory.stat().st_mode) & 0o077
+    assert others_may == (0o011 if os.geteuid() == 0 else 0)
+    assert stat.S_IMODE((directory / "logs").stat().st_mode) == 0o700

@@ -4,13 +4,16 @@ import threading
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import grpc
 from brain.events.v1 import events_pb2 as pb
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+Answer = TypeVar("Answer", bound=Message)
 Identity = tuple[str, str, int, int, str]
 
 
@@ -41,7 +44,11 @@ class MemoryEvents(EventsServiceServicer):
         self.gate.set()
         self.failures: list[tuple[grpc.StatusCode, float | None]] = []  # code, advised delay in seconds
         self.lost_replies = 0
+        self.calls_allowed: int | None = None  # later ones are refused for good
         self.calls = 0
+        self.answers: list[Message] = []  # to questions about numbers
+        self.requests: list[Message] = []
+        self.largest_page = 1_000
 
     def TrackEvent(  # noqa: N802 — the contract's name
         self, request: pb.TrackEventRequest, context: grpc.ServicerContext
@@ -66,6 +73,36 @@ class MemoryEvents(EventsServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost after the commit")
         return reply
 
+    def QueryEvents(  # noqa: N802 — the contract's name
+        self, request: pb.QueryEventsRequest, context: grpc.ServicerContext
+    ) -> pb.QueryEventsResponse:
+        self.requests.append(request)
+        newest = sorted(self.store.events.values(), key=lambda event: -event.event_time.seconds)
+        first = int(request.page_token or 0)
+        last = first + min(request.page_size, self.largest_page)
+        token = str(last) if last < len(newest) else ""
+        return pb.QueryEventsResponse(events=newest[first:last], next_page_token=token)
+
+    def CountEvents(  # noqa: N802 — the contract's name
+        self, request: pb.CountEventsRequest, context: grpc.ServicerContext
+    ) -> pb.CountEventsResponse:
+        return self._answer(request, pb.CountEventsResponse)
+
+    def GetTopEvents(  # noqa: N802 — the contract's name
+        self, request: pb.GetTopEventsRequest, context: grpc.ServicerContext
+    ) -> pb.GetTopEventsResponse:
+        return self._answer(request, pb.GetTopEventsResponse)
+
+    def GetActiveUsers(  # noqa: N802 — the contract's name
+        self, request: pb.GetActiveUsersRequest, context: grpc.ServicerContext
+    ) -> pb.GetActiveUsersResponse:
+        return self._answer(request, pb.GetActiveUsersResponse)
+
+    def _answer(self, request: Message, kind: type[Answer]) -> Answer:
+        self.requests.append(request)
+        [answer] = [each for each in self.answers if isinstance(each, kind)]
+        return answer
+
     def _store(self, events: list[pb.Event]) -> pb.TrackEventsResponse:
         reply = pb.TrackEventsResponse()
         with self.store.lock:
@@ -81,6 +118,8 @@ class MemoryEvents(EventsServiceServicer):
         return reply
 
     def _fail_if_asked(self, context: grpc.ServicerContext) -> None:
+        if self.calls_allowed is not None and self.calls > self.calls_allowed:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "no longer")
         if not self.failures:
             return
         code, delay = self.failures.pop(0)

@@ -1,0 +1,189 @@
+"""`python -m deploy.local up` as a person runs it: started, used, killed in parts, stopped."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import data_directories
+from deploy.processes import is_serving
+from shared.auth import Role, TokenVerifier
+
+PATIENCE_SECONDS = 60
+
+
+class Launcher:
+    """The command in a session of its own, on free ports, with everything it writes in `directory`."""
+
+    def __init__(self, directory: Path, ports: tuple[int, int]) -> None:
+        self.directory = directory
+        self.address = f"127.0.0.1:{ports[0]}"
+        self.output = directory.with_name(f"{directory.name}.output")
+        environment = {
+            **os.environ,
+            "BRAIN_DIRECTORY": str(directory),
+            "BRAIN_EVENTS_PORT": str(ports[0]),
+            "BRAIN_EVENTS_METRICS_PORT": str(ports[1]),
+            "BRAIN_MAX_WAL_MEBIBYTES": "64",
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.local", "up"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, words: str) -> None:
+        eventually(lambda: words in self.said() or self.process.poll() is not None, self.said)
+        assert words in self.said()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def processes(self) -> dict[int, str]:
+        """Each process of this suite but the launcher, with its command line."""
+        return {pid: line for pid, line in processes_of(self.directory) if pid != self.process.pid}
+
+    def pid_of(self, words: str) -> int:
+        [pid] = [pid for pid, line in self.processes().items() if words in line]
+        return pid
+
+
+def processes_of(directory: Path) -> Iterator[tuple[int, str]]:
+    """Find the processes that name the directory, in their command line or environment."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            told = line.encode() + (process / "environ").read_bytes()
+        except OSError:  # it has just ended
+            continue
+        names = (str(directory), data_directories.mark(directory / "postgres"))
+        if any(name.encode() in told for name in names) and int(process.name) != os.getpid():
+            yield int(process.name), line
+
+
+def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, evidence()
+        time.sleep(0.02)
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.fixture
+def directory(scratch_directory: Path) -> Iterator[Path]:
+    directory = scratch_directory / "suite"
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def launcher(directory: Path) -> Iterator[Launcher]:
+    """A suite that is up."""
+    launcher = Launcher(directory, free_ports())
+    launcher.wait_for("Analytics Brain is up")
+    yield launcher
+    if launcher.process.poll() is None:
+        launcher.stop()
+    eventually(lambda: not launcher.processes(), lambda: str(launcher.processes()))
+
+
+def test_it_tells_addresses_and_tokens_that_work(launcher: Launcher) -> None:
+    said = launcher.said()
+    assert launcher.address in said
+    assert is_serving(launcher.address)
+    verifier = TokenVerifier((launcher.directory / "token_public_key.pem").read_bytes())
+    ingest, admin = (
+        verifier.verify(token, time.time()) for token in re.findall(r"^ +(eyJ\S+)$", said, re.MULTILINE)
+    )
+    assert ingest.roles == frozenset({Role.INGEST})
+    assert admin.roles == frozenset({Role.ADMIN})
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_clean_and_leaves_no_process(launcher: Launcher, how: signal.Signals) -> None:
+    assert len(launcher.processes()) > 1
+    assert launcher.stop(how) == 0
+    assert launcher.processes() == {}
+    assert "database system is shut down" in (launcher.directory / "postgres.log").read_text()
+    assert launcher.said().endswith("Stopping.\nStopped.\n")
+
+
+def test_pressing_ctrl_c_again_changes_nothing(launcher: Launcher) -> None:
+    for _ in range(20):
+        launcher.process.send_signal(signal.SIGINT)
+    assert launcher.process.wait(PATIENCE_SECONDS) == 0
+    assert "Traceback" not in launcher.said()
+
+
+def test_ctrl_c_while_starting_stops_what_was_started(directory: Path) -> None:
+    launcher = Launcher(directory, free_ports())
+    eventually((directory / "postgres").exists, launcher.said)
+    assert launcher.stop() == 0
+    assert launcher.processes() == {}
+    assert "Traceback" not in launcher.said()
+
+
+def test_a_second_start_has_the_same_tokens_and_secrets(launcher: Launcher) -> None:
+    kept = {name: (launcher.directory / name).read_text() for name in ("admin.token", "secrets.env")}
+    launcher.stop()
+    second = Launcher(launcher.directory, free_ports())
+    second.wait_for(kept["admin.token"])
+    assert {name: (launcher.directory / name).read_text() for name in kept} == kept
+    second.stop()
+
+
+def test_a_second_suite_in_the_same_directory_is_refused(launcher: Launcher) -> None:
+    second = Launcher(launcher.directory, free_ports())
+    assert second.process.wait(PATIENCE_SECONDS) == 1
+    assert f"already runs, started by process {launcher.process.pid}" in second.said()
+    launcher.output = second.output
+    assert is_serving(launcher.address)
+
+
+def test_a_taken_port_is_told_before_anything_is_left_running(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        launcher = Launcher(directory, (taken.getsockname()[1], free_ports()[0]))
+        assert launcher.process.wait(PATIENCE_SECONDS) == 1
+    assert "BRAIN_EVENTS_PORT chooses another port" in launcher.said()
+    assert "Traceback" not in launcher.said()
+    assert launcher.processes() == {}
+
+
+def test_a_died_service_ends_the_suite_loudly(launcher: Launcher) -> None:
+    os.kill(launcher.pid_of("services.events"), signal.SIGKILL)
+    assert launcher.process.wait(PATIENCE_SECONDS) == 1
+    assert "events ended by SIGKILL" in launcher.said()
+    assert launcher.processes() == {}
+
+
+def test_a_died_postgresql_is_started_again_and_told(launcher: Launcher) -> None:
+    os.kill(launcher.pid_of("bin/postgres"), signal.SIGKILL)
+    launcher.wait_for("PostgreSQL was started again")
+    assert "PostgreSQL has died" in launcher.said()
+    eventually(lambda: is_serving(launcher.address), launcher.said)
+    assert launcher.stop() == 0
+
+
+def test_a_killed_launcher_leaves_no_process(launcher: Launcher) -> None:
+    launcher.process.kill()
+    launcher.process.wait()
+    eventually(lambda: not launcher.processes(), lambda: str(launcher.processes()))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 from typing import Protocol
 
 import jwt
@@ -201,7 +200,6 @@ def is_open(full_method: str) -> bool:
     return full_method[1:].partition("/")[0] in OPEN_SERVICES
 
 
-@cache
 def required_role(full_method: str) -> Role | None:
     """Return the role that stands beside an RPC in its .proto; None refuses everybody."""
     name = full_method.removeprefix("/").replace("/", ".")

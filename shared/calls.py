@@ -16,7 +16,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from shared import wire
-from shared.auth import Caller, Role, Verifier, is_open, required_role
+from shared.auth import Caller, Role, Verifier
 from shared.database import translate
 from shared.errors import InvalidArgument, PermissionDenied, ServiceError, Unauthenticated, Unavailable
 from shared.metrics import MethodMetrics
@@ -39,6 +39,10 @@ class Method:
     """What is known of a method before anybody calls it."""
 
     name: str
+    # Anybody may call it, without a token.
+    is_open: bool
+    # Who may call it otherwise: nobody without one.
+    role: Role | None
     handler: "grpc.RpcMethodHandler[Any, Any]"
     verifier: Verifier | None
     metrics: MethodMetrics
@@ -89,10 +93,9 @@ class Call:
 
     def authorize(self, now: float) -> None:
         """Raise Unauthenticated or PermissionDenied unless the caller may call this method."""
-        name = self._method.name
-        if is_open(name):
+        if self._method.is_open:
             return
-        role = required_role(name)
+        role = self._method.role
         if role is None:
             raise PermissionDenied("this method declares no role, so nobody may call it", "ROLE_UNDECLARED")
         verifier = self._method.verifier
@@ -141,7 +144,7 @@ class Call:
     def _log(self, code: grpc.StatusCode, seconds: float, error: Exception | None) -> None:
         unexpected = error is not None and not isinstance(error, ServiceError)
         # Probes come every few seconds and would drown the rest.
-        level = logging.ERROR if unexpected else logging.DEBUG if is_open(self._method.name) else logging.INFO
+        level = logging.ERROR if unexpected else logging.DEBUG if self._method.is_open else logging.INFO
         if not _logger.isEnabledFor(level):
             return
         fields: dict[str, object] = {

@@ -1,10 +1,20 @@
 """Settings every service has. They come from the environment, which nothing else reads."""
 
+import re
 import sys
 from typing import Annotated, Literal, NoReturn, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, FilePath, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    FilePath,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -22,6 +32,12 @@ def _tcp_address(value: str) -> str:
 
 def _address(value: str) -> str:
     return value if value.startswith("unix:") else _tcp_address(value)
+
+
+def _schema(value: str) -> str:
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", value):
+        raise ValueError("must be a plain lower-case identifier of up to 63 characters")
+    return value
 
 
 def _keyring(value: SecretStr) -> SecretStr:
@@ -44,13 +60,13 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
     # Where to serve: host:port (port 0 takes a free one) or unix:/path.
-    address: Annotated[str, AfterValidator(_address)]
+    address: str
     # Where Prometheus scrapes, host:port.
-    metrics_address: Annotated[str, AfterValidator(_tcp_address)]
+    metrics_address: str
     # postgresql://user:password@host:port/database
     database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
     # The schema that holds this service's tables.
-    database_schema: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    database_schema: str
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Threads that run calls.
     max_workers: int = Field(default=16, ge=1, le=1_000)
@@ -73,6 +89,11 @@ class ServiceSettings(BaseSettings):
     encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
     # base64, 32 bytes. It never changes: digests under another key find nobody.
     blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
+
+    # Subclasses give these three defaults, and would lose a check that is part of the field's type.
+    _address_is_valid = field_validator("address")(_address)
+    _metrics_address_is_valid = field_validator("metrics_address")(_tcp_address)
+    _schema_is_valid = field_validator("database_schema")(_schema)
 
     @model_validator(mode="after")
     def _verifies_tokens_one_way(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from shared.auth import Caller, Verifier
+from shared.auth import Caller, Verifier, is_open, required_role
 from shared.calls import Call, Method, arrival_of_call, caller_of_call, ended_early
 from shared.idle_streams import IdleStreams
 from shared.metrics import CallMetrics, call_type
@@ -64,7 +64,8 @@ class CallInterceptor(grpc.ServerInterceptor):
         kind = call_type(
             request_streaming=handler.request_streaming, response_streaming=handler.response_streaming
         )
-        method = Method(name, handler, self._verifier, self._metrics.of_method(name, kind))
+        metrics = self._metrics.of_method(name, kind)
+        method = Method(name, is_open(name), required_role(name), handler, self._verifier, metrics)
         wrapped = self._wrapped[name] = self._wrapped_handler(method), method
         return wrapped
 

@@ -69,6 +69,16 @@ def create_engine(url: str, *, schema: str, pool_size: int, application_name: st
     return engine
 
 
+def is_reachable(engine: sqlalchemy.Engine) -> bool:
+    """Return whether a statement can be run now."""
+    try:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+    except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error, ServiceError):
+        return False
+    return True
+
+
 def translate(error: Exception) -> ServiceError | None:
     """Return what a database error is to a caller, or None if it is a fault of ours (or none of a database).
 

@@ -42,10 +42,11 @@ class Violations:
     def __len__(self) -> int:
         return len(self._found)
 
-    def raise_if_any(self) -> None:
-        """Raise InvalidArgument with everything found."""
+    def raise_if_any(self, prefix: str = "") -> None:
+        """Raise InvalidArgument with everything found, its fields behind a prefix."""
         if self._found:
-            raise InvalidArgument(self._found)
+            found = [FieldViolation(f"{prefix}{each.field}", each.reason) for each in self._found]
+            raise InvalidArgument(found)
 
 
 def required_range(violations: Violations, field: str, message: HasTimeRange) -> tuple[int, int]:

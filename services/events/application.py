@@ -1,0 +1,121 @@
+"""The events service put together; the only place that knows how its parts are built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+from brain.events.v1.events_pb2_grpc import add_EventsServiceServicer_to_server
+from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from services.events import housekeeping
+from services.events.event_types import EventTypes
+from services.events.ingest.admission import DiskGuard
+from services.events.ingest.group_commit import GroupCommit
+from services.events.ingest.partitions import Partitions
+from services.events.ingest.tracking import Tracking
+from services.events.ingest.writer import Writer
+from services.events.metric_servicer import MetricServicer
+from services.events.reading.grouped import GroupedCounts
+from services.events.reading.scanning import Scanner
+from services.events.reading.store import CellStore
+from services.events.rollups.cover import ReportingCalendar
+from services.events.rollups.state import keep_reporting_zone
+from services.events.servicer import EventsServicer
+from services.events.users import UserDictionary
+from shared.audit import AuditServicer
+from shared.database import create_engine, is_reachable
+from shared.encryption import BlindIndex, Keyring
+from shared.server import RunningServer, build, verifier_of
+
+if TYPE_CHECKING:
+    from services.events.config import EventsSettings
+
+SERVICES = (
+    "brain.events.v1.EventsService",
+    "brain.metrics.v1.MetricSourceService",
+    "brain.audit.v1.AuditService",
+)
+
+
+@dataclass(frozen=True)
+class Application:
+    """A running events service."""
+
+    server: RunningServer
+    housekeeper: housekeeping.Housekeeper
+    commits: GroupCommit
+    dispose: Callable[[], None]
+
+    def wait(self) -> None:
+        """Serves until told to stop by SIGTERM or SIGINT, then stops."""
+        self.server.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        """Finishes the calls under way, writes what is queued, lets go of the database."""
+        self.server.stop()
+        self.commits.close()
+        self.housekeeper.stop()
+        self.dispose()
+
+
+def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
+    """Starts the service.
+
+    Args:
+        settings: where and how.
+        clock: the time in Unix microseconds.
+    """
+    engine = create_engine(
+        settings.database_url,
+        schema=settings.database_schema,
+        pool_size=settings.database_connections,
+        application_name="brain-events",
+    )
+    keep_reporting_zone(engine, settings.reporting_time_zone)
+    calendar = ReportingCalendar(settings.reporting_time_zone)
+    users = UserDictionary(
+        engine,
+        Keyring.parse(settings.encryption_keys.get_secret_value()),
+        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
+        settings.cached_users,
+    )
+    partitions = Partitions(engine)
+    writer = Writer(engine, users, EventTypes(engine), partitions, calendar, clock)
+    commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
+    guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
+    cells = CellStore(engine, calendar)
+    events = EventsServicer(
+        tracking=Tracking(commits, guard.admit, clock),
+        engine=engine,
+        cells=cells,
+        grouped=GroupedCounts(engine),
+        scanner=Scanner(engine),
+        users=users,
+        reporting_zone=settings.reporting_time_zone,
+        clock=clock,
+    )
+    metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
+
+    def register(server: grpc.Server) -> None:
+        add_EventsServiceServicer_to_server(events, server)
+        add_MetricSourceServiceServicer_to_server(metrics, server)
+        add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+
+    server = build(
+        settings,
+        register,
+        SERVICES,
+        verifier_of(settings),
+        ready=lambda: is_reachable(engine),
+        registry=CollectorRegistry(),
+    )
+    chores = [
+        housekeeping.compaction(engine),
+        housekeeping.partitions_ahead(partitions, clock),
+        housekeeping.stalled_copies(engine, settings.stalled_copy_seconds),
+    ]
+    return Application(server, housekeeping.Housekeeper(chores), commits, engine.dispose)

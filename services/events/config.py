@@ -1,0 +1,31 @@
+"""The settings of the events service."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.config import ServiceSettings
+
+
+class EventsSettings(ServiceSettings):
+    """Read from EVENTS_…"""
+
+    model_config = SettingsConfigDict(env_prefix="EVENTS_", frozen=True, hide_input_in_errors=True)
+
+    address: str = "127.0.0.1:50051"
+    metrics_address: str = "127.0.0.1:9101"
+    database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    # Connections to PostgreSQL: writers, calls that read, and housekeeping share them.
+    database_connections: int = Field(default=12, ge=4)
+    # Transactions that write events at the same time.
+    writers: int = Field(default=2, ge=1, le=32)
+    # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.
+    queue_events: int = Field(default=50_000, ge=5_000)
+    # Ids of people kept in memory, about 200 bytes each.
+    cached_users: int = Field(default=250_000, ge=1_000)
+    # A path on PostgreSQL's disk where it is this machine's: events are refused while less is free there.
+    disk_path: Path | None = None
+    minimum_free_bytes: int = Field(default=0, ge=0)
+    # A connection that stays silent this long in the middle of sending events is ended.
+    stalled_copy_seconds: float = Field(default=10, gt=0)

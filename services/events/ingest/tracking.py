@@ -1,0 +1,104 @@
+"""Tracking: a request's events are checked, queued, and answered for once they are committed."""
+
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from brain.events.v1 import events_pb2 as pb
+from services.events.ingest.event_ids import original_id
+from services.events.ingest.group_commit import GroupCommit
+from services.events.ingest.incoming import Batch, Rejected, read
+from services.events.ingest.writer import Outcome
+from shared.errors import DeadlineExceeded, FieldViolation, InvalidArgument
+from shared.timestamps import from_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAXIMUM_EVENTS = 5_000
+MAXIMUM_BYTES = 4 * 1024 * 1024
+COMMIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What became of a batch, and the server's clock in Unix µs."""
+
+    accepted: int
+    duplicates: int
+    rejections: "Sequence[pb.Rejection]"
+    received: int
+
+
+class Tracking:
+    """Takes events in."""
+
+    def __init__(self, commits: GroupCommit, admit: Callable[[], None], clock: Callable[[], int]) -> None:
+        """`admit` raises when no events may be taken in at the moment."""
+        self._commits = commits
+        self._admit = admit
+        self._clock = clock
+
+    def track(self, request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -> Tracked:
+        """Stores a batch.
+
+        Raises:
+            InvalidArgument: the batch breaks a limit. Bad events are rejected, not raised.
+        """
+        _check_size(request)
+        self._admit()
+        now = self._clock()
+        batch, rejected = read(request.events, now)
+        accepted = duplicates = 0
+        if len(batch):
+            outcome = self._commit(batch)
+            accepted, duplicates = outcome.accepted, outcome.duplicates
+            rejected = sorted([*rejected, *outcome.rejected], key=lambda each: each.index)
+        rejections = [pb.Rejection(index=each.index, field=each.field, reason=each.reason) for each in rejected]
+        return Tracked(accepted, duplicates, rejections, now)
+
+    def track_one(self, event: pb.Event) -> pb.TrackEventResponse:
+        """Stores one event.
+
+        Raises:
+            InvalidArgument: naming each bad field.
+        """
+        self._admit()
+        now = self._clock()
+        batch, rejected = read([event], now)
+        _raise_rejected(rejected)
+        outcome = self._commit(batch)
+        _raise_rejected(outcome.rejected)
+        return pb.TrackEventResponse(
+            event_id=event.event_id or original_id(UUID(bytes=batch.ids[0]), None),
+            event_time=from_micros(batch.times[0]),
+            duplicate=not outcome.accepted,
+            received_time=from_micros(now),
+        )
+
+    def _commit(self, batch: Batch) -> Outcome:
+        try:
+            return self._commits.submit(batch).result(COMMIT_SECONDS)
+        except FutureTimeoutError as error:
+            message = f"the events were not committed within {COMMIT_SECONDS} s; they still may be"
+            raise DeadlineExceeded(message, "COMMIT_TIMEOUT") from error
+
+
+def _check_size(request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -> None:
+    number, size = len(request.events), request.ByteSize()
+    reasons = []
+    if not number:
+        reasons.append("at least one event is required")
+    if number > MAXIMUM_EVENTS:
+        reasons.append(f"at most {MAXIMUM_EVENTS:,} events in a batch, not {number:,}")
+    if size > MAXIMUM_BYTES:
+        reasons.append(f"at most 4 MiB ({MAXIMUM_BYTES:,} bytes) in a batch, not {size:,}")
+    if reasons:
+        raise InvalidArgument([FieldViolation("events", reason) for reason in reasons])
+
+
+def _raise_rejected(rejected: "Sequence[Rejected]") -> None:
+    if rejected:
+        raise InvalidArgument([FieldViolation(f"event.{each.field}", each.reason) for each in rejected])

@@ -1,0 +1,260 @@
+"""What a request asks, checked: every violation of a request is found before any is raised."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+from zoneinfo import ZoneInfo
+
+from brain.events.v1 import events_pb2 as pb
+from services.events import messages
+from services.events.calendar import (
+    MICROS,
+    Interval,
+    buckets,
+    day_number,
+    day_start,
+    local_date,
+    to_datetime_utc,
+)
+from services.events.domain import Population, Selection, UserKind, Who
+from services.events.reading.grouped import GroupPage
+from services.events.reading.listing import Listing, Position
+from services.events.reading.scanning import ChunkName, Scan
+from shared.pagination import decode_token
+from shared.validation import HasTimeRange, Violations, optional_range, page_size, required_range, text, time_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brain.metrics.v1.metrics_pb2 import MetricQuery
+
+# Ranges may begin with Unix time and end long after any event can.
+EARLIEST, LATEST = 0, 4_102_444_800 * MICROS  # 1970-01-01, 2100-01-01
+MAXIMUM_GROUPS = 1_000
+MAXIMUM_COUNTS = 100_000
+MAXIMUM_PROPERTIES = 20
+MAXIMUM_RESOLVED = 10_000
+TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
+
+Buckets = tuple[tuple[int, int], ...]
+
+
+def range_of(violations: Violations, message: HasTimeRange) -> tuple[int, int]:
+    """Returns the required range of a request, [start, end) in Unix µs."""
+    return _within_years(violations, required_range(violations, "time_range", message))
+
+
+def _within_years(violations: Violations, time_range: tuple[int, int]) -> tuple[int, int]:
+    start, end = time_range
+    if start < EARLIEST or end > LATEST:
+        violations.add("time_range", "must lie between 1970 and 2100")
+        return 0, 0
+    return time_range
+
+
+@dataclass(frozen=True, slots=True)
+class CountQuestion:
+    """CountEvents: the intervals (one, the range itself, without an interval), cut at the range's edges."""
+
+    buckets: Buckets
+    bucket_ends: tuple[int, ...]
+    has_interval: bool
+    selection: Selection
+    population: Population
+    group_by: int
+    path: tuple[str, ...]
+    page: GroupPage
+    zone: ZoneInfo
+
+
+def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> CountQuestion:
+    """Reads a CountEventsRequest."""
+    violations = Violations()
+    zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
+    start, end = range_of(violations, request)
+    whole: Buckets = ((start, end),)
+    if request.interval:
+        interval = messages.chosen(violations, "interval", request.interval, messages.INTERVALS)
+        if messages.check_points(violations, "time_range", (start, end), interval):
+            whole = tuple(buckets(start, end, interval, zone))
+    if request.group_by not in pb.CountGroup.values():
+        violations.add("group_by", f"has no meaning for the value {request.group_by}")
+    limit = page_size(violations, "page_size", request.page_size, default=100, maximum=MAXIMUM_GROUPS)
+    if request.group_by and limit * len(whole) > MAXIMUM_COUNTS:
+        reason = f"with {len(whole):,} intervals a page holds at most {MAXIMUM_COUNTS // len(whole):,} groups"
+        violations.add("page_size", reason)
+    after = decode_token(violations, request, request.page_token, (int, str))
+    question = CountQuestion(
+        buckets=tuple((max(low, start), min(high, end)) for low, high in whole),
+        bucket_ends=tuple(high for _, high in whole),
+        has_interval=bool(request.interval),
+        selection=_selection(violations, request),
+        population=messages.population(include_sessions=request.include_sessions),
+        group_by=request.group_by,
+        path=_group_path(violations, request),
+        page=GroupPage(limit, cast("tuple[int, str]", tuple(after)) if after else None),
+        zone=zone,
+    )
+    violations.raise_if_any()
+    return question
+
+
+def _group_path(violations: Violations, request: pb.CountEventsRequest) -> tuple[str, ...]:
+    if request.group_by == pb.COUNT_GROUP_PROPERTY:
+        return messages.property_path(violations, "group_property", request.group_property)
+    if request.group_property:
+        violations.add("group_property", "needs group_by COUNT_GROUP_PROPERTY")
+    return ()
+
+
+def _selection(violations: Violations, request: "pb.CountEventsRequest | pb.QueryEventsRequest") -> Selection:
+    return Selection(
+        events=messages.events(violations, request.events),
+        category=text(violations, "category", request.category, maximum=100, required=False) or None,
+        conditions=messages.conditions(violations, "filters", request.filters),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TopQuestion:
+    """GetTopEvents."""
+
+    bucket: tuple[int, int]
+    selection: Selection
+    limit: int
+
+
+def top_question(request: pb.GetTopEventsRequest) -> TopQuestion:
+    """Reads a GetTopEventsRequest."""
+    violations = Violations()
+    question = TopQuestion(
+        bucket=range_of(violations, request),
+        selection=Selection(category=text(violations, "category", request.category, maximum=100, required=False) or None),
+        limit=page_size(violations, "limit", request.limit, default=10, maximum=1000),
+    )
+    violations.raise_if_any()
+    return question
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveQuestion:
+    """GetActiveUsers: the periods, and who counts."""
+
+    periods: Buckets
+    selection: Selection
+    population: Population
+    zone: ZoneInfo
+
+
+def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo, now: int) -> ActiveQuestion:
+    """Reads a GetActiveUsersRequest."""
+    violations = Violations()
+    zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
+    period = messages.chosen(violations, "period", request.period, messages.PERIODS)
+    asked = optional_range(violations, "time_range", request)
+    periods: Buckets = ()
+    if asked is None:
+        today = local_date(now, zone)
+        first = today - timedelta(days=TRAILING_DAYS[period] - 1)
+        periods = ((day_start(first, zone), day_start(today + timedelta(days=1), zone)),)
+    else:
+        start, end = _within_years(violations, asked)
+        if messages.check_points(violations, "time_range", (start, end), period, "periods"):
+            periods = tuple(buckets(start, end, period, zone))
+    if request.include_sessions and request.known_only:
+        violations.add("known_only", "cannot be combined with include_sessions")
+    question = ActiveQuestion(
+        periods,
+        Selection(
+            events=messages.events(violations, request.events),
+            conditions=messages.conditions(violations, "filters", request.filters),
+        ),
+        messages.population(include_sessions=request.include_sessions, known_only=request.known_only),
+        zone,
+    )
+    violations.raise_if_any()
+    return question
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuestion:
+    """QueryEvents: the listing, and whose events."""
+
+    listing: Listing
+    people: tuple[Who, ...]
+
+
+def list_question(request: pb.QueryEventsRequest) -> ListQuestion:
+    """Reads a QueryEventsRequest."""
+    violations = Violations()
+    asked = optional_range(violations, "time_range", request)
+    if request.order not in pb.EventOrder.values():
+        violations.add("order", f"has no meaning for the value {request.order}")
+    people = [
+        (kind, text(violations, field, name, maximum=200))
+        for field, kind, name in (
+            ("user_id", UserKind.USER, request.user_id),
+            ("anonymous_id", UserKind.ANONYMOUS, request.anonymous_id),
+        )
+        if name
+    ]
+    after = decode_token(violations, request, request.page_token, (int, int, str))
+    listing = Listing(
+        selection=_selection(violations, request),
+        session_id=text(violations, "session_id", request.session_id, maximum=200, required=False) or None,
+        time_range=None if asked is None else _within_years(violations, asked),
+        newest_first=request.order != pb.EVENT_ORDER_OLDEST_FIRST,
+        limit=page_size(violations, "page_size", request.page_size, default=100, maximum=1000),
+        after=Position(*cast("tuple[int, int, str]", tuple(after))) if after else None,
+    )
+    violations.raise_if_any()
+    return ListQuestion(listing, tuple(people))
+
+
+def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, int]]:
+    """Reads a ScanEventsRequest: what to scan, and the revisions the caller holds."""
+    violations = Violations()
+    names = messages.events(violations, request.events, required=True) or ()
+    start, end = range_of(violations, request)
+    if len(request.properties) > MAXIMUM_PROPERTIES:
+        violations.add("properties", f"at most {MAXIMUM_PROPERTIES}")
+    scan = Scan(
+        events=tuple(dict.fromkeys(names)),
+        days=(
+            day_number(to_datetime_utc(start).date()),
+            day_number(to_datetime_utc(max(start, end - 1)).date()) + 1,
+        ),
+        selection=Selection(names, conditions=messages.conditions(violations, "filters", request.filters)),
+        with_value=request.with_value,
+        properties=tuple(
+            messages.property_path(violations, f"properties[{index}]", path)
+            for index, path in enumerate(request.properties)
+        ),
+    )
+    violations.raise_if_any()
+    return scan, {(chunk.event, chunk.day): chunk.revision for chunk in request.known_chunks}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricQuestion:
+    """One series: whole intervals that begin in the range."""
+
+    intervals: Buckets
+    interval: Interval
+    zone: ZoneInfo
+
+
+def metric_question(
+    violations: Violations, query: "MetricQuery", allowed: "Sequence[Interval]", reporting_zone: ZoneInfo
+) -> MetricQuestion:
+    """Reads the intervals of a MetricQuery; the caller raises."""
+    zone = time_zone(violations, "time_zone", query.time_zone, reporting_zone)
+    interval = messages.chosen(violations, "interval", query.interval, messages.INTERVALS)
+    if query.interval and interval not in allowed:
+        names = ", ".join(each.name.lower() for each in allowed)
+        violations.add("interval", f"{query.name} is read by {names}")
+    start, end = range_of(violations, query)
+    if not messages.check_points(violations, "time_range", (start, end), interval, "points"):
+        return MetricQuestion((), interval, zone)
+    intervals = tuple(each for each in buckets(start, end, interval, zone) if each[0] >= start)
+    return MetricQuestion(intervals, interval, zone)

@@ -1,0 +1,133 @@
+"""Cells: what is known of one event type in one bucket, put together from roll-ups, deltas and raw events."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyroaring import BitMap
+
+from services.events.domain import Population
+from services.events.reading.plan import NOWHERE, Plan
+from services.events.reading.statements import Kind
+from services.events.rollups.deltas import Groups
+from services.events.rollups.fold import ANY_EVENT, bitmap, fold, known, people
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+
+
+@dataclass(slots=True)
+class Cell:
+    """Events, the sum of their values in millionths, and who did them.
+
+    `users` is None where the stored counts say it: known, people, actors.
+    """
+
+    events: int = 0
+    value_sum: int = 0
+    users: BitMap | None = None
+    stored: tuple[int, int, int] = (0, 0, 0)
+
+    def add(self, events: int, value_sum: int, users: BitMap | None, stored: tuple[int, int, int]) -> None:
+        """Adds a part; parts of a cell with more than one all bring their users, or none does."""
+        self.events += events
+        self.value_sum += value_sum
+        if users is None:
+            self.stored = stored
+        elif self.users is None:
+            self.users = BitMap(users)
+        else:
+            self.users |= users
+
+    def count(self, population: Population) -> int:
+        """Returns how many different people did it."""
+        if self.users is None:
+            return self.stored[(Population.KNOWN, Population.PEOPLE, Population.ACTORS).index(population)]
+        return count(self.users, population)
+
+
+def count(users: BitMap, population: Population) -> int:
+    """Counts those of a set who belong to a population."""
+    if population is Population.ACTORS:
+        return len(users)
+    return people(users) if population is Population.PEOPLE else known(users)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells that are not empty by (event_key, bucket), and (event, category) by event_key.
+
+    Where everything was asked for together, the only event_key is ANY_EVENT.
+    """
+
+    cells: dict[tuple[int, int], Cell]
+    names: dict[int, tuple[str, str]]
+
+    def merged(self, bucket_count: int) -> list[Cell]:
+        """Returns one cell for each bucket, event types taken together."""
+        result = [Cell() for _ in range(bucket_count)]
+        for (_, bucket), cell in self.cells.items():
+            result[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
+        return result
+
+
+Row = tuple[int, int, int, int, "Decimal | None", int, int, int, bytes | None]
+
+
+def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
+    """Puts the rows of a statement together."""
+    names: dict[int, tuple[str, str]] = {}
+    cells: dict[tuple[int, int], Cell] = {}
+    slots: list[Row] = []
+    deltas: list[Groups] = []
+    for row in rows:
+        match row[0]:
+            case Kind.NAME:
+                event, _, category = (row[8] or b"").decode().partition("\0")
+                names[row[1]] = (event, category)
+            case Kind.DELTA:
+                deltas.append(Groups.unpack(row[8] or b""))
+            case _:
+                slots.append(row)
+    buckets = _slot_buckets(slots, plan)
+    for (kind, event_key, _, events, value_sum, *stored, users), bucket in zip(slots, buckets, strict=True):
+        cell = cells.setdefault((ANY_EVENT if any_event else event_key, bucket), Cell())
+        known_, people_, actors = stored
+        cell.add(events, int(value_sum or 0), _set(kind, users), (known_, people_, actors))
+    if deltas:
+        _add_deltas(cells, Groups.join(deltas), plan, None if any_event else frozenset(names))
+    return Cells(cells, names)
+
+
+def _set(kind: int, users: bytes | None) -> BitMap | None:
+    if users is None:
+        return None
+    return bitmap(np.frombuffer(users, ">i4").astype(np.int32)) if kind == Kind.RAW else BitMap.deserialize(users)
+
+
+def _slot_buckets(slots: "list[Row]", plan: Plan) -> list[int]:
+    kinds = np.array([row[0] for row in slots], np.int32)
+    numbers = np.array([row[2] for row in slots], np.int32)
+    buckets = np.where(
+        kinds == Kind.DAY,
+        plan.bucket_of_days(numbers),
+        np.where(kinds == Kind.HOUR, plan.bucket_of_hours(numbers), numbers),
+    )
+    return [int(bucket) for bucket in buckets]
+
+
+def _add_deltas(
+    cells: dict[tuple[int, int], Cell], groups: Groups, plan: Plan, event_keys: frozenset[int] | None
+) -> None:
+    by_day = plan.bucket_of_days(groups.days)
+    buckets = np.where(by_day == NOWHERE, plan.bucket_of_hours(groups.hours), by_day)
+    wanted = buckets != NOWHERE
+    if event_keys is not None:
+        wanted &= np.isin(groups.event_keys, np.fromiter(event_keys, np.int32))
+    rows = np.flatnonzero(wanted)
+    groups, buckets = groups.take(rows), buckets[rows]
+    for event_key, bucket, rollup in fold(groups, buckets):
+        cell = cells.setdefault((ANY_EVENT if event_keys is None else event_key, bucket), Cell())
+        cell.add(rollup.events, rollup.value_sum, rollup.users, (0, 0, 0))

@@ -1,0 +1,50 @@
+"""Conditions on properties in SQL. Values travel as parameters, never as text of the statement."""
+
+from typing import Any
+
+import orjson
+
+from services.events.domain import Condition, Operator, Scalar
+
+# (path) is jsonb or NULL where the event lacks the property.
+_SQL = {
+    Operator.EQUALS: "{path} = {value}::jsonb",
+    Operator.NOT_EQUALS: "{path} IS DISTINCT FROM {value}::jsonb",
+    Operator.IN: "{path} = ANY({value}::jsonb[])",
+    Operator.GREATER: "CASE WHEN jsonb_typeof({path}) = 'number' THEN {path} > {value}::jsonb END",
+    Operator.LESS: "CASE WHEN jsonb_typeof({path}) = 'number' THEN {path} < {value}::jsonb END",
+    Operator.EXISTS: "{path} IS NOT NULL",
+    Operator.CONTAINS: (
+        "CASE jsonb_typeof({path}) WHEN 'string' THEN strpos({path} #>> '{{}}', {value}::jsonb #>> '{{}}') > 0"
+        " WHEN 'array' THEN {path} @> {value}::jsonb END"
+    ),
+}
+
+
+def to_sql(conditions: tuple[Condition, ...]) -> tuple[str, dict[str, Any]]:
+    """Returns the conditions, each beginning with AND, and their parameters."""
+    clauses: list[str] = []
+    parameters: dict[str, Any] = {}
+    for number, condition in enumerate(conditions):
+        path, value = f"path_{number}", f"value_{number}"
+        expression = _SQL[condition.operator].format(path=property_sql(path), value=f"%({value})s")
+        clauses.append(f" AND ({expression})")
+        parameters[path] = list(condition.path)
+        if condition.operator is not Operator.EXISTS:
+            parameters[value] = _value(condition)
+    return "".join(clauses), parameters
+
+
+def property_sql(parameter: str) -> str:
+    """Returns the property at the path that the parameter of this name holds, as jsonb."""
+    return f"(properties #> %({parameter})s::text[])"
+
+
+def _value(condition: Condition) -> str | list[str]:
+    if condition.operator is Operator.IN:
+        return [_json(value) for value in condition.values]
+    return _json(condition.values[0])
+
+
+def _json(value: Scalar) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,53 @@
+"""Counts by event and category, from cells."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.events.reading.cells import Cell, Cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from services.events.domain import Name, Population
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Events, different people, and the sum of the values in millionths."""
+
+    events: int
+    users: int
+    value_sum: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCounts:
+    """A group (None: no break-down, or events without the property) and its counts, a bucket each."""
+
+    group: str | None
+    counts: tuple[Count, ...]
+
+    @property
+    def events(self) -> int:
+        """Events of the whole group."""
+        return sum(count.events for count in self.counts)
+
+
+EMPTY = Count(0, 0, 0)
+
+
+def by_group(
+    cells: Cells, bucket_count: int, population: "Population", group_of: "Callable[[Name], str]"
+) -> list[GroupCounts]:
+    """Returns the groups by falling number of events, then by name, each with all its buckets."""
+    merged: dict[str, list[Cell]] = {}
+    for (event_key, bucket), cell in cells.cells.items():
+        group = merged.setdefault(group_of(cells.names[event_key]), [Cell() for _ in range(bucket_count)])
+        group[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
+    groups = [GroupCounts(name, counts(cells_, population)) for name, cells_ in merged.items()]
+    return sorted(groups, key=lambda group: (-group.events, group.group or ""))
+
+
+def counts(cells: "Sequence[Cell]", population: "Population") -> tuple[Count, ...]:
+    """Returns the counts of cells."""
+    return tuple(Count(cell.events, cell.count(population), cell.value_sum) for cell in cells)

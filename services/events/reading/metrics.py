@@ -1,0 +1,153 @@
+"""The metrics of events: what each means, and how it is read from cells."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pyroaring import BitMap
+
+from services.events.calendar import Interval, buckets, day_start, local_date
+from services.events.domain import Condition, Population, Selection
+from services.events.reading.active import trailing_unions
+from services.events.reading.cells import Cell, count
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from services.events.reading.store import CellStore
+
+VALUE_SCALE = 1_000_000
+_ALL = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What to read: whole intervals in order ([start, end) in Unix µs), labels, conditions."""
+
+    intervals: tuple[tuple[int, int], ...]
+    interval: Interval
+    zone: "ZoneInfo"
+    labels: Mapping[str, str]
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value, or None where it is not defined, and how many observations it rests on."""
+
+    value: float | None
+    sample_size: int
+
+
+Reader = Callable[["CellStore", Series], list[Point]]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, its definition, and its reader."""
+
+    name: str
+    definition: str
+    unit: str
+    intervals: tuple[Interval, ...]
+    read: Reader
+    required_labels: tuple[str, ...] = ()
+
+
+def _active(days: int, calendar_interval: Interval | None) -> Reader:
+    """People of the trailing days, or of a calendar interval."""
+
+    def read(store: "CellStore", series: Series) -> list[Point]:
+        if days == 1 or series.interval is calendar_interval:
+            cells = store.read(series.intervals, Selection(conditions=series.conditions)).merged(
+                len(series.intervals)
+            )
+            return [_people(cell.count(Population.PEOPLE)) for cell in cells]
+        return [_people(count(users, Population.PEOPLE)) for users in _trailing(store, series, days)]
+
+    return read
+
+
+def _people(number: int) -> Point:
+    return Point(float(number), number)
+
+
+def _trailing(store: "CellStore", series: Series, days: int) -> list[BitMap]:
+    first = local_date(series.intervals[0][0], series.zone) - timedelta(days=days - 1)
+    daily = buckets(day_start(first, series.zone), series.intervals[-1][1], Interval.DAY, series.zone)
+    cells = store.read(daily, Selection(conditions=series.conditions), sets=True).merged(len(daily))
+    unions = trailing_unions([cell.users or BitMap() for cell in cells], days)
+    return unions[-len(series.intervals) :]
+
+
+def _of_event(point: Callable[[Cell], Point], *, users: bool) -> Reader:
+    def read(store: "CellStore", series: Series) -> list[Point]:
+        selection = Selection(events=(series.labels["event"],), conditions=series.conditions)
+        cells = store.read(series.intervals, selection, users=users)
+        return [point(cell) for cell in cells.merged(len(series.intervals))]
+
+    return read
+
+
+def _revenue(store: "CellStore", series: Series) -> list[Point]:
+    selection = Selection(category="revenue", conditions=series.conditions)
+    cells = store.read(series.intervals, selection, users=False)
+    return [_value(cell) for cell in cells.merged(len(series.intervals))]
+
+
+def _value(cell: Cell) -> Point:
+    return Point(cell.value_sum / VALUE_SCALE, cell.events)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("dau", "People active on the day.", "people", (Interval.DAY,), _active(1, None)),
+        Metric(
+            "wau",
+            "Daily: people active on the 7 local days ending with the day. Weekly: in the calendar week.",
+            "people",
+            (Interval.DAY, Interval.WEEK),
+            _active(7, Interval.WEEK),
+        ),
+        Metric(
+            "mau",
+            "Daily: people active on the 30 local days ending with the day. Monthly: in the calendar month.",
+            "people",
+            (Interval.DAY, Interval.MONTH),
+            _active(30, Interval.MONTH),
+        ),
+        Metric(
+            "event_count",
+            "How often the event happened.",
+            "events",
+            _ALL,
+            _of_event(lambda cell: Point(float(cell.events), cell.events), users=False),
+            ("event",),
+        ),
+        Metric(
+            "event_users",
+            "Different people who did the event.",
+            "people",
+            _ALL,
+            _of_event(lambda cell: Point(float(cell.count(Population.PEOPLE)), cell.events), users=True),
+            ("event",),
+        ),
+        Metric(
+            "event_value",
+            "Sum of the event's values.",
+            "currency",
+            _ALL,
+            _of_event(_value, users=False),
+            ("event",),
+        ),
+        Metric(
+            "revenue",
+            "Sum of the values of events in category revenue, negative ones included.",
+            "currency",
+            _ALL,
+            _revenue,
+        ),
+    )
+}

@@ -1,0 +1,83 @@
+"""Reads cells from the database."""
+
+from typing import TYPE_CHECKING
+
+from services.events.calendar import to_datetime_utc
+from services.events.reading import conditions, statements
+from services.events.reading.cells import Cells, gather
+from services.events.reading.plan import Plan
+from shared.database import driver_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from services.events.domain import Selection
+    from services.events.rollups.cover import ReportingCalendar
+
+
+class CellStore:
+    """Answers what happened in buckets of time."""
+
+    def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
+        self._engine = engine
+        self._calendar = calendar
+
+    def read(
+        self,
+        buckets: "Sequence[tuple[int, int]]",
+        selection: "Selection",
+        *,
+        by_type: bool = False,
+        users: bool = True,
+        sets: bool = False,
+    ) -> Cells:
+        """Returns the cells of the buckets, which are disjoint and in order.
+
+        Args:
+            buckets: [start, end) in Unix µs.
+            selection: which events count.
+            by_type: a cell for each event type rather than one for all of them.
+            users: whether cells must say how many different people there were.
+            sets: whether cells must say who they were.
+        """
+        plan = Plan.of(buckets, self._calendar)
+        if not plan.buckets:
+            return Cells({}, {})
+        any_event = not by_type and selection.events is None and selection.category is None
+        parameters = plan.parameters() | {
+            "events": None if selection.events is None else list(selection.events),
+            "category": selection.category,
+            "any_event": any_event,
+        }
+        if selection.conditions:
+            clauses, values = conditions.to_sql(selection.conditions)
+            statement = statements.from_raw(clauses)
+            parameters |= values | _bounds(buckets)
+        else:
+            statement = statements.from_rollups(plan, users=users)
+            parameters |= _slivers(plan) | {
+                "sets": sets or not (any_event and plan.is_one_slot_each),
+                "total": len(plan.buckets) == 1,
+            }
+        with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+            rows = cursor.execute(statement.encode(), parameters).fetchall()
+        return gather(rows, plan, any_event=any_event)
+
+
+def _slivers(plan: Plan) -> dict[str, object]:
+    return {
+        "raw_starts": [to_datetime_utc(start) for start, _, _ in plan.raw],
+        "raw_ends": [to_datetime_utc(end) for _, end, _ in plan.raw],
+        "raw_buckets": [bucket for _, _, bucket in plan.raw],
+    }
+
+
+def _bounds(buckets: "Sequence[tuple[int, int]]") -> dict[str, object]:
+    """Buckets follow one another without gaps wherever conditions are given, so their starts bound them."""
+    return {
+        "bounds": [to_datetime_utc(start) for start, _ in buckets],
+        "start_time": to_datetime_utc(buckets[0][0]),
+        "end_time": to_datetime_utc(buckets[-1][1]),
+    }

@@ -1,0 +1,177 @@
+"""EventsService: each call checks, asks, and converts; nothing is computed here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain.events.v1 import events_pb2 as pb
+from brain.events.v1.events_pb2_grpc import EventsServiceServicer
+from services.events import answers, messages, questions
+from services.events.ingest.tracking import Tracking
+from services.events.reading.counting import by_group, counts
+from services.events.reading.grouped import GroupedCounts, GroupPage, last_key
+from services.events.reading.listing import list_events
+from services.events.reading.scanning import Scanner
+from services.events.reading.store import CellStore
+from services.events.users import UserDictionary
+from shared.pagination import encode_token
+from shared.timestamps import from_micros
+from shared.validation import Violations
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    import grpc
+    from sqlalchemy import Engine
+
+    from services.events.questions import CountQuestion
+    from services.events.reading.counting import GroupCounts
+
+
+@dataclass(frozen=True)
+class EventsServicer(EventsServiceServicer):
+    """Answers the calls of the events contract."""
+
+    tracking: Tracking
+    engine: "Engine"
+    cells: CellStore
+    grouped: GroupedCounts
+    scanner: Scanner
+    users: UserDictionary
+    reporting_zone: "ZoneInfo"
+    clock: Callable[[], int]
+
+    def TrackEvent(self, request: pb.TrackEventRequest, context: "grpc.ServicerContext") -> pb.TrackEventResponse:
+        """Stores one event."""
+        return self.tracking.track_one(request.event)
+
+    def TrackEvents(
+        self, request: pb.TrackEventsRequest, context: "grpc.ServicerContext"
+    ) -> pb.TrackEventsResponse:
+        """Stores a batch."""
+        tracked = self.tracking.track(request)
+        return pb.TrackEventsResponse(
+            accepted=tracked.accepted,
+            duplicates=tracked.duplicates,
+            rejections=tracked.rejections,
+            received_time=from_micros(tracked.received),
+        )
+
+    def TrackEventStream(
+        self, request_iterator: "Iterator[pb.TrackEventStreamRequest]", context: "grpc.ServicerContext"
+    ) -> "Iterator[pb.TrackEventStreamResponse]":
+        """Stores batch after batch."""
+        for sequence, request in enumerate(request_iterator):
+            tracked = self.tracking.track(request)
+            yield pb.TrackEventStreamResponse(
+                sequence=sequence,
+                accepted=tracked.accepted,
+                duplicates=tracked.duplicates,
+                rejections=tracked.rejections,
+                received_time=from_micros(tracked.received),
+            )
+
+    def QueryEvents(
+        self, request: pb.QueryEventsRequest, context: "grpc.ServicerContext"
+    ) -> pb.QueryEventsResponse:
+        """Lists raw events."""
+        question = questions.list_question(request)
+        listing = question.listing
+        if question.people:
+            keys = self.users.known_keys(question.people)
+            # Both ids given: the events of the user that came with that anonymous id are the user's anyway.
+            found = {keys.get(who) for who in question.people}
+            listing = answers.for_users(listing, found.pop() if len(found) == 1 else None)
+        stored, position = list_events(self.engine, listing)
+        people = self.users.read({key for event in stored for key in (event.user_key, event.anonymous_key) if key})
+        token = encode_token(request, [position.time, position.user_key, position.event_id]) if position else ""
+        return pb.QueryEventsResponse(events=messages.to_events(stored, people), next_page_token=token)
+
+    def ScanEvents(
+        self, request: pb.ScanEventsRequest, context: "grpc.ServicerContext"
+    ) -> "Iterator[pb.ScanEventsResponse]":
+        """Streams packed columns."""
+        scan, known = questions.scan_question(request)
+        for chunk in self.scanner.scan(scan, known):
+            yield from answers.scan_messages(chunk, request.properties)
+
+    def CountEvents(
+        self, request: pb.CountEventsRequest, context: "grpc.ServicerContext"
+    ) -> pb.CountEventsResponse:
+        """Counts over time and by a dimension."""
+        question = questions.count_question(request, self.reporting_zone)
+        groups = self._groups(question)
+        page, rest = groups[: question.page.limit], groups[question.page.limit :]
+        token = encode_token(request, [page[-1].events, last_key(page[-1])]) if rest else ""
+        people = {}
+        if question.group_by == pb.COUNT_GROUP_USER:
+            people = self.users.read([int(group.group or 0) for group in page])
+        return pb.CountEventsResponse(
+            counts=answers.event_counts(question, page, people, self.clock()),
+            time_zone=messages.zone_name(question.zone),
+            next_page_token=token,
+        )
+
+    def _groups(self, question: "CountQuestion") -> "list[GroupCounts]":
+        """Returns the groups from the page's first on, one more than the page holds at the least."""
+        page = GroupPage(question.page.limit + 1, question.page.after)
+        scope = (question.buckets, question.selection, question.population, page)
+        if question.group_by == pb.COUNT_GROUP_USER:
+            return self.grouped.by_user(*scope)
+        if question.group_by == pb.COUNT_GROUP_PROPERTY:
+            return self.grouped.by_property(question.path, *scope)
+        if question.group_by == pb.COUNT_GROUP_UNSPECIFIED:
+            cells = self.cells.read(question.buckets, question.selection)
+            return [answers.ungrouped(counts(cells.merged(len(question.buckets)), question.population))]
+        position = 0 if question.group_by == pb.COUNT_GROUP_EVENT else 1
+        cells = self.cells.read(question.buckets, question.selection, by_type=True, sets=True)
+        groups = by_group(cells, len(question.buckets), question.population, lambda name: name[position])
+        return answers.behind(groups, question.page.after)
+
+    def GetTopEvents(
+        self, request: pb.GetTopEventsRequest, context: "grpc.ServicerContext"
+    ) -> pb.GetTopEventsResponse:
+        """Lists the most frequent events."""
+        question = questions.top_question(request)
+        cells = self.cells.read(
+            [question.bucket],
+            question.selection,
+            by_type=True,
+            users=request.with_users,
+            sets=request.with_users,
+        )
+        people = messages.population(include_sessions=False)
+        groups = by_group(cells, 1, people, lambda name: name[0])
+        return answers.top_events(groups, question.limit, with_users=request.with_users)
+
+    def GetActiveUsers(
+        self, request: pb.GetActiveUsersRequest, context: "grpc.ServicerContext"
+    ) -> pb.GetActiveUsersResponse:
+        """Counts active people."""
+        now = self.clock()
+        question = questions.active_question(request, self.reporting_zone, now)
+        cells = self.cells.read(question.periods, question.selection)
+        users = [cell.count(question.population) for cell in cells.merged(len(question.periods))]
+        return pb.GetActiveUsersResponse(
+            active_users=answers.active_users(question.periods, users, now),
+            time_zone=messages.zone_name(question.zone),
+        )
+
+    def ResolveUsers(
+        self, request: pb.ResolveUsersRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveUsersResponse:
+        """Translates between ids and keys."""
+        violations = Violations()
+        people = [
+            messages.who(violations, f"users[{index}]", reference) for index, reference in enumerate(request.users)
+        ]
+        if len(request.users) + len(request.user_keys) > questions.MAXIMUM_RESOLVED:
+            violations.add("users", f"at most {questions.MAXIMUM_RESOLVED:,} together with user_keys")
+        violations.raise_if_any()
+        keys = self.users.known_keys(people) if people else {}
+        names = self.users.read(request.user_keys) if request.user_keys else {}
+        found = [(who, keys[who]) for who in people if who in keys]
+        found += [(names[key], key) for key in request.user_keys if key in names]
+        return pb.ResolveUsersResponse(
+            users=[pb.ResolvedUser(user=messages.to_reference(who), user_key=key) for who, key in found]
+        )

@@ -1,0 +1,104 @@
+"""A real events service on a database of its own, with its clock in the test's hand."""
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+import sqlalchemy
+from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
+from brain.events.v1.events_pb2_grpc import EventsServiceStub
+from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+
+from services.events import application, housekeeping
+from services.events.application import Application
+from services.events.config import EventsSettings
+from shared.auth import Role, mint_token
+from shared.clients import channel
+from shared.database import create_engine
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+@dataclass
+class Clock:
+    """Unix microseconds, standing still until moved."""
+
+    micros: int = 1_321_000_000_000_000  # 2011-11-11 08:26:40
+
+    def __call__(self) -> int:
+        return self.micros
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service, what calls it, and a way into its database."""
+
+    application: Application
+    channel: grpc.Channel
+    engine: sqlalchemy.Engine
+    events: EventsServiceStub = field(init=False)
+    metrics: MetricSourceServiceStub = field(init=False)
+    audit: AuditServiceStub = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", EventsServiceStub(self.channel))
+        object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
+        object.__setattr__(self, "audit", AuditServiceStub(self.channel))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
+    path = tmp_path / "public.pem"
+    path.write_bytes(token_keys[1])
+    return path
+
+
+@pytest.fixture
+def start_service(
+    events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
+) -> Iterator[Callable[..., Service]]:
+    """Starts a replica on the test's database; settings may be given by name."""
+    with ExitStack() as stack:
+
+        def start(**changes: object) -> Service:
+            settings = EventsSettings.model_validate(
+                {
+                    "address": "127.0.0.1:0",
+                    "metrics_address": "127.0.0.1:0",
+                    "database_url": events_database,
+                    "database_schema": "events",
+                    "token_public_key_file": public_key_file,
+                    "encryption_keys": f"1:{KEY}",
+                    "blind_index_key": KEY,
+                    **changes,
+                }
+            )
+            running = application.start(settings, clock)
+            stack.callback(running.stop)
+            token = mint_token(token_keys[0], "test", [Role.ADMIN], None, clock.micros / 1e6)
+            calls = stack.enter_context(channel(f"127.0.0.1:{running.server.port}", token))
+            engine = create_engine(events_database, schema="events", pool_size=5, application_name="test")
+            stack.callback(engine.dispose)
+            return Service(running, calls, engine)
+
+        yield start
+
+
+@pytest.fixture
+def service(start_service: Callable[..., Service]) -> Service:
+    return start_service()
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps deltas where they are: no folding in the background until the test folds."""
+    monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)

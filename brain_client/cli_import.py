@@ -66,6 +66,7 @@ def _run(
         console.print(f"Going on after line {tally.last_line:,}.")
     with (
         file.open("rb") as raw,
+        open_text(raw, file) as text,
         target.connect("ingest") as brain,
         bar(console, file.name, file.stat().st_size) as move,
     ):
@@ -76,7 +77,7 @@ def _run(
             state.save(tally)
             move(tally, raw.tell())
 
-        upload(brain.events, events(open_text(raw, file), tally.last_line), settled)
+        upload(brain.events, events(text, tally.last_line), settled)
     state.forget()
     click.echo(str(tally))
     return tally

@@ -1,7 +1,7 @@
 """A small events service in memory: it rejects event by event and knows every event it has stored."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -55,7 +55,7 @@ class MemoryEvents(EventsServiceServicer):
     ) -> pb.TrackEventResponse:
         reply = self._store([request.event])
         if reply.rejections:
-            _abort_bad_field(context, reply.rejections[0])
+            _abort_bad_fields(context, reply.rejections)
         return pb.TrackEventResponse(event_id=request.event.event_id, duplicate=bool(reply.duplicates))
 
     def TrackEvents(  # noqa: N802 — the contract's name
@@ -129,16 +129,12 @@ class MemoryEvents(EventsServiceServicer):
         context.abort(code, "asked to fail")
 
 
-def _abort_bad_field(context: grpc.ServicerContext, rejection: pb.Rejection) -> None:
-    violation = error_details_pb2.BadRequest.FieldViolation(
-        field=f"event.{rejection.field}", description=rejection.reason
-    )
-    _send_detail(
-        context,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        error_details_pb2.BadRequest(field_violations=[violation]),
-    )
-    context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"event.{rejection.field}: {rejection.reason}")
+def _abort_bad_fields(context: grpc.ServicerContext, rejections: Sequence[pb.Rejection]) -> None:
+    detail = error_details_pb2.BadRequest()
+    for rejection in rejections:
+        detail.field_violations.add(field=f"event.{rejection.field}", description=rejection.reason)
+    _send_detail(context, grpc.StatusCode.INVALID_ARGUMENT, detail)
+    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the event has bad fields")
 
 
 def _send_detail(context: grpc.ServicerContext, code: grpc.StatusCode, detail: object) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy
+from brain.audit.v1 import audit_pb2 as pb
+from brain.audit.v1.audit_pb2_grpc import AuditServiceServicer
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from brain.audit.v1 import audit_pb2 as pb
-from brain.audit.v1.audit_pb2_grpc import AuditServiceServicer
 from shared.pagination import decode_token, encode_token
 from shared.validation import Violations, page_size
 
@@ -40,7 +40,7 @@ class AuditEntry:
 
 
 def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
-    """Appends an entry in the transaction of the change, so that there is never one without the other."""
+    """Append an entry in the transaction of the change, so that there is never one without the other."""
     connection.execute(
         _RECORD,
         {
@@ -58,10 +58,10 @@ class AuditServicer(AuditServiceServicer):
 
     engine: sqlalchemy.Engine
 
-    def ListAuditEntries(  # noqa: N802 - fixed by the contract
+    def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: "grpc.ServicerContext"
     ) -> pb.ListAuditEntriesResponse:
-        """Lists entries, newest first."""
+        """List entries, newest first."""
         violations = Violations()
         size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
         after = decode_token(violations, request, request.page_token, (int,))

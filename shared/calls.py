@@ -127,9 +127,12 @@ class Call:
         return status
 
     def succeed(self) -> None:
-        """End the call with the code its handler set, OK where it set none."""
-        code = self._context.code()  # type: ignore[attr-defined]  # the stubs lack it
-        self.finish(code or grpc.StatusCode.OK)
+        """End the call with the code its handler set, OK where it set none and the client still waits."""
+        if self._context.is_active():
+            code = self._context.code()  # type: ignore[attr-defined]  # the stubs lack it
+            self.finish(code or grpc.StatusCode.OK)
+        else:
+            self.finish(ended_early(self._context))
 
     def finish(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
         """Count the end and log it, the first time; later ones change nothing."""

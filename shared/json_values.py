@@ -10,10 +10,11 @@ JsonValue = str | float | bool | None | list["JsonValue"] | dict[str, "JsonValue
 
 
 def struct_to_dict(struct: "Struct", maximum_depth: int) -> dict[str, JsonValue]:
-    """Returns a Struct as a dictionary; whole numbers become int, as JSON writers expect.
+    """Return a Struct as a dictionary; whole numbers become int, as JSON writers expect.
 
     Raises:
         ValueError: deeper than maximum_depth, a number that is not finite, or a value without a kind.
+
     """
     if maximum_depth <= 0:
         raise ValueError("is nested too deeply")
@@ -21,7 +22,7 @@ def struct_to_dict(struct: "Struct", maximum_depth: int) -> dict[str, JsonValue]
 
 
 def to_python(value: "Value", maximum_depth: int) -> JsonValue:
-    """Returns a Value as a Python value; raises ValueError as struct_to_dict does."""
+    """Return a Value as a Python value; raises ValueError as struct_to_dict does."""
     kind = value.WhichOneof("kind")
     match kind:
         case "string_value":

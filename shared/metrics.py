@@ -1,9 +1,13 @@
-"""What Prometheus scrapes of calls, under the names go-grpc-middleware gave them."""
+"""What Prometheus scrapes of calls, under the names go-grpc-middleware gave them, and where."""
 
+import socket
 from dataclasses import dataclass
+from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 # From a look-up in a cache to the deadline of a long scan.
@@ -73,3 +77,35 @@ class MethodMetrics:
     received: Counter
     sent: Counter
     handled: dict[grpc.StatusCode, Counter]
+
+
+class MetricsEndpoint:
+    """Serves a registry over HTTP at host:port; `port` is the one it got."""
+
+    def __init__(self, address: str, registry: CollectorRegistry) -> None:
+        host, _, port = address.rpartition(":")
+        family = _Ipv6Server if ":" in host else ThreadingWSGIServer
+        self._server = make_server(
+            host.strip("[]"), int(port), make_wsgi_app(registry), family, handler_class=_Silent
+        )
+        self.port = self._server.server_port
+        # prometheus_client's own server takes half a second to notice that it shall stop.
+        self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Free the port and end the thread."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Ipv6Server(ThreadingWSGIServer):
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    """Logs no scrapes."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""

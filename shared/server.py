@@ -5,21 +5,20 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from types import FrameType
 from typing import Final
-from wsgiref.simple_server import WSGIServer
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from shared.auth import JwksVerifier, TokenVerifier, Verifier
 from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import CallInterceptor
-from shared.metrics import CallMetrics
+from shared.metrics import CallMetrics, MetricsEndpoint
 
 _logger = logging.getLogger(__name__)
 
@@ -46,8 +45,7 @@ class _Parts:
     pool: ThreadPoolExecutor
     interceptor: CallInterceptor
     health: Health
-    metrics: WSGIServer
-    metrics_thread: Thread
+    metrics: MetricsEndpoint
 
 
 class RunningServer:
@@ -55,7 +53,7 @@ class RunningServer:
 
     def __init__(self, parts: _Parts, port: int, drain_seconds: float) -> None:
         self.port = port
-        self.metrics_port: int = parts.metrics.server_port
+        self.metrics_port = parts.metrics.port
         self._parts = parts
         self._drain_seconds = drain_seconds
         self._stopping = Lock()
@@ -85,9 +83,7 @@ class RunningServer:
             parts.interceptor.end_idle_streams()
             parts.server.stop(self._drain_seconds).wait()
             parts.pool.shutdown(wait=True, cancel_futures=True)
-            parts.metrics.shutdown()
-            parts.metrics.server_close()
-            parts.metrics_thread.join()
+            parts.metrics.close()
         _logger.info("stopped", extra={"port": self.port})
 
 
@@ -131,13 +127,11 @@ def build(
         (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
     )
     port = _listen(server, settings)
-    metrics, metrics_thread = _serve_metrics(settings.metrics_address, registry)
+    metrics = MetricsEndpoint(settings.metrics_address, registry)
     health.start()
     server.start()
     _logger.info("serving", extra={"address": settings.address, "port": port, "auth": settings.auth})
-    return RunningServer(
-        _Parts(server, pool, interceptor, health, metrics, metrics_thread), port, settings.drain_seconds
-    )
+    return RunningServer(_Parts(server, pool, interceptor, health, metrics), port, settings.drain_seconds)
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:
@@ -150,8 +144,3 @@ def _listen(server: grpc.Server, settings: ServiceSettings) -> int:
         require_client_auth=client_ca is not None,
     )
     return server.add_secure_port(settings.address, credentials)
-
-
-def _serve_metrics(address: str, registry: CollectorRegistry) -> tuple[WSGIServer, Thread]:
-    host, _, port = address.rpartition(":")
-    return start_http_server(int(port), host.strip("[]"), registry=registry)

@@ -10,7 +10,7 @@ from shared.config import load
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
+    """Serve until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
     settings = load(EventsSettings)
     logs.configure(settings.log_level)
     if sys.argv[1:] == ["migrate"]:

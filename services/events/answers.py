@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2 as pb
+
 from services.events.messages import VALUE_SCALE, to_reference
 from services.events.reading.counting import Count, GroupCounts
 from services.events.reading.grouped import last_key
@@ -22,26 +23,26 @@ MESSAGE_ROWS = 100_000
 
 
 def ungrouped(counts: tuple[Count, ...]) -> GroupCounts:
-    """Returns counts without a break-down as the only group."""
+    """Return counts without a break-down as the only group."""
     return GroupCounts(None, counts)
 
 
 def behind(groups: list[GroupCounts], after: tuple[int, str] | None) -> list[GroupCounts]:
-    """Returns the groups of the pages after a position."""
+    """Return the groups of the pages after a position."""
     if after is None:
         return groups
     return [group for group in groups if (-group.events, last_key(group)) > (-after[0], after[1])]
 
 
 def for_users(listing: "Listing", user_key: int | None) -> "Listing":
-    """Returns a listing of one person's events; of nobody's for None."""
+    """Return a listing of one person's events; of nobody's for None."""
     return replace(listing, user_keys=() if user_key is None else (user_key,))
 
 
 def event_counts(
     question: "CountQuestion", groups: list[GroupCounts], people: "dict[int, Who]", now: int
 ) -> list[pb.EventCount]:
-    """Returns every interval of every group."""
+    """Return every interval of every group."""
     result = []
     for group in groups:
         buckets = zip(question.buckets, question.bucket_ends, group.counts, strict=True)
@@ -62,7 +63,7 @@ def event_counts(
 
 
 def top_events(groups: list[GroupCounts], limit: int, *, with_users: bool) -> pb.GetTopEventsResponse:
-    """Returns the most frequent of the events, one bucket each."""
+    """Return the most frequent of the events, one bucket each."""
     total = sum(group.events for group in groups)
     return pb.GetTopEventsResponse(
         top_events=[
@@ -80,7 +81,7 @@ def top_events(groups: list[GroupCounts], limit: int, *, with_users: bool) -> pb
 
 
 def active_users(periods: Sequence[tuple[int, int]], users: list[int], now: int) -> list[pb.ActiveUsers]:
-    """Returns the active people of each period."""
+    """Return the active people of each period."""
     return [
         pb.ActiveUsers(
             start_time=from_micros(start), end_time=from_micros(end), users=number, complete=end <= now
@@ -103,7 +104,9 @@ def scan_messages(chunk: "Chunk", properties: Sequence[str]) -> Iterator[pb.Scan
             row_count=end - start,
             user_keys=chunk.user_keys[start:end].astype("<i4", copy=False).tobytes(),
             event_times=chunk.times[start:end].astype("<i8", copy=False).tobytes(),
-            values=b"" if chunk.values is None else chunk.values[start:end].astype("<i8", copy=False).tobytes(),
+            values=b""
+            if chunk.values is None
+            else chunk.values[start:end].astype("<i8", copy=False).tobytes(),
             properties=[
                 pb.PropertyColumn(
                     property=name,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
-from prometheus_client import CollectorRegistry
-
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from prometheus_client import CollectorRegistry
+
 from services.events import housekeeping
 from services.events.event_types import EventTypes
 from services.events.ingest.admission import DiskGuard
@@ -50,7 +50,7 @@ class Application:
     dispose: Callable[[], None]
 
     def wait(self) -> None:
-        """Serves until told to stop by SIGTERM or SIGINT, then stops."""
+        """Serve until told to stop by SIGTERM or SIGINT, then stops."""
         self.server.wait()
         self.stop()
 
@@ -63,11 +63,12 @@ class Application:
 
 
 def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
-    """Starts the service.
+    """Start the service.
 
     Args:
         settings: where and how.
         clock: the time in Unix microseconds.
+
     """
     engine = create_engine(
         settings.database_url,

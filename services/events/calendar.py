@@ -20,31 +20,35 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Interval(Enum):
-    """A unit of the calendar, with the least time it can take in hours."""
+    """A unit of the calendar."""
 
-    HOUR = 0.5
-    DAY = 22
-    WEEK = 166
-    MONTH = 670
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+# The shortest a unit can be, clocks being put forward.
+_LEAST_HOURS = {Interval.HOUR: 0.5, Interval.DAY: 22.0, Interval.WEEK: 166.0, Interval.MONTH: 670.0}
 
 
 def to_datetime(micros: int, zone: "ZoneInfo") -> datetime:
-    """Returns the local time of an instant."""
+    """Return the local time of an instant."""
     return to_datetime_utc(micros).astimezone(zone)
 
 
 def to_datetime_utc(micros: int) -> datetime:
-    """Returns an instant as an aware datetime."""
+    """Return an instant as an aware datetime."""
     return EPOCH + timedelta(microseconds=micros)
 
 
 def to_micros(moment: datetime) -> int:
-    """Returns the instant of an aware datetime, exactly."""
+    """Return the instant of an aware datetime, exactly."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def day_start(day: date, zone: "ZoneInfo") -> int:
-    """Returns the first instant of a local day.
+    """Return the first instant of a local day.
 
     fold=0 takes the offset before a change, which maps a skipped midnight to the change itself and a
     repeated one to its first occurrence.
@@ -53,41 +57,41 @@ def day_start(day: date, zone: "ZoneInfo") -> int:
 
 
 def local_date(micros: int, zone: "ZoneInfo") -> date:
-    """Returns the local date of an instant."""
+    """Return the local date of an instant."""
     return to_datetime(micros, zone).date()
 
 
 def day_number(day: date) -> int:
-    """Returns days since 1970-01-01."""
+    """Return days since 1970-01-01."""
     return day.toordinal() - EPOCH_DAY
 
 
 def day_of_number(number: int) -> date:
-    """Returns the date of a day number."""
+    """Return the date of a day number."""
     return date.fromordinal(number + EPOCH_DAY)
 
 
 def unit_start(day: date, interval: Interval) -> date:
-    """Returns the first day of the week or month that a day is in; the day itself for days."""
+    """Return the first day of the week or month that a day is in; the day itself for days."""
     if interval is Interval.WEEK:
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if interval is Interval.MONTH else day
 
 
 def next_unit(day: date, interval: Interval) -> date:
-    """Returns the first day of the unit after the one that begins on a day."""
+    """Return the first day of the unit after the one that begins on a day."""
     if interval is Interval.MONTH:
         return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
     return day + timedelta(days=7 if interval is Interval.WEEK else 1)
 
 
 def upper_bound(start: int, end: int, interval: Interval) -> float:
-    """Returns how many intervals the range can touch at the most, without walking it."""
-    return (end - start) / HOUR_MICROS / interval.value + 2
+    """Return how many intervals the range can touch at the most, without walking it."""
+    return (end - start) / HOUR_MICROS / _LEAST_HOURS[interval] + 2
 
 
 def buckets(start: int, end: int, interval: Interval, zone: "ZoneInfo") -> list[tuple[int, int]]:
-    """Returns [start, end) of every whole unit that touches the range, in order."""
+    """Return [start, end) of every whole unit that touches the range, in order."""
     bounds = _hours(start, end, zone) if interval is Interval.HOUR else _days(start, end, interval, zone)
     return [(low, high) for low, high in pairwise(bounds) if low < high and high > start]
 
@@ -116,7 +120,7 @@ def _into_hour(micros: int, zone: "ZoneInfo") -> int:
 
 
 def _next_hour(bound: int, zone: "ZoneInfo") -> int:
-    """The next instant with a full hour on the clock, or with another hour after a change by half an hour."""
+    """Return the next instant with a full hour on the clock, or another hour after a half-hour change."""
     hour = to_datetime(bound, zone).hour
     candidate = bound + HOUR_MICROS - _into_hour(bound, zone)
     while _into_hour(candidate, zone) and to_datetime(candidate, zone).hour == hour:

@@ -9,7 +9,7 @@ from shared.config import ServiceSettings
 
 
 class EventsSettings(ServiceSettings):
-    """Read from EVENTS_…"""
+    """Read from the environment, EVENTS_ADDRESS and so on."""
 
     model_config = SettingsConfigDict(env_prefix="EVENTS_", frozen=True, hide_input_in_errors=True)
 

@@ -44,7 +44,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events count: those with one of the names (None: any), of the category (None: any), meeting all."""
+    """Which events count: by name and category (None: any), meeting all conditions."""
 
     events: tuple[str, ...] | None = None
     category: str | None = None
@@ -61,7 +61,7 @@ class Population(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it was stored. Times are Unix microseconds, value is in millionths, properties JSON text."""
+    """An event as it was stored: times in Unix microseconds, value in millionths, properties as JSON."""
 
     event_id: str
     user_key: int
@@ -76,4 +76,3 @@ class StoredEvent:
     page: str | None
     referrer: str | None
     user_agent: str | None
-

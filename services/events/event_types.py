@@ -35,7 +35,7 @@ class EventTypes:
         self._cache: dict[Name, int] = {}
 
     def keys(self, names: "Iterable[Name]") -> dict["Name", int]:
-        """Returns the key of every name, making those that are missing, in a transaction of its own."""
+        """Return the key of every name, making those that are missing, in a transaction of its own."""
         wanted = set(names)
         missing = wanted - self._cache.keys()
         if missing:

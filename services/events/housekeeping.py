@@ -54,7 +54,7 @@ def compaction(engine: "Engine") -> Chore:
 
 
 def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chore:
-    """Makes the partitions of the coming months."""
+    """Make the partitions of the coming months."""
 
     def run() -> float:
         partitions.ensure_ahead(clock())
@@ -64,7 +64,7 @@ def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chor
 
 
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:
-    """Ends connections that stopped in the middle of sending events."""
+    """End connections that stopped in the middle of sending events."""
 
     def run() -> float:
         with engine.begin() as connection:
@@ -82,13 +82,14 @@ class Housekeeper:
     def __init__(self, chores: list[Chore]) -> None:
         self._stopping = Event()
         self._threads = [
-            Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True) for chore in chores
+            Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True)
+            for chore in chores
         ]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads once each has finished what it is at."""
+        """End the threads once each has finished what it is at."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()

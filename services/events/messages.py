@@ -1,12 +1,13 @@
-"""Between the wire and the domain: requests are checked here, all violations at once; answers are filled in."""
+"""Between the wire and the domain: what several calls check and fill in."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2 as pb
+
 from services.events.calendar import Interval, upper_bound
 from services.events.domain import Condition, Operator, Population, Scalar, StoredEvent, UserKind, Who
 from services.events.ingest.incoming import MAXIMUM_ID
@@ -48,7 +49,7 @@ KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
 
 
 def events(violations: Violations, names: Sequence[str], *, required: bool = False) -> tuple[str, ...] | None:
-    """Returns the event names asked for; None for any."""
+    """Return the event names asked for; None for any."""
     if len(names) > MAXIMUM_EVENTS:
         violations.add("events", f"at most {MAXIMUM_EVENTS}")
     for index, name in enumerate(names):
@@ -58,19 +59,25 @@ def events(violations: Violations, names: Sequence[str], *, required: bool = Fal
     return tuple(names) or None
 
 
-def chosen(violations: Violations, field: str, number: int, choices: dict[int, T]) -> T:
-    """Returns what an enum's number stands for; unspecified and unknown numbers are violations."""
+def chosen(violations: Violations, field: str, number: int, choices: Mapping[Any, T]) -> T:
+    """Return what an enum's number stands for; unspecified and unknown numbers are violations."""
     if number not in choices:
         violations.add(field, "is required" if number == 0 else f"has no meaning for the value {number}")
     return choices.get(number, next(iter(choices.values())))
 
 
 def check_points(
-    violations: Violations, field: str, time_range: tuple[int, int], interval: Interval, what: str = "intervals"
+    violations: Violations,
+    field: str,
+    time_range: tuple[int, int],
+    interval: Interval,
+    what: str = "intervals",
 ) -> bool:
-    """Adds a violation where a range holds too many intervals; returns whether it may be walked."""
+    """Add a violation where a range holds too many intervals; returns whether it may be walked."""
     if upper_bound(*time_range, interval) > MAXIMUM_POINTS + 2:
-        violations.add(field, f"is too wide: at most {MAXIMUM_POINTS:,} {what} of one {interval.name.lower()}")
+        violations.add(
+            field, f"is too wide: at most {MAXIMUM_POINTS:,} {what} of one {interval.name.lower()}"
+        )
         return False
     return True
 
@@ -78,7 +85,7 @@ def check_points(
 def conditions(
     violations: Violations, field: str, filters: "Sequence[common_pb2.PropertyFilter]"
 ) -> tuple[Condition, ...]:
-    """Returns the conditions of property filters."""
+    """Return the conditions of property filters."""
     if len(filters) > MAXIMUM_FILTERS:
         violations.add(field, f"at most {MAXIMUM_FILTERS}")
         return ()
@@ -86,7 +93,7 @@ def conditions(
 
 
 def property_path(violations: Violations, field: str, dotted: str) -> tuple[str, ...]:
-    """Returns the steps of a dotted path."""
+    """Return the steps of a dotted path."""
     text(violations, field, dotted, maximum=MAXIMUM_PATH)
     steps = tuple(dotted.split("."))
     if dotted and not all(steps):
@@ -98,7 +105,9 @@ def property_path(violations: Violations, field: str, dotted: str) -> tuple[str,
 
 def _condition(violations: Violations, field: str, message: "common_pb2.PropertyFilter") -> Condition:
     path = property_path(violations, f"{field}.property", message.property)
-    operator = chosen(violations, f"{field}.operator", message.operator, {each.value: each for each in Operator})
+    operator = chosen(
+        violations, f"{field}.operator", message.operator, {each.value: each for each in Operator}
+    )
     values = tuple(
         _scalar(violations, f"{field}.values[{index}]", value) for index, value in enumerate(message.values)
     )
@@ -133,30 +142,30 @@ def _scalar(violations: Violations, field: str, value: "Value") -> Scalar:
 
 
 def population(*, include_sessions: bool, known_only: bool = False) -> Population:
-    """Returns who is counted."""
+    """Return who is counted."""
     if known_only:
         return Population.KNOWN
     return Population.ACTORS if include_sessions else Population.PEOPLE
 
 
 def who(violations: Violations, field: str, reference: "pb.UserReference") -> Who:
-    """Returns somebody."""
+    """Return somebody."""
     kind = chosen(violations, f"{field}.kind", reference.kind, KINDS)
     return kind, text(violations, f"{field}.id", reference.id, maximum=MAXIMUM_ID)
 
 
 def to_reference(person: Who) -> "pb.UserReference":
-    """Returns somebody as a message."""
+    """Return somebody as a message."""
     return pb.UserReference(kind=KIND_NUMBERS[person[0]], id=person[1])
 
 
 def from_value(micro_units: int | None) -> float | None:
-    """Returns an amount, or None where there is none."""
+    """Return an amount, or None where there is none."""
     return None if micro_units in {None, NO_VALUE} else micro_units / VALUE_SCALE
 
 
 def to_events(stored: Iterable[StoredEvent], people: dict[int, Who]) -> list["pb.Event"]:
-    """Returns stored events as messages."""
+    """Return stored events as messages."""
     return [_event(event, people) for event in stored]
 
 
@@ -169,11 +178,12 @@ def _event(stored: StoredEvent, people: dict[int, Who]) -> "pb.Event":
         event_time=from_micros(stored.time),
         received_time=from_micros(stored.received_time),
         value=from_value(stored.value),
-        properties_json=stored.properties,
         page=stored.page or "",
         referrer=stored.referrer or "",
         user_agent=stored.user_agent or "",
     )
+    if stored.properties is not None:
+        message.properties_json = stored.properties
     for key in (stored.user_key, stored.anonymous_key):
         kind, text_id = people.get(key or 0, (UserKind.SESSION, ""))
         if kind is UserKind.USER:
@@ -184,5 +194,5 @@ def _event(stored: StoredEvent, people: dict[int, Who]) -> "pb.Event":
 
 
 def zone_name(zone: ZoneInfo) -> str:
-    """Returns a zone's IANA name."""
+    """Return a zone's IANA name."""
     return zone.key or "UTC"

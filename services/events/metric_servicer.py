@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
+
 from services.events import messages, questions
 from services.events.reading.metrics import METRICS, Metric, Point, Series
 from services.events.reading.store import CellStore
@@ -31,8 +32,10 @@ class MetricServicer(MetricSourceServiceServicer):
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
 
-    def ListMetrics(self, request: pb.ListMetricsRequest, context: "grpc.ServicerContext") -> pb.ListMetricsResponse:  # noqa: N802 - fixed by the contract
-        """Lists the metrics by name."""
+    def ListMetrics(
+        self, request: pb.ListMetricsRequest, context: "grpc.ServicerContext"
+    ) -> pb.ListMetricsResponse:
+        """List the metrics by name."""
         violations = Violations()
         size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
         after = decode_token(violations, request, request.page_token, (str,))
@@ -44,12 +47,16 @@ class MetricServicer(MetricSourceServiceServicer):
             next_page_token=encode_token(request, [page[-1]]) if len(names) > size else "",
         )
 
-    def ReadMetric(self, request: pb.ReadMetricRequest, context: "grpc.ServicerContext") -> pb.ReadMetricResponse:  # noqa: N802 - fixed by the contract
-        """Reads one series."""
+    def ReadMetric(
+        self, request: pb.ReadMetricRequest, context: "grpc.ServicerContext"
+    ) -> pb.ReadMetricResponse:
+        """Read one series."""
         return pb.ReadMetricResponse(series=self._read(request.query, "query"))
 
-    def ReadMetrics(self, request: pb.ReadMetricsRequest, context: "grpc.ServicerContext") -> pb.ReadMetricsResponse:  # noqa: N802 - fixed by the contract
-        """Reads many series; errors stay in their place."""
+    def ReadMetrics(
+        self, request: pb.ReadMetricsRequest, context: "grpc.ServicerContext"
+    ) -> pb.ReadMetricsResponse:
+        """Read many series; errors stay in their place."""
         violations = Violations()
         if not 0 < len(request.queries) <= MAXIMUM_QUERIES:
             violations.add("queries", f"must hold 1 to {MAXIMUM_QUERIES:,}")

@@ -11,7 +11,7 @@ POSTGRES_EPOCH_MICROS = 946_684_800_000_000
 
 
 def columns(row: Sequence[bytes | None], kinds: Sequence[str]) -> list[NDArray[Any]]:
-    """Returns the packed columns of one row as arrays of the given (big-endian) types; NULL is empty.
+    """Return the packed columns of one row as arrays of the given (big-endian) types; NULL is empty.
 
     Arrays of numbers are converted to the machine's byte order.
     """
@@ -24,7 +24,7 @@ def _column(packed: bytes, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def unix_times(packed: bytes | None) -> NDArray[np.int64]:
-    """Returns a column of timestamptz_send as Unix microseconds."""
+    """Return a column of timestamptz_send as Unix microseconds."""
     times: NDArray[np.int64] = np.frombuffer(packed or b"", ">i8").astype(np.int64)
     times += POSTGRES_EPOCH_MICROS
     return times

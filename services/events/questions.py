@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
 from brain.events.v1 import events_pb2 as pb
+
 from services.events import messages
 from services.events.calendar import (
     MICROS,
@@ -21,7 +22,15 @@ from services.events.reading.grouped import GroupPage
 from services.events.reading.listing import Listing, Position
 from services.events.reading.scanning import ChunkName, Scan
 from shared.pagination import decode_token
-from shared.validation import HasTimeRange, Violations, optional_range, page_size, required_range, text, time_zone
+from shared.validation import (
+    HasTimeRange,
+    Violations,
+    optional_range,
+    page_size,
+    required_range,
+    text,
+    time_zone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +49,7 @@ Buckets = tuple[tuple[int, int], ...]
 
 
 def range_of(violations: Violations, message: HasTimeRange) -> tuple[int, int]:
-    """Returns the required range of a request, [start, end) in Unix µs."""
+    """Return the required range of a request, [start, end) in Unix µs."""
     return _within_years(violations, required_range(violations, "time_range", message))
 
 
@@ -68,7 +77,7 @@ class CountQuestion:
 
 
 def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> CountQuestion:
-    """Reads a CountEventsRequest."""
+    """Read a CountEventsRequest."""
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
     start, end = range_of(violations, request)
@@ -125,11 +134,13 @@ class TopQuestion:
 
 
 def top_question(request: pb.GetTopEventsRequest) -> TopQuestion:
-    """Reads a GetTopEventsRequest."""
+    """Read a GetTopEventsRequest."""
     violations = Violations()
     question = TopQuestion(
         bucket=range_of(violations, request),
-        selection=Selection(category=text(violations, "category", request.category, maximum=100, required=False) or None),
+        selection=Selection(
+            category=text(violations, "category", request.category, maximum=100, required=False) or None
+        ),
         limit=page_size(violations, "limit", request.limit, default=10, maximum=1000),
     )
     violations.raise_if_any()
@@ -147,7 +158,7 @@ class ActiveQuestion:
 
 
 def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo, now: int) -> ActiveQuestion:
-    """Reads a GetActiveUsersRequest."""
+    """Read a GetActiveUsersRequest."""
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
     period = messages.chosen(violations, "period", request.period, messages.PERIODS)
@@ -185,7 +196,7 @@ class ListQuestion:
 
 
 def list_question(request: pb.QueryEventsRequest) -> ListQuestion:
-    """Reads a QueryEventsRequest."""
+    """Read a QueryEventsRequest."""
     violations = Violations()
     asked = optional_range(violations, "time_range", request)
     if request.order not in pb.EventOrder.values():
@@ -212,7 +223,7 @@ def list_question(request: pb.QueryEventsRequest) -> ListQuestion:
 
 
 def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, int]]:
-    """Reads a ScanEventsRequest: what to scan, and the revisions the caller holds."""
+    """Read a ScanEventsRequest: what to scan, and the revisions the caller holds."""
     violations = Violations()
     names = messages.events(violations, request.events, required=True) or ()
     start, end = range_of(violations, request)
@@ -247,7 +258,7 @@ class MetricQuestion:
 def metric_question(
     violations: Violations, query: "MetricQuery", allowed: "Sequence[Interval]", reporting_zone: ZoneInfo
 ) -> MetricQuestion:
-    """Reads the intervals of a MetricQuery; the caller raises."""
+    """Read the intervals of a MetricQuery; the caller raises."""
     zone = time_zone(violations, "time_zone", query.time_zone, reporting_zone)
     interval = messages.chosen(violations, "interval", query.interval, messages.INTERVALS)
     if query.interval and interval not in allowed:

@@ -21,12 +21,13 @@ def mix64(
     times: NDArray[np.int64],
     id_words: tuple[NDArray[np.uint64], NDArray[np.uint64]],
 ) -> NDArray[np.uint64]:
-    """Returns the share of each event.
+    """Return the share of each event.
 
     Args:
         user_keys: one for each event.
         times: Unix microseconds.
         id_words: the upper and the lower eight bytes of the event ids.
+
     """
     mixed = _mix(user_keys.astype(np.uint64))
     mixed = _mix(mixed ^ times.astype(np.uint64))

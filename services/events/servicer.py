@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2 as pb
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer
+
 from services.events import answers, messages, questions
 from services.events.ingest.tracking import Tracking
 from services.events.reading.counting import by_group, counts
@@ -41,14 +42,16 @@ class EventsServicer(EventsServiceServicer):
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
 
-    def TrackEvent(self, request: pb.TrackEventRequest, context: "grpc.ServicerContext") -> pb.TrackEventResponse:
-        """Stores one event."""
+    def TrackEvent(
+        self, request: pb.TrackEventRequest, context: "grpc.ServicerContext"
+    ) -> pb.TrackEventResponse:
+        """Store one event."""
         return self.tracking.track_one(request.event)
 
     def TrackEvents(
         self, request: pb.TrackEventsRequest, context: "grpc.ServicerContext"
     ) -> pb.TrackEventsResponse:
-        """Stores a batch."""
+        """Store a batch."""
         tracked = self.tracking.track(request)
         return pb.TrackEventsResponse(
             accepted=tracked.accepted,
@@ -60,7 +63,7 @@ class EventsServicer(EventsServiceServicer):
     def TrackEventStream(
         self, request_iterator: "Iterator[pb.TrackEventStreamRequest]", context: "grpc.ServicerContext"
     ) -> "Iterator[pb.TrackEventStreamResponse]":
-        """Stores batch after batch."""
+        """Store batch after batch."""
         for sequence, request in enumerate(request_iterator):
             tracked = self.tracking.track(request)
             yield pb.TrackEventStreamResponse(
@@ -74,7 +77,7 @@ class EventsServicer(EventsServiceServicer):
     def QueryEvents(
         self, request: pb.QueryEventsRequest, context: "grpc.ServicerContext"
     ) -> pb.QueryEventsResponse:
-        """Lists raw events."""
+        """List raw events."""
         question = questions.list_question(request)
         listing = question.listing
         if question.people:
@@ -83,8 +86,12 @@ class EventsServicer(EventsServiceServicer):
             found = {keys.get(who) for who in question.people}
             listing = answers.for_users(listing, found.pop() if len(found) == 1 else None)
         stored, position = list_events(self.engine, listing)
-        people = self.users.read({key for event in stored for key in (event.user_key, event.anonymous_key) if key})
-        token = encode_token(request, [position.time, position.user_key, position.event_id]) if position else ""
+        people = self.users.read(
+            {key for event in stored for key in (event.user_key, event.anonymous_key) if key}
+        )
+        token = (
+            encode_token(request, [position.time, position.user_key, position.event_id]) if position else ""
+        )
         return pb.QueryEventsResponse(events=messages.to_events(stored, people), next_page_token=token)
 
     def ScanEvents(
@@ -98,7 +105,7 @@ class EventsServicer(EventsServiceServicer):
     def CountEvents(
         self, request: pb.CountEventsRequest, context: "grpc.ServicerContext"
     ) -> pb.CountEventsResponse:
-        """Counts over time and by a dimension."""
+        """Count over time and by a dimension."""
         question = questions.count_question(request, self.reporting_zone)
         groups = self._groups(question)
         page, rest = groups[: question.page.limit], groups[question.page.limit :]
@@ -113,7 +120,7 @@ class EventsServicer(EventsServiceServicer):
         )
 
     def _groups(self, question: "CountQuestion") -> "list[GroupCounts]":
-        """Returns the groups from the page's first on, one more than the page holds at the least."""
+        """Return the groups from the page's first on, one more than the page holds at the least."""
         page = GroupPage(question.page.limit + 1, question.page.after)
         scope = (question.buckets, question.selection, question.population, page)
         if question.group_by == pb.COUNT_GROUP_USER:
@@ -131,7 +138,7 @@ class EventsServicer(EventsServiceServicer):
     def GetTopEvents(
         self, request: pb.GetTopEventsRequest, context: "grpc.ServicerContext"
     ) -> pb.GetTopEventsResponse:
-        """Lists the most frequent events."""
+        """List the most frequent events."""
         question = questions.top_question(request)
         cells = self.cells.read(
             [question.bucket],
@@ -147,7 +154,7 @@ class EventsServicer(EventsServiceServicer):
     def GetActiveUsers(
         self, request: pb.GetActiveUsersRequest, context: "grpc.ServicerContext"
     ) -> pb.GetActiveUsersResponse:
-        """Counts active people."""
+        """Count active people."""
         now = self.clock()
         question = questions.active_question(request, self.reporting_zone, now)
         cells = self.cells.read(question.periods, question.selection)
@@ -160,10 +167,11 @@ class EventsServicer(EventsServiceServicer):
     def ResolveUsers(
         self, request: pb.ResolveUsersRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveUsersResponse:
-        """Translates between ids and keys."""
+        """Translate between ids and keys."""
         violations = Violations()
         people = [
-            messages.who(violations, f"users[{index}]", reference) for index, reference in enumerate(request.users)
+            messages.who(violations, f"users[{index}]", reference)
+            for index, reference in enumerate(request.users)
         ]
         if len(request.users) + len(request.user_keys) > questions.MAXIMUM_RESOLVED:
             violations.add("users", f"at most {questions.MAXIMUM_RESOLVED:,} together with user_keys")

@@ -24,7 +24,7 @@ FROM unnest(%(kinds)s::int2[], %(hashes)s::bytea[]) WITH ORDINALITY AS wanted(ki
 JOIN users ON users.kind = wanted.kind AND users.who_hash = wanted.who_hash
 """
 
-# In the order of the arrays, which is one order for all writers: two that meet wait, and never for each other.
+# In the order of the arrays, one order for all writers: two that meet wait, and never for each other.
 _ADD = """
 INSERT INTO users (user_key, kind, who_hash, who_encrypted)
 SELECT nextval(CASE kind WHEN 1 THEN 'known_user_keys' WHEN 2 THEN 'anonymous_user_keys'
@@ -50,7 +50,7 @@ class UserDictionary:
         self._evicting = Lock()
 
     def keys(self, people: "Iterable[Who]") -> dict[Who, int]:
-        """Returns the key of everybody, making those that are missing, in a transaction of its own.
+        """Return the key of everybody, making those that are missing, in a transaction of its own.
 
         A key made for events that are then not stored stands for nobody in any count.
         """
@@ -66,7 +66,7 @@ class UserDictionary:
         return found
 
     def known_keys(self, people: "Iterable[Who]") -> dict[Who, int]:
-        """Returns the keys of those who have one."""
+        """Return the keys of those who have one."""
         found, missing = self._cached(people)
         if missing:
             added = self._find(missing)
@@ -75,7 +75,7 @@ class UserDictionary:
         return found
 
     def read(self, keys: "Collection[int]") -> dict[int, Who]:
-        """Returns who the keys stand for; unknown ones are left out."""
+        """Return who the keys stand for; unknown ones are left out."""
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_READ, {"keys": list(keys)}).fetchall()
         return {
@@ -103,7 +103,10 @@ class UserDictionary:
         return self._index.digest(f"{who[0].value}:{who[1]}")
 
     def _find(self, people: list[Who]) -> dict[Who, int]:
-        parameters = {"kinds": [who[0].value for who in people], "hashes": [self._hash(who) for who in people]}
+        parameters = {
+            "kinds": [who[0].value for who in people],
+            "hashes": [self._hash(who) for who in people],
+        }
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_FIND, parameters).fetchall()
         return {people[position - 1]: key for position, key in rows}

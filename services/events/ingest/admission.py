@@ -22,7 +22,7 @@ class DiskGuard:
         self._free = 0
 
     def admit(self) -> None:
-        """Raises ResourceExhausted while the disk is too full; looks once a second."""
+        """Raise ResourceExhausted while the disk is too full; looks once a second."""
         if self._path is None:
             return
         now = monotonic()

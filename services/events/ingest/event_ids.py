@@ -8,7 +8,7 @@ _canonical = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 
 
 def stored_id(event_id: str) -> tuple[bytes, bool]:
-    """Returns the stored id and whether it says the id, so that its text need not be kept.
+    """Return the stored id and whether it says the id, so that its text need not be kept.
 
     Any other text becomes a version 8 UUID (RFC 9562, section 5.8) with 122 bits of its BLAKE2b hash.
     """
@@ -21,5 +21,5 @@ def stored_id(event_id: str) -> tuple[bytes, bool]:
 
 
 def original_id(stored: UUID, text: str | None) -> str:
-    """Returns the id as the caller gave it."""
+    """Return the id as the caller gave it."""
     return text if text is not None else str(stored)

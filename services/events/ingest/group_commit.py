@@ -49,20 +49,23 @@ class GroupCommit:
         Raises:
             ResourceExhausted: the queue is full; try again shortly.
             Unavailable: the server is stopping.
+
         """
         waiting = _Waiting(batch)
         with self._changed:
             if self._closed:
                 raise Unavailable("the server is stopping", "STOPPING")
             if self._queued and self._queued + len(batch) > self._queue_events:
-                raise ResourceExhausted("too many events wait to be stored", "INGEST_OVERLOADED", retry_seconds=1)
+                raise ResourceExhausted(
+                    "too many events wait to be stored", "INGEST_OVERLOADED", retry_seconds=1
+                )
             self._queue.append(waiting)
             self._queued += len(batch)
             self._changed.notify()
         return waiting.outcome
 
     def close(self) -> None:
-        """Writes what is queued, then ends the threads."""
+        """Write what is queued, then ends the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -82,7 +85,7 @@ class GroupCommit:
                     waiting.outcome.set_result(outcome)
 
     def _take(self) -> list[_Waiting]:
-        """Waits for a group; empty once everything is written and the queue is closed."""
+        """Wait for a group; empty once everything is written and the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
             group: list[_Waiting] = []

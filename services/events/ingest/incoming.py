@@ -24,9 +24,9 @@ MAXIMUM_CATEGORY = 100
 MAXIMUM_TEXT = 2000
 MAXIMUM_VALUE = 1e12
 VALUE_SCALE = 1_000_000
+SECOND_NANOS = 1_000_000_000
 EARLIEST = 946_684_800 * MICROS  # 2000-01-01
 MAXIMUM_AHEAD = 24 * 3600 * MICROS
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +59,25 @@ class Batch:
         return len(self.times)
 
     def part(self, start: int, end: int) -> "Batch":
-        """Returns a slice of all columns."""
+        """Return a slice of all columns."""
         return Batch(*(getattr(self, name)[start:end] for name in self.__slots__))
 
 
-# Binary COPY puts a length before each field; looking it up is quicker than packing it. −1 is NULL.
+# Binary COPY puts a length before each field; looking it up is quicker than packing it.
 _LENGTHS = [length.to_bytes(4, "big") for length in range(4 * MAXIMUM_TEXT + 1)]
 _NULL = b"\xff\xff\xff\xff"
 
 
 def read(events: "Iterable[Event]", now: int) -> tuple[Batch, list[Rejected]]:
-    """Splits a batch into what may be stored and what is wrong with the rest.
+    """Split a batch into what may be stored and what is wrong with the rest.
 
     Args:
         events: as received.
         now: the server's clock in Unix microseconds.
+
     """
-    batch, rejected = Batch(), []
+    batch = Batch()
+    rejected: list[Rejected] = []
     for index, event in enumerate(events):
         violations = _append(batch, event, now)
         if violations:
@@ -86,7 +88,7 @@ def read(events: "Iterable[Event]", now: int) -> tuple[Batch, list[Rejected]]:
 
 
 def _append(batch: Batch, event: "Event", now: int) -> list[tuple[str, str]]:
-    """Adds one event's columns, except its index; or adds nothing and returns (field, reason) pairs."""
+    """Add one event's columns, except its index; or adds nothing and returns (field, reason) pairs."""
     violations: list[tuple[str, str]] = []
     name, category, session = event.event, event.category, event.session_id
     user, anonymous = event.user_id, event.anonymous_id
@@ -122,7 +124,10 @@ def _append(batch: Batch, event: "Event", now: int) -> list[tuple[str, str]]:
 
 
 def _length(field: str, text: str, maximum: int) -> tuple[str, str]:
-    return field, f"must have 1 to {maximum} characters" if not text else f"is longer than {maximum} characters"
+    return (
+        field,
+        f"must have 1 to {maximum} characters" if not text else f"is longer than {maximum} characters",
+    )
 
 
 def _nul(event: "Event") -> tuple[str, str]:
@@ -131,18 +136,20 @@ def _nul(event: "Event") -> tuple[str, str]:
 
 
 def _identity(event: "Event", now: int, violations: list[tuple[str, str]]) -> tuple[int, bytes, str]:
-    """Returns time, stored id, and the id's text where the stored id does not say it."""
+    """Return time, stored id, and the id's text where the stored id does not say it."""
     event_id = event.event_id
     if event.HasField("event_time"):
         stamp = event.event_time
         nanos = stamp.nanos
         time = stamp.seconds * MICROS + nanos // 1000
-        if not (EARLIEST <= time <= now + MAXIMUM_AHEAD and 0 <= nanos < 1_000_000_000):
+        if not (EARLIEST <= time <= now + MAXIMUM_AHEAD and 0 <= nanos < SECOND_NANOS):
             violations.append(("event_time", _time_reason(time, nanos)))
     else:
         time = now
         if event_id:
-            violations.append(("event_time", "is required beside an event_id: they identify the event together"))
+            violations.append(
+                ("event_time", "is required beside an event_id: they identify the event together")
+            )
     if not event_id:
         return time, uuid4().bytes, ""
     if len(event_id) > MAXIMUM_ID:
@@ -152,7 +159,7 @@ def _identity(event: "Event", now: int, violations: list[tuple[str, str]]) -> tu
 
 
 def _time_reason(time: int, nanos: int) -> str:
-    if not 0 <= nanos < 1_000_000_000:  # noqa: PLR2004 - nanoseconds of a second
+    if not 0 <= nanos < SECOND_NANOS:
         return "is not a valid timestamp: nanos must be 0 to 999,999,999"
     return "is before 2000-01-01" if time < EARLIEST else "is more than 24 hours ahead of the server"
 
@@ -171,7 +178,7 @@ _TAIL_FIELDS = ("session_id", "event_id", "page", "referrer", "user_agent")
 
 
 def _tail(texts: tuple[str, ...], properties: bytes, violations: list[tuple[str, str]]) -> bytes:
-    """Encodes the text columns and the properties for binary COPY."""
+    """Encode the text columns and the properties for binary COPY."""
     parts: list[bytes] = []
     for position, text in enumerate(texts):
         if not text:

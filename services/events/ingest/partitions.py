@@ -39,13 +39,13 @@ class Partition:
 
 
 def month_of(day: date) -> Partition:
-    """Returns the month that a day is in."""
+    """Return the month that a day is in."""
     start = day.replace(day=1)
     return Partition(start, next_unit(start, Interval.MONTH))
 
 
 def partition_for(day: date, today: date, existing: "Collection[Partition]") -> Partition:
-    """Returns the partition a day belongs in: an existing one, else its year if that ended long ago, else its month."""
+    """Return a day's partition: an existing one, else its year if that ended long ago, else its month."""
     for partition in existing:
         if partition.start <= day < partition.end:
             return partition
@@ -67,7 +67,9 @@ _CREATE = """
 CREATE TABLE IF NOT EXISTS {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
 WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_vacuum_insert_threshold = 20000)
 """
-_ATTACH = "ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{start} 00:00+00') TO ('{end} 00:00+00')"
+_ATTACH = (
+    "ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{start} 00:00+00') TO ('{end} 00:00+00')"
+)
 
 
 class Partitions:
@@ -78,16 +80,17 @@ class Partitions:
         self._existing: frozenset[Partition] = frozenset()
 
     def ensure(self, times: NDArray[np.int64], now: int) -> None:
-        """Makes every partition the times (Unix µs) need.
+        """Make every partition the times (Unix µs) need.
 
         Raises:
             Unavailable: a partition could not be attached in time because somebody holds events locked.
+
         """
         months = np.unique((times * 1000).view("M8[ns]").astype("M8[M]"))
         self.ensure_days([month.astype("M8[D]").item() for month in months], now)
 
     def ensure_ahead(self, now: int) -> None:
-        """Makes the current month and those ahead."""
+        """Make the current month and those ahead."""
         month = month_of(_day(now))
         days = [month.start]
         for _ in range(MONTHS_AHEAD):
@@ -95,7 +98,7 @@ class Partitions:
         self.ensure_days(days, now)
 
     def ensure_days(self, days: list[date], now: int) -> None:
-        """Makes every partition the days need."""
+        """Make every partition the days need."""
         for day in days:
             if not any(partition.start <= day < partition.end for partition in self._existing):
                 self._make(day, now)
@@ -119,9 +122,7 @@ def _day(micros: int) -> date:
 
 
 def _parse(bound: str) -> Partition:
-    """Reads FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00')."""
+    """Read FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00')."""
     texts = bound.split("'")
     start, end = (datetime.fromisoformat(text).astimezone(UTC).date() for text in (texts[1], texts[3]))
     return Partition(start, end)
-
-

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_DEPTH = 32
-FIELDS = ("properties_json", "properties")
+_QUOTE, _BACKSLASH = b'"\\'
 
 
 def properties_text(event: "Event", violations: list[tuple[str, str]]) -> bytes:
-    """Returns the JSON object as UTF-8, empty where there is none; or adds (field, reason) to the violations."""
+    """Return the JSON object as UTF-8, empty where there is none; or add (field, reason) to violations."""
     text = event.properties_json
     if text:
         encoded, reason = _checked(text)
@@ -58,18 +58,18 @@ def _converted(event: "Event") -> tuple[bytes, str]:
 
 
 def _depth(encoded: bytes) -> int:
-    """The deepest nesting, without building values: brackets outside strings."""
+    """Return the deepest nesting without building values: brackets outside strings."""
     depth = deepest = 0
     in_string = escaped = False
     for byte in encoded:
         if in_string:
             if escaped:
                 escaped = False
-            elif byte == 0x5C:  # backslash
+            elif byte == _BACKSLASH:
                 escaped = True
-            elif byte == 0x22:  # quote
+            elif byte == _QUOTE:
                 in_string = False
-        elif byte == 0x22:  # quote
+        elif byte == _QUOTE:
             in_string = True
         elif byte in b"{[":
             depth += 1

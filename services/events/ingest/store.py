@@ -65,7 +65,8 @@ _FIXED = (
     ("anonymous_key", ">i4"),
 )
 _HEAD = np.dtype(
-    [("fields", ">i2")] + [part for name, kind in _FIXED for part in ((f"{name}_length", ">i4"), (name, kind))]
+    [("fields", ">i2")]
+    + [part for name, kind in _FIXED for part in ((f"{name}_length", ">i4"), (name, kind))]
 )
 
 
@@ -90,7 +91,7 @@ class Rows:
 
 
 def copy_data(rows: Rows) -> bytes:
-    """Returns the rows in PostgreSQL's binary COPY format."""
+    """Return the rows in PostgreSQL's binary COPY format."""
     heads = np.empty(len(rows), _HEAD)
     heads["fields"] = _FIELDS
     for name, kind in _FIXED:
@@ -112,10 +113,11 @@ def copy_data(rows: Rows) -> bytes:
 def insert(
     cursor: "Cursor[tuple[bytes | None, ...]]", rows: Rows, received: datetime, calendar: "ReportingCalendar"
 ) -> NDArray[np.void]:
-    """Stores the rows that are new and their delta; the caller commits.
+    """Store the rows that are new and their delta; the caller commits.
 
     Returns:
         The identity (user key, time, id: 28 bytes, big-endian, PostgreSQL's epoch) of each row inserted.
+
     """
     cursor.execute(_STAGING)
     with cursor.copy(_COPY) as copy:
@@ -130,7 +132,9 @@ def insert(
 
 
 def _append_delta(
-    cursor: "Cursor[tuple[bytes | None, ...]]", stored: tuple[NDArray[Any], ...], calendar: "ReportingCalendar"
+    cursor: "Cursor[tuple[bytes | None, ...]]",
+    stored: tuple[NDArray[Any], ...],
+    calendar: "ReportingCalendar",
 ) -> None:
     user_keys, times, ids, event_keys, values = stored
     words = ids.view(">u8").astype(np.uint64).reshape(-1, 2)
@@ -154,8 +158,7 @@ IDENTITY = np.dtype([("user_key", ">i4"), ("time", ">i8"), ("id", "V16")])
 
 
 def identities(user_keys: NDArray[Any], times: NDArray[Any], ids: NDArray[np.void]) -> NDArray[np.void]:
-    """Returns 28 comparable bytes for each event; times are microseconds since PostgreSQL's epoch."""
+    """Return 28 comparable bytes for each event; times are microseconds since PostgreSQL's epoch."""
     result = np.empty(len(user_keys), IDENTITY)
     result["user_key"], result["time"], result["id"] = user_keys, times, ids
     return result
-

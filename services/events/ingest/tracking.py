@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from brain.events.v1 import events_pb2 as pb
+
 from services.events.ingest.event_ids import original_id
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.incoming import Batch, Rejected, read
@@ -42,10 +43,11 @@ class Tracking:
         self._clock = clock
 
     def track(self, request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -> Tracked:
-        """Stores a batch.
+        """Store a batch.
 
         Raises:
             InvalidArgument: the batch breaks a limit. Bad events are rejected, not raised.
+
         """
         _check_size(request)
         self._admit()
@@ -56,14 +58,17 @@ class Tracking:
             outcome = self._commit(batch)
             accepted, duplicates = outcome.accepted, outcome.duplicates
             rejected = sorted([*rejected, *outcome.rejected], key=lambda each: each.index)
-        rejections = [pb.Rejection(index=each.index, field=each.field, reason=each.reason) for each in rejected]
+        rejections = [
+            pb.Rejection(index=each.index, field=each.field, reason=each.reason) for each in rejected
+        ]
         return Tracked(accepted, duplicates, rejections, now)
 
     def track_one(self, event: pb.Event) -> pb.TrackEventResponse:
-        """Stores one event.
+        """Store one event.
 
         Raises:
             InvalidArgument: naming each bad field.
+
         """
         self._admit()
         now = self._clock()

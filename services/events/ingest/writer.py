@@ -35,7 +35,7 @@ _RETRIED = ("40P01", "40001")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch: which of its events are new (the others were stored before), which were refused."""
+    """What became of a batch: which events are new (others were stored before), which were refused."""
 
     is_new: NDArray[np.bool_]
     rejected: tuple[Rejected, ...] = ()
@@ -71,7 +71,7 @@ class Writer:
         self._clock = clock
 
     def write(self, batches: list[Batch]) -> list[Outcome | Exception]:
-        """Stores the batches in one transaction; where that is refused, each for itself."""
+        """Store the batches in one transaction; where that is refused, each for itself."""
         rows = self._rows(batches)
         self._partitions.ensure(rows.times, self._clock())
         try:
@@ -115,7 +115,7 @@ class Writer:
         )
 
     def _store(self, rows: Rows) -> NDArray[np.bool_]:
-        """Returns which rows are new. Deadlocks and serialisation failures are tried again."""
+        """Return which rows are new. Deadlocks and serialisation failures are tried again."""
         received = to_datetime_utc(self._clock())
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -130,7 +130,7 @@ class Writer:
 
 
 def _which(rows: Rows, inserted: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Marks the rows that were inserted; of rows that are the same event, the first."""
+    """Mark the rows that were inserted; of rows that are the same event, the first."""
     if len(inserted) == len(rows):
         return np.ones(len(rows), bool)
     is_new = np.zeros(len(rows), bool)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def trailing_unions(days: "Sequence[BitMap]", width: int) -> list[BitMap]:
-    """Returns, for each day from the width-th on, the union of the `width` days ending with it.
+    """Return, for each day from the width-th on, the union of the `width` days ending with it.
 
     Cutting the days into blocks of the width makes a window a suffix of one block and a prefix of the next:
     three unions a day whatever the width (van Herk, Pattern Recognition Letters 13, 1992).

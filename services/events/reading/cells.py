@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
-
 @dataclass(slots=True)
 class Cell:
     """Events, the sum of their values in millionths, and who did them.
@@ -31,7 +30,7 @@ class Cell:
     stored: tuple[int, int, int] = (0, 0, 0)
 
     def add(self, events: int, value_sum: int, users: BitMap | None, stored: tuple[int, int, int]) -> None:
-        """Adds a part; parts of a cell with more than one all bring their users, or none does."""
+        """Add a part; parts of a cell with more than one all bring their users, or none does."""
         self.events += events
         self.value_sum += value_sum
         if users is None:
@@ -42,14 +41,14 @@ class Cell:
             self.users |= users
 
     def count(self, population: Population) -> int:
-        """Returns how many different people did it."""
+        """Return how many different people did it."""
         if self.users is None:
             return self.stored[(Population.KNOWN, Population.PEOPLE, Population.ACTORS).index(population)]
         return count(self.users, population)
 
 
 def count(users: BitMap, population: Population) -> int:
-    """Counts those of a set who belong to a population."""
+    """Count those of a set who belong to a population."""
     if population is Population.ACTORS:
         return len(users)
     return people(users) if population is Population.PEOPLE else known(users)
@@ -66,7 +65,7 @@ class Cells:
     names: dict[int, tuple[str, str]]
 
     def merged(self, bucket_count: int) -> list[Cell]:
-        """Returns one cell for each bucket, event types taken together."""
+        """Return one cell for each bucket, event types taken together."""
         result = [Cell() for _ in range(bucket_count)]
         for (_, bucket), cell in self.cells.items():
             result[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
@@ -77,7 +76,7 @@ Row = tuple[int, int, int, int, "Decimal | None", int, int, int, bytes | None]
 
 
 def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
-    """Puts the rows of a statement together."""
+    """Put the rows of a statement together."""
     names: dict[int, tuple[str, str]] = {}
     cells: dict[tuple[int, int], Cell] = {}
     slots: list[Row] = []
@@ -104,7 +103,11 @@ def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
 def _set(kind: int, users: bytes | None) -> BitMap | None:
     if users is None:
         return None
-    return bitmap(np.frombuffer(users, ">i4").astype(np.int32)) if kind == Kind.RAW else BitMap.deserialize(users)
+    return (
+        bitmap(np.frombuffer(users, ">i4").astype(np.int32))
+        if kind == Kind.RAW
+        else BitMap.deserialize(users)
+    )
 
 
 def _slot_buckets(slots: "list[Row]", plan: Plan) -> list[int]:

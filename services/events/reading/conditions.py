@@ -15,14 +15,15 @@ _SQL = {
     Operator.LESS: "CASE WHEN jsonb_typeof({path}) = 'number' THEN {path} < {value}::jsonb END",
     Operator.EXISTS: "{path} IS NOT NULL",
     Operator.CONTAINS: (
-        "CASE jsonb_typeof({path}) WHEN 'string' THEN strpos({path} #>> '{{}}', {value}::jsonb #>> '{{}}') > 0"
+        "CASE jsonb_typeof({path})"
+        " WHEN 'string' THEN strpos({path} #>> '{{}}', {value}::jsonb #>> '{{}}') > 0"
         " WHEN 'array' THEN {path} @> {value}::jsonb END"
     ),
 }
 
 
 def to_sql(conditions: tuple[Condition, ...]) -> tuple[str, dict[str, Any]]:
-    """Returns the conditions, each beginning with AND, and their parameters."""
+    """Return the conditions, each beginning with AND, and their parameters."""
     clauses: list[str] = []
     parameters: dict[str, Any] = {}
     for number, condition in enumerate(conditions):
@@ -36,7 +37,7 @@ def to_sql(conditions: tuple[Condition, ...]) -> tuple[str, dict[str, Any]]:
 
 
 def property_sql(parameter: str) -> str:
-    """Returns the property at the path that the parameter of this name holds, as jsonb."""
+    """Return the property at the path that the parameter of this name holds, as jsonb."""
     return f"(properties #> %({parameter})s::text[])"
 
 

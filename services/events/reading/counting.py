@@ -39,7 +39,7 @@ EMPTY = Count(0, 0, 0)
 def by_group(
     cells: Cells, bucket_count: int, population: "Population", group_of: "Callable[[Name], str]"
 ) -> list[GroupCounts]:
-    """Returns the groups by falling number of events, then by name, each with all its buckets."""
+    """Return the groups by falling number of events, then by name, each with all its buckets."""
     merged: dict[str, list[Cell]] = {}
     for (event_key, bucket), cell in cells.cells.items():
         group = merged.setdefault(group_of(cells.names[event_key]), [Cell() for _ in range(bucket_count)])
@@ -49,5 +49,5 @@ def by_group(
 
 
 def counts(cells: "Sequence[Cell]", population: "Population") -> tuple[Count, ...]:
-    """Returns the counts of cells."""
+    """Return the counts of cells."""
     return tuple(Count(cell.events, cell.count(population), cell.value_sum) for cell in cells)

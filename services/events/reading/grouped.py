@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-_BELOW = {Population.KNOWN: FIRST_ANONYMOUS_KEY, Population.PEOPLE: FIRST_SESSION_KEY, Population.ACTORS: 2**31}
+_BELOW = {
+    Population.KNOWN: FIRST_ANONYMOUS_KEY,
+    Population.PEOPLE: FIRST_SESSION_KEY,
+    Population.ACTORS: 2**31,
+}
 
 _STATEMENT = """
 WITH matching AS MATERIALIZED (
@@ -49,7 +53,7 @@ class GroupPage:
 
 
 def last_key(group: GroupCounts) -> str:
-    """Returns the sort key of a group; events without the property sort behind every JSON text."""
+    """Return the sort key of a group; events without the property sort behind every JSON text."""
     return "~" if group.group is None else group.group
 
 
@@ -60,9 +64,13 @@ class GroupedCounts:
         self._engine = engine
 
     def by_user(
-        self, buckets: "Sequence[tuple[int, int]]", selection: Selection, population: Population, page: GroupPage
+        self,
+        buckets: "Sequence[tuple[int, int]]",
+        selection: Selection,
+        population: Population,
+        page: GroupPage,
     ) -> list[GroupCounts]:
-        """Returns the groups of a page; a group is a user key in decimal."""
+        """Return the groups of a page; a group is a user key in decimal."""
         return self._read("user_key::text", {}, buckets, selection, (population, page))
 
     def by_property(
@@ -73,7 +81,7 @@ class GroupedCounts:
         population: Population,
         page: GroupPage,
     ) -> list[GroupCounts]:
-        """Returns the groups of a page; a group is a value as JSON text, or None."""
+        """Return the groups of a page; a group is a value as JSON text, or None."""
         group = f"{conditions.property_sql('group_path')}::text"
         return self._read(group, {"group_path": list(path)}, buckets, selection, (population, page))
 

@@ -61,7 +61,7 @@ class Listing:
 
 
 def list_events(engine: "Engine", listing: Listing) -> tuple[list[StoredEvent], Position | None]:
-    """Returns at most `limit` events, and where the next page begins (None: there is none)."""
+    """Return at most `limit` events, and where the next page begins (None: there is none)."""
     clauses, parameters = _where(listing)
     parameters |= {
         "events": None if listing.selection.events is None else list(listing.selection.events),

@@ -1,4 +1,4 @@
-"""A plan: which roll-ups and which raw events answer for a list of buckets, and which bucket each belongs to."""
+"""A plan: which roll-ups and raw events answer for a list of buckets, and which bucket each is in."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,17 +58,19 @@ class Plan:
         return self.buckets[0][0] // HOUR_MICROS, -(-self.buckets[-1][1] // HOUR_MICROS)
 
     def bucket_of_days(self, days: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Returns the bucket that covers each whole day, or NOWHERE."""
+        """Return the bucket that covers each whole day, or NOWHERE."""
         return _look_up(days, self.days[0], self._day_buckets)
 
     def bucket_of_hours(self, hours: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Returns the bucket that covers each whole hour, or NOWHERE: also for hours covered as part of a day."""
+        """Return the bucket that covers each whole hour, or NOWHERE (as for those within whole days)."""
         return _look_up(hours, self.span_hours[0], self._hour_buckets)
 
     @cached_property
     def _day_buckets(self) -> NDArray[np.int32]:
         first, last = self.days
-        return _table(first, last, ((bucket, *each.days) for bucket, each in enumerate(self.covers) if each.days))
+        return _table(
+            first, last, ((bucket, *each.days) for bucket, each in enumerate(self.covers) if each.days)
+        )
 
     @cached_property
     def _hour_buckets(self) -> NDArray[np.int32]:
@@ -76,7 +78,7 @@ class Plan:
         return _table(*self.span_hours, spans)
 
     def parameters(self) -> dict[str, Any]:
-        """Returns the values of the statements' parameters."""
+        """Return the values of the statements' parameters."""
         first_hour, last_hour = self.span_hours
         return {
             "first_day": self.days[0],

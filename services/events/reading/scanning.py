@@ -1,4 +1,4 @@
-"""Packed columns of raw events, a chunk for each (event, UTC day), with revisions that say when one changed."""
+"""Packed columns of raw events, a chunk for each (event, UTC day), with revisions that tell changes."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ class Scan:
 class Chunk:
     """Columns sorted by user key, then time; None where they were not asked for, or not needed.
 
-    times are Unix µs; values millionths or NO_VALUE; each property a dictionary of JSON texts and codes (−1:
+    times are Unix µs; values millionths or NO_VALUE; each property a dictionary of JSON texts and codes (-1:
     absent).
     """
 
@@ -88,7 +88,7 @@ class Scanner:
         self._engine = engine
 
     def scan(self, scan: Scan, known: Mapping[ChunkName, int]) -> Iterator[Chunk]:
-        """Yields the chunks of a scan by day, then event; those whose revision is known without columns."""
+        """Yield the chunks of a scan by day, then event; those whose revision is known without columns."""
         first, last = scan.days
         current = self._revisions(scan)
         for name in known.keys() - current.keys():
@@ -106,14 +106,16 @@ class Scanner:
                     yield chunk
 
     def _revisions(self, scan: Scan) -> dict[ChunkName, tuple[int, int]]:
-        statement = " UNION ALL ".join((_NAMES, _REVISIONS, _PENDING)).format(nulls="")
+        statement = f"{_NAMES} UNION ALL {_REVISIONS} UNION ALL {_PENDING}".format(nulls="")
         parameters = {"events": list(scan.events), "first_day": scan.days[0], "last_day": scan.days[1]}
         return _revisions(self._execute(statement, parameters), scan.days)
 
     def _read(self, scan: Scan, start: int, end: int) -> list[Chunk]:
-        """Rows and revisions in one statement: one snapshot, so that a revision is that of these very rows."""
+        """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
         clauses, parameters = conditions.to_sql(scan.selection.conditions)
-        columns = ", string_agg(int8send(coalesce(value, -9223372036854775808)), '')" if scan.with_value else ""
+        columns = (
+            ", string_agg(int8send(coalesce(value, -9223372036854775808)), '')" if scan.with_value else ""
+        )
         nulls = ", NULL::bytea" * (2 + scan.with_value)
         for number, path in enumerate(scan.properties):
             columns += f", array_agg({conditions.property_sql(f'property_{number}')}::text)"
@@ -149,7 +151,7 @@ _BASE, _DELTA, _ROW, _NAME = range(4)
 
 
 def _revisions(rows: list[tuple[Any, ...]], days: tuple[int, int]) -> dict[ChunkName, tuple[int, int]]:
-    """Returns revision and number of rows of each chunk that has any: the base plus every delta."""
+    """Return revision and number of rows of each chunk that has any: the base plus every delta."""
     names = {row[2]: row[1] for row in rows if row[0] == _NAME}
     sums: dict[ChunkName, list[int]] = defaultdict(lambda: [0, 0])
     for kind, event, day, revision, count, payload, *_ in rows:
@@ -166,7 +168,7 @@ def _revisions(rows: list[tuple[Any, ...]], days: tuple[int, int]) -> dict[Chunk
 def _delta_rows(
     groups: Groups, event_keys: list[int], days: tuple[int, int]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yields event key, UTC day, share of the revision and events of the groups that a scan is about."""
+    """Yield event key, UTC day, share of the revision and events of the groups that a scan is about."""
     group_days = groups.hours // 24
     wanted = np.isin(groups.event_keys, event_keys) & (group_days >= days[0]) & (group_days < days[1])
     columns = (groups.event_keys, group_days, groups.revisions, groups.events)
@@ -174,7 +176,7 @@ def _delta_rows(
 
 
 def _statements(rows_by_day: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Cuts the days into ranges of about STATEMENT_ROWS rows; days between that need no reading end a range."""
+    """Cut the days into ranges of about STATEMENT_ROWS rows; days that need no reading end a range."""
     start = end = rows = 0
     for day, count in rows_by_day.items():
         if rows and (day != end or rows + count > STATEMENT_ROWS):

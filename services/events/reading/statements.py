@@ -1,7 +1,7 @@
-"""SQL over roll-ups: base, deltas and raw slivers read in one statement, so that answers are exact at all times.
+"""SQL over roll-ups: base, deltas and raw slivers in one statement, so that answers are exact at all times.
 
-Every part of a statement sees the same snapshot. Each row is: kind, event_key, slot, events, value_sum, known,
-people, actors, bytes; what the slot and the bytes are depends on the kind.
+Every part of a statement sees the same snapshot. Each row is: kind, event_key, slot, events, value_sum,
+known, people, actors, bytes; what the slot and the bytes are depends on the kind.
 """
 
 from enum import IntEnum
@@ -105,7 +105,7 @@ GROUP BY event_key, bucket
 
 
 def from_rollups(plan: "Plan", *, users: bool) -> str:
-    """Returns the statement for a plan; only with `users` can it say who did it."""
+    """Return the statement for a plan; only with `users` can it say who did it."""
     parts = [_NAMES, _DELTAS]
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
@@ -117,5 +117,5 @@ def from_rollups(plan: "Plan", *, users: bool) -> str:
 
 
 def from_raw(conditions: str) -> str:
-    """Returns the statement that reads raw events, with conditions in SQL (each beginning with AND)."""
+    """Return the statement that reads raw events, with conditions in SQL (each beginning with AND)."""
     return _WITH + " UNION ALL ".join((_NAMES, _ALL_RAW.format(conditions=conditions)))

@@ -33,7 +33,7 @@ class CellStore:
         users: bool = True,
         sets: bool = False,
     ) -> Cells:
-        """Returns the cells of the buckets, which are disjoint and in order.
+        """Return the cells of the buckets, which are disjoint and in order.
 
         Args:
             buckets: [start, end) in Unix µs.
@@ -41,6 +41,7 @@ class CellStore:
             by_type: a cell for each event type rather than one for all of them.
             users: whether cells must say how many different people there were.
             sets: whether cells must say who they were.
+
         """
         plan = Plan.of(buckets, self._calendar)
         if not plan.buckets:

@@ -1,4 +1,4 @@
-"""Compaction: folding deltas into the roll-ups by hour and by day, in the background, by any number of replicas.
+"""Compaction: folding deltas into the roll-ups by hour and by day, in the background, by any replica.
 
 Who folds locks the one row of rollup_state, and only in the next statement, with a new snapshot, takes deltas
 and reads the roll-ups they belong to. Taking deltas with SKIP LOCKED instead would let two replicas fold
@@ -32,7 +32,8 @@ DELETE FROM event_deltas WHERE delta_id IN (
 
 _READ = """
 SELECT event_key, {slot}, events, value_sum, {revision}, user_keys
-FROM {table} JOIN unnest(%(keys)s::int4[], %(slots)s::int4[]) AS wanted(event_key, {slot}) USING (event_key, {slot})
+FROM {table}
+JOIN unnest(%(keys)s::int4[], %(slots)s::int4[]) AS wanted(event_key, {slot}) USING (event_key, {slot})
 """
 
 _WRITE_HOURS = """
@@ -67,6 +68,7 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
 
     Returns:
         How many deltas were folded: 0 when there were none, or another replica is at it.
+
     """
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         if cursor.execute(_LOCK).fetchone() is None:
@@ -74,8 +76,12 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
         payloads = cursor.execute(_TAKE, {"maximum_bytes": maximum_bytes}).fetchall()
         if payloads:
             groups = Groups.join([Groups.unpack(payload) for (payload,) in payloads])
-            for (table, slot, revision, write), slots in zip(_TABLES, (groups.hours, groups.days), strict=True):
-                _merge(cursor, groups, slots, (_READ.format(table=table, slot=slot, revision=revision), write))
+            for (table, slot, revision, write), slots in zip(
+                _TABLES, (groups.hours, groups.days), strict=True
+            ):
+                _merge(
+                    cursor, groups, slots, (_READ.format(table=table, slot=slot, revision=revision), write)
+                )
         return len(payloads)
 
 

@@ -41,20 +41,20 @@ class ReportingCalendar:
         self._starts_array = np.array(self._starts, np.int64)
 
     def whole_days(self, start: int, end: int) -> tuple[int, int, int, int]:
-        """Returns (first day, day after the last, where they begin, where they end) inside the range."""
+        """Return (first day, day after the last, where they begin, where they end) inside the range."""
         first, last = bisect_left(self._starts, start), bisect_right(self._starts, end) - 1
         if first >= last:
             return 0, 0, start, start
         return self._first_day + first, self._first_day + last, self._starts[first], self._starts[last]
 
     def days_of(self, times: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Returns the reporting day of each instant."""
+        """Return the reporting day of each instant."""
         positions = np.searchsorted(self._starts_array, times, side="right") - 1
         return (positions + self._first_day).astype(np.int32)
 
 
 def cover(start: int, end: int, calendar: ReportingCalendar) -> Cover:
-    """Returns the cheapest exact cover of [start, end)."""
+    """Return the cheapest exact cover of [start, end)."""
     first, last, inner_start, inner_end = calendar.whole_days(start, end)
     edges = [(start, end)] if first == last else [(start, inner_start), (inner_end, end)]
     hours: list[tuple[int, int]] = []

@@ -1,11 +1,11 @@
 """Deltas: what one transaction adds to the roll-ups, as columns packed into one row.
 
-A group is what shares (event, reporting day, UTC hour). Packing all groups of a transaction into one row makes
-the cost of a delta independent of how far its events are spread in time; see docs/decisions/0002.
+A group is what shares (event, reporting day, UTC hour). Packing all groups of a transaction into one row
+makes the cost of a delta independent of how far its events are spread in time; see docs/decisions/0001.
 """
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Inserted:
 class Groups:
     """Columns with a row for each group, and the groups' user keys one after the other.
 
-    The sum of a group's values is value_high · 2³² + value_low: two sums that cannot overflow where one could.
+    The sum of a group's values is value_high · 2³² + value_low: two sums that cannot overflow.
     """
 
     event_keys: NDArray[np.int32]
@@ -62,36 +62,40 @@ class Groups:
         return len(self.events)
 
     def pack(self) -> bytes:
-        """Returns the columns as little-endian bytes behind their number of rows."""
+        """Return the columns as little-endian bytes behind their number of rows."""
         columns = [getattr(self, name).astype(dtype, copy=False).tobytes() for name, dtype in _COLUMNS]
         keys = self.user_keys.astype("<i4", copy=False).tobytes()
         return b"".join((len(self).to_bytes(4, "little"), *columns, keys))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
-        """Reads what pack() wrote."""
+        """Read what pack() wrote."""
         rows = int.from_bytes(payload[:4], "little")
         position = 4
-        columns = []
+        columns: list[NDArray[Any]] = []
         for _, dtype in _COLUMNS:
             columns.append(np.frombuffer(payload, dtype, rows, position))
             position += rows * dtype.itemsize
-        return cls(*columns, np.frombuffer(payload, "<i4", offset=position))
+        columns.append(np.frombuffer(payload, "<i4", offset=position))
+        return cls(*columns)
 
     @classmethod
     def join(cls, parts: "list[Groups]") -> Self:
-        """Appends the rows of several; groups may then occur more than once."""
+        """Append the rows of several; groups may then occur more than once."""
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def take(self, rows: NDArray[np.intp]) -> "Groups":
-        """Returns some rows, in the order named."""
+        """Return some rows, in the order named."""
         starts = np.cumsum(self.user_counts) - self.user_counts
         counts = self.user_counts[rows]
         ends = np.cumsum(counts)
-        positions = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[rows] - (ends - counts), counts)
-        columns = [getattr(self, name)[rows] for name, _ in _COLUMNS]
-        return Groups(*columns, self.user_keys[positions])
+        positions = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+            starts[rows] - (ends - counts), counts
+        )
+        columns: list[NDArray[Any]] = [getattr(self, name)[rows] for name, _ in _COLUMNS]
+        columns.append(self.user_keys[positions])
+        return Groups(*columns)
 
 
 def group(inserted: Inserted) -> Groups:

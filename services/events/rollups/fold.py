@@ -51,22 +51,22 @@ class Rollup:
 
 
 def people(users: BitMap) -> int:
-    """Counts the users and anonymous ids in a set."""
+    """Count the users and anonymous ids in a set."""
     return int(users.range_cardinality(0, FIRST_SESSION_KEY))
 
 
 def known(users: BitMap) -> int:
-    """Counts the signed-in users in a set."""
+    """Count the signed-in users in a set."""
     return int(users.range_cardinality(0, FIRST_ANONYMOUS_KEY))
 
 
 def bitmap(user_keys: NDArray[np.int32]) -> BitMap:
-    """Returns a set of keys; through an array, which is ten times quicker than through numbers."""
+    """Return a set of keys; through an array, which is ten times quicker than through numbers."""
     return BitMap(array("I", user_keys.tobytes()))
 
 
 def fold(groups: Groups, slots: NDArray[np.int32]) -> "Iterator[tuple[int, int, Rollup]]":
-    """Yields (event_key, slot, roll-up), ordered, for groups whose slots (hours or days) are given beside them."""
+    """Yield (event_key, slot, roll-up), ordered; each group's slot, an hour or a day, is given beside it."""
     if not len(groups):
         return
     order = np.lexsort((slots, groups.event_keys))
@@ -87,13 +87,15 @@ def fold(groups: Groups, slots: NDArray[np.int32]) -> "Iterator[tuple[int, int, 
         )
     ]
     names = zip(event_keys[starts].tolist(), sorted_slots[starts].tolist(), strict=True)
-    for (event_key, slot), events, high, low, revision, first, last in zip(names, *sums, lows, highs, strict=True):
+    for (event_key, slot), events, high, low, revision, first, last in zip(
+        names, *sums, lows, highs, strict=True
+    ):
         users = bitmap(sorted_groups.user_keys[first:last])
         yield event_key, slot, Rollup(events, (high << 32) + low, revision, users)
 
 
 def with_any_event(rollups: "Iterable[tuple[int, int, Rollup]]") -> dict[tuple[int, int], Rollup]:
-    """Returns the roll-ups by (event_key, slot), with the sum over events in each slot under ANY_EVENT."""
+    """Return the roll-ups by (event_key, slot), with the sum over events in each slot under ANY_EVENT."""
     result: dict[tuple[int, int], Rollup] = {}
     for event_key, slot, rollup in rollups:
         result[event_key, slot] = rollup

@@ -1,4 +1,4 @@
-"""Whose calendar the roll-ups by day follow. It is chosen once: days already folded cannot change their edges."""
+"""Whose calendar the roll-ups by day follow: chosen once, as folded days cannot change their edges."""
 
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,14 @@ RETURNING reporting_time_zone
 
 
 def keep_reporting_zone(engine: "Engine", zone: "ZoneInfo") -> None:
-    """Keeps the reporting zone with the data.
+    """Keep the reporting zone with the data.
 
     Raises:
         FailedPrecondition: the data follow another zone.
+
     """
     with engine.begin() as connection:
         kept = connection.execute(_KEEP, {"zone": zone.key}).scalar_one()
     if kept != zone.key:
-        message = f"the days of this database are those of {kept}, not of {zone.key}: set reporting_time_zone to {kept}"
+        message = f"the days of this database are those of {kept}: set reporting_time_zone to it"
         raise FailedPrecondition(message, "REPORTING_ZONE_FIXED")

@@ -38,12 +38,14 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
     assert stored.HasField("received_time")
     stored.ClearField("received_time")
     assert stored == event
-    assert list(service.events.QueryEvents(pb.QueryEventsRequest()).events)[0].event_id == "first"
+    assert [each.event_id for each in service.events.QueryEvents(pb.QueryEventsRequest()).events] == ["first"]
 
     counts = service.events.CountEvents(
         pb.CountEventsRequest(time_range=DAY, group_by=pb.COUNT_GROUP_EVENT, interval=INTERVAL_DAY)
     ).counts
-    assert [(c.group, c.events, c.users, c.value_sum, c.complete) for c in counts] == [("bought", 1, 1, 12.34, True)]
+    assert [(c.group, c.events, c.users, c.value_sum, c.complete) for c in counts] == [
+        ("bought", 1, 1, 12.34, True)
+    ]
     [by_user] = service.events.CountEvents(
         pb.CountEventsRequest(time_range=DAY, group_by=pb.COUNT_GROUP_USER)
     ).counts
@@ -75,7 +77,10 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
 
     person = pb.UserReference(kind=pb.USER_KIND_USER, id="ann")
     [resolved] = service.events.ResolveUsers(pb.ResolveUsersRequest(users=[person])).users
-    assert service.events.ResolveUsers(pb.ResolveUsersRequest(user_keys=[resolved.user_key])).users[0].user == person
+    assert (
+        service.events.ResolveUsers(pb.ResolveUsersRequest(user_keys=[resolved.user_key])).users[0].user
+        == person
+    )
 
     names = [metric.name for metric in service.metrics.ListMetrics(ListMetricsRequest()).metrics]
     results = service.metrics.ReadMetrics(
@@ -83,7 +88,9 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
             queries=[
                 MetricQuery(name="mau", interval=INTERVAL_DAY, time_range=DAY),
                 MetricQuery(name="revenue", interval=INTERVAL_DAY, time_range=DAY),
-                MetricQuery(name="event_users", interval=INTERVAL_DAY, time_range=DAY, labels={"event": "bought"}),
+                MetricQuery(
+                    name="event_users", interval=INTERVAL_DAY, time_range=DAY, labels={"event": "bought"}
+                ),
                 MetricQuery(name="event_cuont", interval=INTERVAL_DAY, time_range=DAY),
             ]
         )

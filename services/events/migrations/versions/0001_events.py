@@ -108,14 +108,15 @@ CREATE TABLE audit_entries (
 
 
 def upgrade() -> None:
-    """Creates everything; partitions are made by the running service."""
+    """Create everything; partitions are made by the running service."""
     for statements in (USERS, EVENT_TYPES, EVENTS, ROLLUPS, AUDIT):
         op.execute(statements)
 
 
 def downgrade() -> None:
-    """Drops everything, events included."""
+    """Drop everything, events included."""
     op.execute(
-        "DROP TABLE audit_entries, rollup_state, event_days, event_hours, event_deltas, events, event_types, users;"
+        "DROP TABLE audit_entries, rollup_state, event_days, event_hours, event_deltas, events, event_types;"
+        "DROP TABLE users;"
         "DROP SEQUENCE known_user_keys, anonymous_user_keys, session_user_keys"
     )

@@ -238,11 +238,33 @@ def test_a_request_stream_cut_by_its_client_ends_as_cancelled(
         yield ONE
         cut.wait(5)
 
-    responses = start().stub().talk(requests())
+    def talk(given: Iterator[object], context: grpc.ServicerContext) -> Iterator[TrackEventsResponse]:
+        context.add_callback(cut.set)
+        next(given)
+        yield TrackEventsResponse()
+        cut.wait(5)
+        next(given)
+
+    responses = start(Sample(talk=talk)).stub().talk(requests())
     next(responses)
     responses.cancel()
     assert eventually(lambda: [vars(record).get("code") for record in caplog.records] == ["CANCELLED"])
-    cut.set()
+
+
+def test_a_call_nobody_waited_for_is_not_ok(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "shared.calls")
+
+    def ask(_request: object, context: grpc.ServicerContext) -> TrackEventsResponse:
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        ended.wait(5)
+        return TrackEventsResponse()
+
+    with pytest.raises(grpc.RpcError):
+        start(Sample(ask=ask)).stub().ask(ONE, timeout=0.05)
+    assert eventually(
+        lambda: [vars(record).get("code") for record in caplog.records] == ["DEADLINE_EXCEEDED"]
+    )
 
 
 def test_calls_and_messages_are_counted(start: Start) -> None:

@@ -66,10 +66,9 @@ def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
 
 def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
     """Import the example data and print the first answers, in a process of its own on this terminal."""
-    [events] = [service for service in suite.settings.services() if service.name == "events"]
     environment = {
         **os.environ,
-        "BRAIN_ADDRESS": events.address,
+        "BRAIN_ADDRESS": suite.address_of("events"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }
@@ -85,13 +84,12 @@ def summary(suite: Suite, seconds: float) -> str:
         ]
     lines += [f"  {'files':<11} {suite.directory}", ""]
     lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
-    [events] = [service for service in suite.settings.services() if service.name == "events"]
+    brain = f".venv/bin/brain --address {suite.address_of('events')}"
     lines += [
         "",
-        "Next, in another terminal:",
-        f"  export BRAIN_ADDRESS={events.address} BRAIN_TOKEN=$(cat {suite.directory}/admin.token)",
-        "  .venv/bin/brain --help",
-        "",
+        "Next, in another terminal (it finds these tokens by itself):",
+        f"  {brain} track signed_up --user ada",
+        f"  {brain} query active day",
     ]
     return "\n".join(lines)
 

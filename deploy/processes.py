@@ -29,14 +29,16 @@ class ServiceProcess:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
+    def refuse_taken_addresses(self) -> None:
+        """Raise LaunchError if something listens where this service will."""
+        for role, address in (("PORT", self.service.address), ("METRICS_PORT", self.service.metrics_address)):
+            refuse_taken(address, f"BRAIN_{self.service.name.upper()}_{role}")
+
     def start(self, settings: Mapping[str, str]) -> None:
         """Start it with these settings over the environment of this process.
 
-        Raises LaunchError if an address is taken, or if a setting is already in the environment: to pick
-        either value would surprise somebody.
+        Raises LaunchError if a setting is already in the environment: to pick either value would surprise.
         """
-        for role, address in (("PORT", self.service.address), ("METRICS_PORT", self.service.metrics_address)):
-            refuse_taken(address, f"BRAIN_{self.service.name.upper()}_{role}")
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/operating.md)")

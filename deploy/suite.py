@@ -32,10 +32,16 @@ class Suite:
         logs = self.directory / "logs"
         self._processes = [ServiceProcess(one, logs / f"{one.name}.log") for one in settings.services()]
 
+    def address_of(self, name: str) -> str:
+        """Return where a service listens."""
+        return next(service.address for service in self.settings.services() if service.name == name)
+
     def start(self) -> None:
         """Start everything and return once all serve or a stop is requested; raise LaunchError."""
         make_directory(self.directory)
         self._lock = locks.take(self.directory / "suite.lock", "the suite of this directory")
+        for process in self._processes:
+            process.refuse_taken_addresses()
         data = self.directory / "postgres"
         names = [process.service.name for process in self._processes]
         secrets = keys.ensure_secrets(self.directory, names, data_exists=data.exists())

@@ -81,3 +81,14 @@ def test_the_directory_of_the_suite_lists_itself_to_nobody_else(scratch_director
     others_may = stat.S_IMODE(directory.stat().st_mode) & 0o077
     assert others_may == (0o011 if os.geteuid() == 0 else 0)
     assert stat.S_IMODE((directory / "logs").stat().st_mode) == 0o700
+
+
+def test_a_setting_that_is_already_in_the_environment_is_refused(
+    scratch_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTS_DATABASE_URL", "postgresql://elsewhere/brain")
+    service = settings.Service("events", "127.0.0.1:1", "127.0.0.1:2")
+    process = processes.ServiceProcess(service, scratch_directory / "events.log")
+    with pytest.raises(LaunchError, match="unset EVENTS_DATABASE_URL"):
+        process.start({"EVENTS_DATABASE_URL": "postgresql://here/brain"})
+    assert not process.is_running()

@@ -1,0 +1,18 @@
+"""`docs/operating.md` is the one place that tells every setting."""
+
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from deploy.settings import LocalSettings
+from services.events.config import EventsSettings
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+
+
+@pytest.mark.parametrize("settings_class", [LocalSettings, EventsSettings])
+def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
+    prefix = settings_class.model_config["env_prefix"]
+    names = {f"{prefix}{field}".upper() for field in settings_class.model_fields}
+    assert {name for name in names if f"`{name}`" not in GUIDE} == set()

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 # Whatever a record has besides came in through `extra`.
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+# json.dumps makes a new encoder for each line when it is given a default.
+_encode = json.JSONEncoder(default=str).encode
+
 
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON: time, level, logger, message, its fields, trace."""
@@ -23,7 +26,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 def configure(level: str) -> None:

@@ -98,7 +98,7 @@ def list_events(
         while len(rows) < limit:
             request.page_size = min(_PAGE, limit - len(rows))
             reply = brain.events.QueryEvents(request)
-            rows += map(tables.event_row, reply.events)
+            rows += map(tables.event_row if as_json else tables.event_line, reply.events)
             if not reply.next_page_token:
                 break
             request.page_token = reply.next_page_token

@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import click
 from brain.events.v1.events_pb2 import TrackEventRequest
 
@@ -7,7 +9,7 @@ from brain_client.event import make_event
 
 @click.command()
 @click.argument("event")
-@click.option("--session", required=True, help="Session id.")
+@click.option("--session", help="Session id; a new session where absent.")
 @click.option("--user", help="User id.")
 @click.option("--anonymous", help="Anonymous id.")
 @click.option("--category", default="", help='"revenue" makes the value count as revenue.')
@@ -20,7 +22,7 @@ from brain_client.event import make_event
 def track(  # noqa: PLR0913, PLR0917 — click hands over each option
     target: Target,
     event: str,
-    session: str,
+    session: str | None,
     user: str | None,
     anonymous: str | None,
     category: str,
@@ -36,7 +38,7 @@ def track(  # noqa: PLR0913, PLR0917 — click hands over each option
     """
     made = make_event(
         event,
-        session_id=session,
+        session_id=session or str(uuid4()),
         user_id=user,
         anonymous_id=anonymous,
         category=category,

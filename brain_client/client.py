@@ -15,13 +15,13 @@ from brain.events.v1.events_pb2 import (
 )
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
-from shared.clients import channel
 
 from brain_client import questions
 from brain_client.buffer import Buffer, Delivery
 from brain_client.connection import Connection, connect
 from brain_client.event import EventFields, make_event
 from brain_client.sender import Counters, Drops, OnDrop
+from shared.clients import channel
 
 _LAST_WORDS_SECONDS = 1.0  # for the sender to notice that its channel is gone
 

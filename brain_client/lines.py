@@ -22,7 +22,7 @@ def open_text(raw: BinaryIO, path: Path) -> TextIO:
     Bytes that are not UTF-8 become lone surrogates, which no event takes: their line is reported, the rest of
     the file is read.
     """
-    plain = gzip.open(raw) if path.suffix == ".gz" else raw
+    plain = gzip.open(raw) if path.suffix == ".gz" else raw  # noqa: SIM115 — closed with the text
     return io.TextIOWrapper(plain, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 

@@ -1,6 +1,7 @@
 """Turns answers into rows, and prints rows as a table for people or as JSON lines for programs."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -33,6 +34,14 @@ def event_row(event: Event) -> Row:
     elif event.HasField("properties"):
         row["properties"] = MessageToDict(event.properties)
     return row
+
+
+def event_line(event: Event) -> Row:
+    """Return what identifies and describes an event to a person, in few columns."""
+    row = event_row(event)
+    who = row.get("user_id") or row.get("anonymous_id")
+    briefly = {"event_time": row["event_time"], "event": row["event"], "who": who}
+    return briefly | {name: row.get(name) for name in ("session_id", "value", "page", "properties")}
 
 
 def count_row(count: EventCount, time_zone: str) -> Row:
@@ -105,8 +114,8 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name))) for name in columns))
-    console = Console()
-    console.print(table if rows else "Nothing found.", width=None if console.is_terminal else _PIPE_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.print(table if rows else "Nothing found.")
 
 
 def _cell(value: object) -> str:

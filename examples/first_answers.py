@@ -1,5 +1,6 @@
 """The first questions to a shop's events, each with the time its answer took."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,26 +29,27 @@ Answer = TypeVar("Answer")
 def show(brain: Brain, console: Console, first: datetime, last: datetime) -> None:
     """Print active people by day and month, revenue by month and top products of [first, last]."""
     end = (last + timedelta(days=1)).astimezone(UTC).replace(hour=0, minute=0)
-    days, day_ms = _timed(lambda: active_people(brain, "DAY", end - timedelta(days=DAYS), end))
-    rows = ([f"{day.start_time.ToDatetime():%a %Y-%m-%d}", f"{day.users:,}"] for day in days)
-    console.print(_table("Daily active users", day_ms, ["day (UTC)", "people"], rows))
+    days, took = _timed(lambda: active_people(brain, "DAY", end - timedelta(days=DAYS), end))
+    rows = ([f"{_start(day):%a %Y-%m-%d}", f"{day.users:,}"] for day in days)
+    _print(console, f"Daily active users ({took})", ["day (UTC)", "people"], rows)
 
-    months, active_ms = _timed(lambda: active_people(brain, "MONTH", first, end))
-    now, now_ms = _timed(lambda: brain.active_users("month"))
-    rows = ([f"{month.start_time.ToDatetime():%Y-%m}", f"{month.users:,}"] for month in months)
-    console.print(_table("Monthly active users", active_ms, ["month", "people"], rows))
-    console.print(f"Active in the 30 days ending today: {now:,} people ({now_ms:.1f} ms)\n")
+    now, took = _timed(lambda: brain.active_users("month"))
+    console.print(f"\nActive in the 30 days ending today: {now:,} people ({took})")
 
-    revenue, revenue_ms = _timed(lambda: revenue_by_month(brain, first, end))
-    rows = ([f"{month.start_time.ToDatetime():%Y-%m}", f"{month.value_sum:,.2f}"] for month in revenue)
-    console.print(_table("Revenue by month", revenue_ms, ["month", "GBP"], rows))
+    months, took = _timed(lambda: active_people(brain, "MONTH", first, end))
+    rows = ([f"{_start(month):%Y-%m}", f"{month.users:,}"] for month in months)
+    _print(console, f"Monthly active users ({took})", ["month", "people"], rows)
 
-    products, products_ms = _timed(lambda: top_products(brain, first, end))
+    revenue, took = _timed(lambda: revenue_by_month(brain, first, end))
+    rows = ([f"{_start(month):%Y-%m}", f"{month.value_sum:,.2f}"] for month in revenue)
+    _print(console, f"Revenue by month ({took})", ["month", "GBP"], rows)
+
+    products, took = _timed(lambda: top_products(brain, first, end))
     rows = (
-        [product.group.strip('"'), f"{product.events:,}", f"{product.users:,}", f"{product.value_sum:,.2f}"]
-        for product in products
+        [str(json.loads(each.group)), f"{each.events:,}", f"{each.users:,}", f"{each.value_sum:,.2f}"]
+        for each in products
     )
-    console.print(_table("Top products", products_ms, ["stock code", "lines", "people", "GBP"], rows))
+    _print(console, f"Top products ({took})", ["stock code", "invoice lines", "people", "GBP"], rows)
 
 
 def active_people(brain: Brain, period: str, start: datetime, end: datetime) -> Sequence[ActiveUsers]:
@@ -78,16 +80,21 @@ def top_products(brain: Brain, start: datetime, end: datetime) -> Sequence[Event
     return brain.events.CountEvents(request).counts
 
 
-def _timed(ask: Callable[[], Answer]) -> tuple[Answer, float]:
+def _timed(ask: Callable[[], Answer]) -> tuple[Answer, str]:
     start = time.perf_counter()
     answer = ask()
-    return answer, (time.perf_counter() - start) * 1_000
+    return answer, f"{(time.perf_counter() - start) * 1_000:.1f} ms"
 
 
-def _table(title: str, milliseconds: float, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=f"{title} ({milliseconds:.1f} ms)", title_justify="left")
+def _start(period: ActiveUsers | EventCount) -> datetime:
+    return period.start_time.ToDatetime(UTC)
+
+
+def _print(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table()
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
-    return table
+    console.print(f"\n[bold]{title}[/bold]")
+    console.print(table)

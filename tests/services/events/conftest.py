@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,34 @@ def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
     return path
 
 
+@contextmanager
+def running(
+    database: str, clock: Clock, private_key: bytes, public_key_file: Path, **changes: object
+) -> Iterator[Service]:
+    """A replica on a migrated database; settings may be given by name."""
+    settings = EventsSettings.model_validate(
+        {
+            "address": "127.0.0.1:0",
+            "metrics_address": "127.0.0.1:0",
+            "database_url": database,
+            "database_schema": "events",
+            "token_public_key_file": public_key_file,
+            "encryption_keys": f"1:{KEY}",
+            "blind_index_key": KEY,
+            **changes,
+        }
+    )
+    started = application.start(settings, clock)
+    token = mint_token(private_key, "test", [Role.ADMIN], None, clock.micros / 1e6)
+    engine = create_engine(database, schema="events", pool_size=5, application_name="test")
+    try:
+        with channel(f"127.0.0.1:{started.server.port}", token) as calls:
+            yield Service(started, calls, engine)
+    finally:
+        engine.dispose()
+        started.stop()
+
+
 @pytest.fixture
 def start_service(
     events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
@@ -70,25 +98,8 @@ def start_service(
     with ExitStack() as stack:
 
         def start(**changes: object) -> Service:
-            settings = EventsSettings.model_validate(
-                {
-                    "address": "127.0.0.1:0",
-                    "metrics_address": "127.0.0.1:0",
-                    "database_url": events_database,
-                    "database_schema": "events",
-                    "token_public_key_file": public_key_file,
-                    "encryption_keys": f"1:{KEY}",
-                    "blind_index_key": KEY,
-                    **changes,
-                }
-            )
-            running = application.start(settings, clock)
-            stack.callback(running.stop)
-            token = mint_token(token_keys[0], "test", [Role.ADMIN], None, clock.micros / 1e6)
-            calls = stack.enter_context(channel(f"127.0.0.1:{running.server.port}", token))
-            engine = create_engine(events_database, schema="events", pool_size=5, application_name="test")
-            stack.callback(engine.dispose)
-            return Service(running, calls, engine)
+            replica = running(events_database, clock, token_keys[0], public_key_file, **changes)
+            return stack.enter_context(replica)
 
         yield start
 

@@ -53,8 +53,7 @@ def make_event(  # noqa: PLR0913 — an event has this many fields, and callers 
 ) -> Event:
     """Return a wire event that carries an id and a time, so that sending it again stores nothing twice.
 
-    `event_time` must know its offset; now is taken where it is absent, a random UUID where `event_id` is. An
-    `event_id` needs the `event_time` it belongs to, or a repeated call would make a second event.
+    An `event_id` needs the `event_time` it belongs to, or a repeated call would make a second event.
     Raises ValueError for what the server would refuse, TypeError for properties that are not JSON.
     """
     if event_id and event_time is None:

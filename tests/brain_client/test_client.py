@@ -254,4 +254,4 @@ def test_eight_threads_track_without_loss(served: Running, store: Store) -> None
 )
 def test_batches_the_server_or_the_buffer_cannot_hold_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be 1 to"):
-        Delivery(**wrong)  # type: ignore[arg-type]  # these are the whole numbers
+        Delivery(**wrong)

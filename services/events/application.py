@@ -31,8 +31,12 @@ from shared.encryption import BlindIndex, Keyring
 from shared.server import RunningServer, build, verifier_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from services.events.config import EventsSettings
 
+# One for each chore, and two for reading users on behalf of calls.
+_HOUSEKEEPING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -47,7 +51,7 @@ class Application:
     server: RunningServer
     housekeeper: housekeeping.Housekeeper
     commits: GroupCommit
-    dispose: Callable[[], None]
+    engines: "tuple[Engine, ...]"
 
     def wait(self) -> None:
         """Serve until told to stop by SIGTERM or SIGINT, then stops."""
@@ -59,7 +63,8 @@ class Application:
         self.server.stop()
         self.commits.close()
         self.housekeeper.stop()
-        self.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
 
 def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
@@ -70,31 +75,29 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         clock: the time in Unix microseconds.
 
     """
-    engine = create_engine(
-        settings.database_url,
-        schema=settings.database_schema,
-        pool_size=settings.database_connections,
-        application_name="brain-events",
-    )
-    keep_reporting_zone(engine, settings.reporting_time_zone)
+    # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
+    reading = _engine(settings, settings.database_connections)
+    writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS)
+    watching = _engine(settings, 1)
+    keep_reporting_zone(writing, settings.reporting_time_zone)
     calendar = ReportingCalendar(settings.reporting_time_zone)
     users = UserDictionary(
-        engine,
+        writing,
         Keyring.parse(settings.encryption_keys.get_secret_value()),
         BlindIndex.parse(settings.blind_index_key.get_secret_value()),
         settings.cached_users,
     )
-    partitions = Partitions(engine)
-    writer = Writer(engine, users, EventTypes(engine), partitions, calendar, clock)
+    partitions = Partitions(writing)
+    writer = Writer(writing, users, EventTypes(writing), partitions, calendar, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
-    cells = CellStore(engine, calendar)
+    cells = CellStore(reading, calendar)
     events = EventsServicer(
         tracking=Tracking(commits, guard.admit, clock),
-        engine=engine,
+        engine=reading,
         cells=cells,
-        grouped=GroupedCounts(engine),
-        scanner=Scanner(engine),
+        grouped=GroupedCounts(reading),
+        scanner=Scanner(reading),
         users=users,
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
@@ -104,19 +107,28 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(events, server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
-        add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+        add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 
     server = build(
         settings,
         register,
         SERVICES,
         verifier_of(settings),
-        ready=lambda: is_reachable(engine),
+        ready=lambda: is_reachable(watching),
         registry=CollectorRegistry(),
     )
     chores = [
-        housekeeping.compaction(engine),
+        housekeeping.compaction(writing),
         housekeeping.partitions_ahead(partitions, clock),
-        housekeeping.stalled_copies(engine, settings.stalled_copy_seconds),
+        housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]
-    return Application(server, housekeeping.Housekeeper(chores), commits, engine.dispose)
+    return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
+
+
+def _engine(settings: "EventsSettings", pool_size: int) -> "Engine":
+    return create_engine(
+        settings.database_url,
+        schema=settings.database_schema,
+        pool_size=pool_size,
+        application_name="brain-events",
+    )

@@ -16,8 +16,8 @@ class EventsSettings(ServiceSettings):
     address: str = "127.0.0.1:50051"
     metrics_address: str = "127.0.0.1:9101"
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Connections to PostgreSQL: writers, calls that read, and housekeeping share them.
-    database_connections: int = Field(default=12, ge=4)
+    # Connections to PostgreSQL for calls that read; writers and housekeeping have six more and one a writer.
+    database_connections: int = Field(default=8, ge=1)
     # Transactions that write events at the same time.
     writers: int = Field(default=2, ge=1, le=32)
     # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.

@@ -82,7 +82,7 @@ class EventsServicer(EventsServiceServicer):
         listing = question.listing
         if question.people:
             keys = self.users.known_keys(question.people)
-            # Both ids given: the events of the user that came with that anonymous id are the user's anyway.
+            # Nobody is two people: with both ids given, an event would need both as its who.
             found = {keys.get(who) for who in question.people}
             listing = answers.for_users(listing, found.pop() if len(found) == 1 else None)
         stored, position = list_events(self.engine, listing)

@@ -60,7 +60,8 @@ def cover(start: int, end: int, calendar: ReportingCalendar) -> Cover:
     hours: list[tuple[int, int]] = []
     raw: list[tuple[int, int]] = []
     for low, high in edges:
-        _cover_edge(low, high, hours, raw)
+        if low < high:
+            _cover_edge(low, high, hours, raw)
     return Cover((first, last) if first < last else None, tuple(hours), tuple(raw))
 
 

@@ -1,0 +1,46 @@
+"""Measure beside references: `python -m benchmarks` for everything, or the names of sections."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+
+from benchmarks import ingest, measuring, report, stack
+from benchmarks.report import Line
+from benchmarks.stack import Stack
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much to measure."""
+
+    events: int
+    ingest_events: int
+    rounds: int
+    calls: int
+
+
+SECTIONS: dict[str, Callable[[Stack, Sizes], list[Line]]] = {
+    "ingest": lambda running, sizes: ingest.run(running, sizes.ingest_events, sizes.rounds),
+}
+
+
+@click.command()
+@click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
+@click.option("--events", default=5_000_000, show_default=True, help="Events that are stored when reading.")
+@click.option("--ingest-events", default=300_000, show_default=True, help="Events of one ingest round.")
+@click.option("--rounds", default=7, show_default=True, help="How often ingest is measured.")
+@click.option("--calls", default=60, show_default=True, help="How often each read is measured.")
+def main(sections: tuple[str, ...], **sizes: int) -> None:
+    """Measure the sections, all unless named, and print each when it is done."""
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    console.print(measuring.machine())
+    with stack.running() as running:
+        for name in sections or SECTIONS:
+            report.show(console, name, SECTIONS[name](running, Sizes(**sizes)))
+
+
+if __name__ == "__main__":
+    main()

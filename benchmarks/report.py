@@ -1,0 +1,38 @@
+"""The table that is printed: what was measured, what stands beside it, and how they compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement as it is printed. `is_met` is None where no bar was set."""
+
+    question: str
+    measured: str
+    reference: str = ""
+    ratio: str = ""
+    bar: str = ""
+    is_met: bool | None = None
+
+
+def show(console: Console, title: str, lines: Sequence[Line]) -> None:
+    """Print the lines of a section."""
+    table = Table("", "measured", "beside it", "ratio", "bar", "", title=title, title_justify="left")
+    for line in lines:
+        verdict = {None: "", True: "met", False: "[red]missed[/]"}[line.is_met]
+        table.add_row(line.question, line.measured, line.reference, line.ratio, line.bar, verdict)
+    console.print(table)
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds * 1000:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def per_second(count: float, seconds: float) -> str:
+    """Return a rate of events in words."""
+    return f"{count / seconds:,.0f} /s"

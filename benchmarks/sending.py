@@ -1,0 +1,56 @@
+"""A caller that costs little: batches serialised beforehand, several calls in flight, answers only counted."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from brain.events.v1.events_pb2 import TrackEventsRequest, TrackEventsResponse
+
+from benchmarks import data
+from benchmarks.data import Columns
+from benchmarks.stack import ServiceProcess
+
+BATCH = 1_000
+IN_FLIGHT = 12
+TRACK_EVENTS = "/brain.events.v1.EventsService/TrackEvents"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of events."""
+
+    accepted: int
+    duplicates: int
+
+
+def batches(events: Columns) -> list[bytes]:
+    """Return the events as requests on the wire."""
+    return [
+        TrackEventsRequest(events=data.messages(part)).SerializeToString() for part in events.parts(BATCH)
+    ]
+
+
+class Sender:
+    """Sends batches to a service."""
+
+    def __init__(self, service: ServiceProcess, channel: grpc.Channel) -> None:
+        self._metadata = service.metadata
+        self._call = channel.unary_unary(
+            TRACK_EVENTS, request_serializer=None, response_deserializer=TrackEventsResponse.FromString
+        )
+
+    def send(self, requests: Sequence[bytes]) -> Sent:
+        """Send them all and wait until each is committed; raise grpc.RpcError if one fails."""
+        under_way: deque[Any] = deque()
+        replies = []
+        for request in requests:
+            if len(under_way) == IN_FLIGHT:
+                replies.append(under_way.popleft().result())
+            under_way.append(self._call.future(request, metadata=self._metadata, timeout=60))
+        replies += [call.result() for call in under_way]
+        rejected = [rejection for reply in replies for rejection in reply.rejections]
+        if rejected:
+            raise RuntimeError(f"{len(rejected)} rejected, the first because: {rejected[0]}")
+        return Sent(sum(reply.accepted for reply in replies), sum(reply.duplicates for reply in replies))

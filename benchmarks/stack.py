@@ -1,0 +1,120 @@
+"""What is measured: PostgreSQL as `make up` runs it, and events services as processes of their own."""
+
+import base64
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+import deploy.postgres
+from deploy import children
+from deploy.postgres import EmbeddedPostgres
+from deploy.processes import is_serving
+from shared import migrations
+from shared.auth import Role, generate_keys, mint_token
+
+DIRECTORY = Path(__file__).parents[1] / ".brain" / "benchmarks"
+KEY = base64.b64encode(bytes(range(32))).decode()
+START_SECONDS = 30
+_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
+
+
+@dataclass(frozen=True)
+class ServiceProcess:
+    """A running service."""
+
+    pid: int
+    address: str
+    token: str
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What a call must carry."""
+        return (("authorization", f"Bearer {self.token}"),)
+
+    def channel(self) -> grpc.Channel:
+        """Return a channel without anything of ours in it, so that the caller costs little."""
+        return grpc.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A durable PostgreSQL and the keys of its services."""
+
+    directory: Path
+    postgres: EmbeddedPostgres
+    token: str
+
+    def create(self, database: str) -> None:
+        """Create a database with the events service's schema."""
+        self.postgres.create_database(database)
+        self.postgres.create_schema(database, "events")
+        migrations.upgrade(self.url(database), "events", "services.events")
+
+    def url(self, database: str) -> str:
+        """Return where the events service finds its database."""
+        return self.postgres.url(database, "events")
+
+    def drop(self, database: str) -> None:
+        """Drop a database."""
+        with self.postgres.connect() as connection:
+            connection.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
+
+    @contextmanager
+    def service(self, database: str, **settings: str) -> Iterator[ServiceProcess]:
+        """Run an events service on a database; settings are given by their names without EVENTS_."""
+        address = f"127.0.0.1:{_free_port()}"
+        chosen = {
+            "ADDRESS": address,
+            "METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
+            "DATABASE_URL": self.url(database),
+            "TOKEN_PUBLIC_KEY_FILE": str(self.directory / "public.pem"),
+            "ENCRYPTION_KEYS": f"1:{KEY}",
+            "BLIND_INDEX_KEY": KEY,
+            **settings,
+        }
+        environment = os.environ | {f"EVENTS_{name}": value for name, value in chosen.items()}
+        log = self.directory / f"{database}.log"
+        process = children.start([sys.executable, "-m", "services.events"], log=log, environment=environment)
+        try:
+            _wait_until_serving(address, log)
+            yield ServiceProcess(process.pid, address, self.token)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """Run PostgreSQL in a fresh directory that is removed in the end."""
+    directory = DIRECTORY / str(os.getpid())
+    directory.mkdir(parents=True)
+    private, public = generate_keys()
+    (directory / "public.pem").write_bytes(public)
+    token = mint_token(private, "benchmark", [Role.ADMIN], None, time.time())
+    postgres = deploy.postgres.start(directory / "postgres")
+    try:
+        yield Stack(directory, postgres, token)
+    finally:
+        postgres.close()
+        shutil.rmtree(directory)
+
+
+def _wait_until_serving(address: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_serving(address):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -63,9 +63,23 @@ class Batch:
         return Batch(*(getattr(self, name)[start:end] for name in self.__slots__))
 
 
-# Binary COPY puts a length before each field; looking it up is quicker than packing it.
-_LENGTHS = [length.to_bytes(4, "big") for length in range(4 * MAXIMUM_TEXT + 1)]
+# What a text field may hold: its least and its greatest number of characters.
+_LIMITS = {
+    "event": (1, MAXIMUM_EVENT),
+    "session_id": (1, MAXIMUM_ID),
+    "user_id": (0, MAXIMUM_ID),
+    "anonymous_id": (0, MAXIMUM_ID),
+    "event_id": (0, MAXIMUM_ID),
+    "category": (0, MAXIMUM_CATEGORY),
+    "page": (0, MAXIMUM_TEXT),
+    "referrer": (0, MAXIMUM_TEXT),
+    "user_agent": (0, MAXIMUM_TEXT),
+}
+
+# Binary COPY puts a length before each field, -1 for NULL, which is what an empty text becomes. Looking the
+# length up is quicker than packing it.
 _NULL = b"\xff\xff\xff\xff"
+_LENGTHS = [_NULL] + [length.to_bytes(4, "big") for length in range(1, 4 * MAXIMUM_TEXT + 1)]
 
 
 def read(events: "Iterable[Event]", now: int) -> tuple[Batch, list[Rejected]]:
@@ -88,26 +102,27 @@ def read(events: "Iterable[Event]", now: int) -> tuple[Batch, list[Rejected]]:
 
 
 def _append(batch: Batch, event: "Event", now: int) -> list[tuple[str, str]]:
-    """Add one event's columns, except its index; or adds nothing and returns (field, reason) pairs."""
-    violations: list[tuple[str, str]] = []
-    name, category, session = event.event, event.category, event.session_id
+    """Add one event's columns, except its index; or add nothing and return (field, reason) pairs."""
+    name, category, session, event_id = event.event, event.category, event.session_id, event.event_id
     user, anonymous = event.user_id, event.anonymous_id
-    if not 0 < len(name) <= MAXIMUM_EVENT:
-        violations.append(_length("event", name, MAXIMUM_EVENT))
-    if not 0 < len(session) <= MAXIMUM_ID:
-        violations.append(_length("session_id", session, MAXIMUM_ID))
-    if len(user) > MAXIMUM_ID:
-        violations.append(_length("user_id", user, MAXIMUM_ID))
-    if len(anonymous) > MAXIMUM_ID:
-        violations.append(_length("anonymous_id", anonymous, MAXIMUM_ID))
-    if len(category) > MAXIMUM_CATEGORY:
-        violations.append(_length("category", category, MAXIMUM_CATEGORY))
-    time, event_id, id_text = _identity(event, now, violations)
+    page, referrer, agent = event.page, event.referrer, event.user_agent
+    violations: list[tuple[str, str]] = []
+    if not (
+        0 < len(name) <= MAXIMUM_EVENT
+        and 0 < len(session) <= MAXIMUM_ID
+        and len(user) <= MAXIMUM_ID
+        and len(anonymous) <= MAXIMUM_ID
+        and len(event_id) <= MAXIMUM_ID
+        and len(category) <= MAXIMUM_CATEGORY
+        and len(page) <= MAXIMUM_TEXT
+        and len(referrer) <= MAXIMUM_TEXT
+        and len(agent) <= MAXIMUM_TEXT
+        and "\0" not in f"{name}{session}{user}{anonymous}{event_id}{category}{page}{referrer}{agent}"
+    ):
+        violations += _text_violations(event)
+    time, stored, is_canonical = _identity(event, event_id, now, violations)
     value = _value(event, violations)
     properties = properties_text(event, violations)
-    tail = _tail((session, id_text, event.page, event.referrer, event.user_agent), properties, violations)
-    if "\0" in f"{name}{category}{user}{anonymous}":
-        violations.append(_nul(event))
     if violations:
         return violations
     if user:
@@ -117,27 +132,29 @@ def _append(batch: Batch, event: "Event", now: int) -> list[tuple[str, str]]:
     batch.anonymous.append((UserKind.ANONYMOUS, anonymous) if user and anonymous else None)
     batch.names.append((name, category))
     batch.times.append(time)
-    batch.ids.append(event_id)
+    batch.ids.append(stored)
     batch.values.append(value)
-    batch.tails.append(tail)
+    batch.tails.append(_tail((session, "" if is_canonical else event_id, page, referrer, agent), properties))
     return violations
 
 
-def _length(field: str, text: str, maximum: int) -> tuple[str, str]:
-    return (
-        field,
-        f"must have 1 to {maximum} characters" if not text else f"is longer than {maximum} characters",
-    )
+def _text_violations(event: "Event") -> list[tuple[str, str]]:
+    violations = []
+    for name, (least, greatest) in _LIMITS.items():
+        text = getattr(event, name)
+        if len(text) < least:
+            violations.append((name, f"must have {least} to {greatest} characters"))
+        elif len(text) > greatest:
+            violations.append((name, f"is longer than {greatest} characters"))
+        elif "\0" in text:
+            violations.append((name, "contains a NUL character"))
+    return violations
 
 
-def _nul(event: "Event") -> tuple[str, str]:
-    fields = ("event", "category", "user_id", "anonymous_id")
-    return next(name for name in fields if "\0" in getattr(event, name)), "contains a NUL character"
-
-
-def _identity(event: "Event", now: int, violations: list[tuple[str, str]]) -> tuple[int, bytes, str]:
-    """Return time, stored id, and the id's text where the stored id does not say it."""
-    event_id = event.event_id
+def _identity(
+    event: "Event", event_id: str, now: int, violations: list[tuple[str, str]]
+) -> tuple[int, bytes, bool]:
+    """Return time, stored id, and whether the stored id says the id."""
     if event.HasField("event_time"):
         stamp = event.event_time
         nanos = stamp.nanos
@@ -147,15 +164,11 @@ def _identity(event: "Event", now: int, violations: list[tuple[str, str]]) -> tu
     else:
         time = now
         if event_id:
-            violations.append(
-                ("event_time", "is required beside an event_id: they identify the event together")
-            )
+            reason = "is required beside an event_id: they identify the event together"
+            violations.append(("event_time", reason))
     if not event_id:
-        return time, uuid4().bytes, ""
-    if len(event_id) > MAXIMUM_ID:
-        violations.append(_length("event_id", event_id, MAXIMUM_ID))
-    stored, is_canonical = stored_id(event_id)
-    return time, stored, "" if is_canonical else event_id
+        return time, uuid4().bytes, True
+    return time, *stored_id(event_id)
 
 
 def _time_reason(time: int, nanos: int) -> str:
@@ -174,26 +187,10 @@ def _value(event: "Event", violations: list[tuple[str, str]]) -> int:
     return NO_VALUE
 
 
-_TAIL_FIELDS = ("session_id", "event_id", "page", "referrer", "user_agent")
-
-
-def _tail(texts: tuple[str, ...], properties: bytes, violations: list[tuple[str, str]]) -> bytes:
+def _tail(texts: tuple[str, ...], properties: bytes) -> bytes:
     """Encode the text columns and the properties for binary COPY."""
-    parts: list[bytes] = []
-    for position, text in enumerate(texts):
-        if not text:
-            parts.append(_NULL)
-            continue
-        encoded = text.encode()
-        if len(encoded) > MAXIMUM_TEXT and len(text) > MAXIMUM_TEXT:
-            violations.append(_length(_TAIL_FIELDS[position], text, MAXIMUM_TEXT))
-            return b""
-        if b"\0" in encoded:
-            violations.append((_TAIL_FIELDS[position], "contains a NUL character"))
-            return b""
-        parts += (_LENGTHS[len(encoded)], encoded)
-    if properties:
-        parts += ((len(properties) + 1).to_bytes(4, "big"), b"\1", properties)  # 1 is jsonb's wire version
-    else:
-        parts.append(_NULL)
-    return b"".join(parts)
+    encoded = [text.encode() for text in texts]
+    head = b"".join([_LENGTHS[len(each)] + each for each in encoded])
+    if not properties:
+        return head + _NULL
+    return b"%b%b\1%b" % (head, (len(properties) + 1).to_bytes(4, "big"), properties)  # 1: jsonb's version

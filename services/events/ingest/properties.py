@@ -1,5 +1,6 @@
 """An event's properties as JSON text that PostgreSQL and every reader will accept."""
 
+import re
 from typing import TYPE_CHECKING
 
 import orjson
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_DEPTH = 32
 _QUOTE, _BACKSLASH = b'"\\'
+# An escape, not the text of one: an even number of backslashes stands before it.
+_escaped_nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 
 def properties_text(event: "Event", violations: list[tuple[str, str]]) -> bytes:
@@ -42,9 +45,7 @@ def _checked(text: str) -> tuple[bytes, str]:
         return b"", f"is not valid JSON: {error.msg}"
     if type(value) is not dict:
         return b"", "is not a JSON object"
-    if "\\u0000" in text and "\0" in str(value):
-        return b"", "contains a NUL character"
-    return encoded, ""
+    return encoded, "contains a NUL character" if _has_nul(encoded) else ""
 
 
 def _converted(event: "Event") -> tuple[bytes, str]:
@@ -54,7 +55,11 @@ def _converted(event: "Event") -> tuple[bytes, str]:
         return b"", str(error)
     if len(encoded) > MAXIMUM_BYTES:
         return b"", f"is longer than {MAXIMUM_BYTES:,} bytes"
-    return encoded, "contains a NUL character" if b"\\u0000" in encoded else ""
+    return encoded, "contains a NUL character" if _has_nul(encoded) else ""
+
+
+def _has_nul(encoded: bytes) -> bool:
+    return b"\\u0000" in encoded and _escaped_nul(encoded) is not None
 
 
 def _depth(encoded: bytes) -> int:

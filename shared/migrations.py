@@ -1,8 +1,12 @@
 """Each service's schema, brought up to date by Alembic without an alembic.ini.
 
 A service keeps its revisions in `services/<name>/migrations/versions/`; its `env.py` is
-`from shared import migrations` and `migrations.run()`.
+`from shared import migrations` and `migrations.run()`. Its first revision makes `audit_entries`, in which each
+revision is recorded.
 """
+
+from getpass import getuser
+from typing import Any
 
 import alembic.command
 import sqlalchemy
@@ -11,6 +15,8 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import Connection, text
 
+from shared import audit
+from shared.audit import AuditEntry
 from shared.database import database_url
 
 _CONNECTION = "connection"
@@ -43,7 +49,17 @@ def upgrade(url: str, schema: str, package: str) -> None:
 def run() -> None:
     """Run the revisions `upgrade` asked for. To be called by a service's `migrations/env.py` alone."""
     attributes = context.config.attributes
-    context.configure(connection=attributes[_CONNECTION], version_table_schema=attributes[_SCHEMA])
+    schema = attributes[_SCHEMA]
+
+    def record(**applied: Any) -> None:  # noqa: ANN401 - Alembic's names: ctx, step, heads, run_args
+        change = AuditEntry(
+            getuser(), "migrate", f"schema {schema}", {"revision": applied["step"].up_revision_id}
+        )
+        audit.record(attributes[_CONNECTION], change)
+
+    context.configure(
+        connection=attributes[_CONNECTION], version_table_schema=schema, on_version_apply=record
+    )
     with context.begin_transaction():
         context.run_migrations()
 

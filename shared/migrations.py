@@ -1,17 +1,17 @@
 """Each service's schema, brought up to date by Alembic without an alembic.ini.
 
 A service keeps its revisions in `services/<name>/migrations/versions/`; its `env.py` is
-`from shared import migrations` and `migrations.run()`. Its first revision makes `audit_entries`, in which each
-revision is recorded.
+`from shared import migrations` and `migrations.run()`. Its first revision makes `audit_entries`, in which
+each revision is recorded.
 """
 
 from getpass import getuser
-from typing import Any
 
 import alembic.command
 import sqlalchemy
 from alembic import context
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg import sql
 from sqlalchemy import Connection, text
 
@@ -51,10 +51,9 @@ def run() -> None:
     attributes = context.config.attributes
     schema = attributes[_SCHEMA]
 
-    def record(**applied: Any) -> None:  # noqa: ANN401 - Alembic's names: ctx, step, heads, run_args
-        change = AuditEntry(
-            getuser(), "migrate", f"schema {schema}", {"revision": applied["step"].up_revision_id}
-        )
+    def record(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:  # noqa: ARG001
+        """Record a revision; the names are those Alembic calls it with."""
+        change = AuditEntry(getuser(), "migrate", f"schema {schema}", {"revision": step.up_revision_id})
         audit.record(attributes[_CONNECTION], change)
 
     context.configure(

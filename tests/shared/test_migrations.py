@@ -32,11 +32,13 @@ def rows(url: str, query: str) -> list[tuple[object, ...]]:
 TABLES = (
     "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN ('red', 'public')"
 )
+MADE = [("red", "alembic_version"), ("red", "audit_entries"), ("red", "things")]
+RECORDED = "SELECT action, subject, details ->> 'revision' FROM red.audit_entries ORDER BY entry_id"
 
 
 def test_upgrade_creates_the_schema_with_its_version_table_inside(empty_database: str) -> None:
     migrations.upgrade(empty_database, "red", PACKAGE)
-    assert sorted(rows(empty_database, TABLES)) == [("red", "alembic_version"), ("red", "things")]
+    assert sorted(rows(empty_database, TABLES)) == MADE
     assert rows(empty_database, "SELECT version_num FROM red.alembic_version") == [("0002",)]
 
 
@@ -44,7 +46,16 @@ def test_upgrade_twice_changes_nothing(empty_database: str) -> None:
     migrations.upgrade(empty_database, "red", PACKAGE)
     rows(empty_database, "SELECT * FROM red.things")
     migrations.upgrade(empty_database, "red", PACKAGE)
-    assert sorted(rows(empty_database, TABLES)) == [("red", "alembic_version"), ("red", "things")]
+    assert sorted(rows(empty_database, TABLES)) == MADE
+
+
+def test_each_revision_is_recorded_once(empty_database: str) -> None:
+    migrations.upgrade(empty_database, "red", PACKAGE)
+    migrations.upgrade(empty_database, "red", PACKAGE)
+    assert rows(empty_database, RECORDED) == [
+        ("migrate", "schema red", "0001"),
+        ("migrate", "schema red", "0002"),
+    ]
 
 
 def test_new_connections_of_the_role_reach_its_schema_alone(

@@ -182,7 +182,8 @@ def _value(event: "Event", violations: list[tuple[str, str]]) -> int:
         return NO_VALUE
     value = event.value
     if -MAXIMUM_VALUE <= value <= MAXIMUM_VALUE:  # false for NaN
-        return round(value * VALUE_SCALE)
+        whole = int(value)  # a product beyond 2⁵³ would not be exact
+        return whole * VALUE_SCALE + round((value - whole) * VALUE_SCALE)
     violations.append(("value", "must be a number within ± 10¹²"))
     return NO_VALUE
 

@@ -92,6 +92,8 @@ def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
                 slots.append(row)
     buckets = _slot_buckets(slots, plan)
     for (kind, event_key, _, events, value_sum, *stored, users), bucket in zip(slots, buckets, strict=True):
+        if bucket == NOWHERE:  # between the days and hours that were asked for
+            continue
         cell = cells.setdefault((ANY_EVENT if any_event else event_key, bucket), Cell())
         known_, people_, actors = stored
         cell.add(events, int(value_sum or 0), _set(kind, users), (known_, people_, actors))

@@ -113,3 +113,11 @@ def service(start_service: Callable[..., Service]) -> Service:
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps deltas where they are: no folding in the background until the test folds."""
     monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
+
+
+@pytest.fixture
+def engine(events_database: str) -> Iterator[sqlalchemy.Engine]:
+    """Connections to a migrated database that no service uses."""
+    engine = create_engine(events_database, schema="events", pool_size=10, application_name="test")
+    yield engine
+    engine.dispose()

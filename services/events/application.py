@@ -17,6 +17,7 @@ from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
+from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
@@ -90,10 +91,12 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
     partitions = Partitions(writing)
     writer = Writer(writing, users, EventTypes(writing), partitions, calendar, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
+    registry = CollectorRegistry()
+    measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
     cells = CellStore(reading, calendar)
     events = EventsServicer(
-        tracking=Tracking(commits, guard.admit, clock),
+        tracking=Tracking(commits, guard.admit, clock, measures),
         engine=reading,
         cells=cells,
         grouped=GroupedCounts(reading),
@@ -115,10 +118,10 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         SERVICES,
         verifier_of(settings),
         ready=lambda: is_reachable(watching),
-        registry=CollectorRegistry(),
+        registry=registry,
     )
     chores = [
-        housekeeping.compaction(writing),
+        housekeeping.compaction(writing, measures),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]

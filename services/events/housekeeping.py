@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from services.events.ingest.partitions import Partitions
+    from services.events.measures import Measures
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,15 @@ class Chore:
     run: Callable[[], float]
 
 
-def compaction(engine: "Engine") -> Chore:
+def compaction(engine: "Engine", measures: "Measures") -> Chore:
     """Folds deltas, resting in proportion to what it took."""
 
     def run() -> float:
         began = monotonic()
-        compact(engine)
-        return max(COMPACTION_SECONDS, (monotonic() - began) * (1 / COMPACTION_SHARE - 1))
+        deltas = compact(engine)
+        seconds = monotonic() - began
+        measures.count_fold(deltas, seconds)
+        return max(COMPACTION_SECONDS, seconds * (1 / COMPACTION_SHARE - 1))
 
     return Chore("compaction", run)
 

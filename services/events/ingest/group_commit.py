@@ -64,6 +64,10 @@ class GroupCommit:
             self._changed.notify()
         return waiting.outcome
 
+    def queued_events(self) -> int:
+        """Return how many events wait for a writer."""
+        return self._queued
+
     def close(self) -> None:
         """Write what is queued, then ends the threads."""
         with self._changed:

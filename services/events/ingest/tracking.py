@@ -12,6 +12,7 @@ from services.events.ingest.event_ids import original_id
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.incoming import Batch, Rejected, read
 from services.events.ingest.writer import Outcome
+from services.events.measures import Measures
 from shared.errors import DeadlineExceeded, FieldViolation, InvalidArgument
 from shared.timestamps import from_micros
 
@@ -36,11 +37,14 @@ class Tracked:
 class Tracking:
     """Takes events in."""
 
-    def __init__(self, commits: GroupCommit, admit: Callable[[], None], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, commits: GroupCommit, admit: Callable[[], None], clock: Callable[[], int], measures: Measures
+    ) -> None:
         """`admit` raises when no events may be taken in at the moment."""
         self._commits = commits
         self._admit = admit
         self._clock = clock
+        self._measures = measures
 
     def track(self, request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -> Tracked:
         """Store a batch.
@@ -58,6 +62,7 @@ class Tracking:
             outcome = self._commit(batch)
             accepted, duplicates = outcome.accepted, outcome.duplicates
             rejected = sorted([*rejected, *outcome.rejected], key=lambda each: each.index)
+        self._measures.count_batch(accepted, duplicates, len({each.index for each in rejected}))
         rejections = [
             pb.Rejection(index=each.index, field=each.field, reason=each.reason) for each in rejected
         ]
@@ -73,15 +78,21 @@ class Tracking:
         self._admit()
         now = self._clock()
         batch, rejected = read([event], now)
-        _raise_rejected(rejected)
+        self._raise_rejected(rejected)
         outcome = self._commit(batch)
-        _raise_rejected(outcome.rejected)
+        self._raise_rejected(outcome.rejected)
+        self._measures.count_batch(outcome.accepted, outcome.duplicates, 0)
         return pb.TrackEventResponse(
             event_id=event.event_id or original_id(UUID(bytes=batch.ids[0]), None),
             event_time=from_micros(batch.times[0]),
             duplicate=not outcome.accepted,
             received_time=from_micros(now),
         )
+
+    def _raise_rejected(self, rejected: "Sequence[Rejected]") -> None:
+        if rejected:
+            self._measures.count_batch(0, 0, 1)
+            raise InvalidArgument([FieldViolation(f"event.{each.field}", each.reason) for each in rejected])
 
     def _commit(self, batch: Batch) -> Outcome:
         try:
@@ -102,8 +113,3 @@ def _check_size(request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -
         reasons.append(f"at most 4 MiB ({MAXIMUM_BYTES:,} bytes) in a batch, not {size:,}")
     if reasons:
         raise InvalidArgument([FieldViolation("events", reason) for reason in reasons])
-
-
-def _raise_rejected(rejected: "Sequence[Rejected]") -> None:
-    if rejected:
-        raise InvalidArgument([FieldViolation(f"event.{each.field}", each.reason) for each in rejected])

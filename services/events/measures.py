@@ -1,0 +1,33 @@
+"""What Prometheus is told about events, beside what every server tells about its calls."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Measures:
+    """Counters of one running service."""
+
+    def __init__(self, registry: CollectorRegistry, queued_events: Callable[[], int]) -> None:
+        tracked = Counter("events_tracked", "Events by what became of them.", ["result"], registry=registry)
+        self._accepted, self._duplicates, self._rejected = (
+            tracked.labels(result) for result in ("accepted", "duplicate", "rejected")
+        )
+        self._folded = Counter("events_deltas_folded", "Deltas folded into roll-ups.", registry=registry)
+        self._fold_seconds = Histogram(
+            "events_fold_seconds", "Time one fold of deltas took.", registry=registry
+        )
+        queue = Gauge("events_queued", "Events that wait for a writer.", registry=registry)
+        queue.set_function(queued_events)
+
+    def count_batch(self, accepted: int, duplicates: int, rejected: int) -> None:
+        """Count the events of a batch."""
+        self._accepted.inc(accepted)
+        self._duplicates.inc(duplicates)
+        self._rejected.inc(rejected)
+
+    def count_fold(self, deltas: int, seconds: float) -> None:
+        """Count a fold that found something to do."""
+        if deltas:
+            self._folded.inc(deltas)
+            self._fold_seconds.observe(seconds)

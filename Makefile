@@ -12,25 +12,29 @@ help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- environments: hash-pinned, nothing outside .venv ---
+# hatchling and editables are pinned in the lock, so the editable install needs no network of its own.
+define install
+	@echo "Installing requirements/$(1).txt into .venv"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/$(1).txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
 .venv/.uv: requirements/uv.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@echo "Creating .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 
-# hatchling and editables are pinned in the lock, so the editable install needs no network of its own.
 .venv/.local: .venv/.uv requirements/local.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/local.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
+	$(call install,local)
 
 .venv/.dev: .venv/.uv requirements/dev.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@ .venv/.local
+	$(call install,dev)
+	@touch .venv/.local
 
 .venv/.bench: .venv/.dev requirements/bench.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
-	@touch $@
+	$(call install,bench)
 
 # --- run ---
 up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it

@@ -6,7 +6,7 @@ export UV_CACHE_DIR := $(CURDIR)/.venv/.cache/uv
 export PIP_CACHE_DIR := $(CURDIR)/.venv/.cache/pip
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check test-peers test-slow bench protos format locks clean
+.PHONY: help up demo test check check-extras test-peers test-slow bench protos format locks clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,13 +47,22 @@ demo: .venv/.local ## The same, with a year of a real shop's events imported and
 test: check ## Lint, types, contracts and every test that needs Python alone
 	$(BIN)/pytest -q
 
-check: .venv/.dev ## Lint, formats, types, import contracts, protos and generated code
+check: .venv/.dev check-extras ## Lint, formats, types, import contracts, protos and generated code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	$(BIN)/python protos/generate.py --check
+
+# Each service, and the client, runs on its own requirements alone.
+check-extras: .venv/.uv
+	@for one in client:brain_client.cli events:services.events.application; do \
+	  extra=$${one%%:*}; environment=.venv/extras/$$extra; \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python $$environment; \
+	  $(BIN)/uv pip install --quiet --python $$environment/bin/python --require-hashes -r requirements/$$extra.txt; \
+	  PYTHONPATH=.:protos/gen $$environment/bin/python -c "import $${one#*:}" || exit 1; \
+	done
 
 test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer); `.ci/run` installs them
 	$(BIN)/pytest -q -m peers
@@ -73,10 +82,13 @@ format: .venv/.dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --no-header --python-version 3.11 pyproject.toml
+
 locks: .venv/.uv ## Compile the hash-pinned requirements from pyproject.toml
+	@$(COMPILE) --output-file requirements/client.txt
 	@for extra in events local dev bench; do \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	    --python-version 3.11 --extra $$extra pyproject.toml --output-file requirements/$$extra.txt; done
+	  $(COMPILE) --extra $$extra --output-file requirements/$$extra.txt || exit 1; done
 
 clean: ## Remove .venv and .brain, data included
 	rm -rf .venv .brain

@@ -16,7 +16,8 @@ _SQL = {
     Operator.EXISTS: "{path} IS NOT NULL",
     Operator.CONTAINS: (
         "CASE jsonb_typeof({path})"
-        " WHEN 'string' THEN strpos({path} #>> '{{}}', {value}::jsonb #>> '{{}}') > 0"
+        " WHEN 'string' THEN jsonb_typeof({value}::jsonb) = 'string'"
+        " AND strpos({path} #>> '{{}}', {value}::jsonb #>> '{{}}') > 0"
         " WHEN 'array' THEN {path} @> {value}::jsonb END"
     ),
 }

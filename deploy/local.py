@@ -43,13 +43,12 @@ def main() -> int:
 
 def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
     """Start the suite, tell about it, watch it until a stop is requested, and stop it."""
-    started = time.monotonic()
     suite = Suite(chosen, lambda: stop.received)
     demonstration = None
     try:
         suite.start()
         if not stop.received:
-            print(summary(suite, time.monotonic() - started), flush=True)
+            print(summary(suite), flush=True)
             demonstration = start_demo(suite) if demo else None
         while not stop.received:
             suite.watch()
@@ -75,9 +74,9 @@ def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
     return children.start([sys.executable, "-m", "deploy.demo"], log=None, environment=environment)
 
 
-def summary(suite: Suite, seconds: float) -> str:
+def summary(suite: Suite) -> str:
     """Return what to know once everything serves."""
-    lines = [f"Analytics Brain is up ({seconds:.1f} s). Ctrl-C stops it.", ""]
+    lines = ["Analytics Brain is up. Ctrl-C stops it.", ""]
     for service in suite.settings.services():
         lines += [
             f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"

@@ -33,13 +33,13 @@ SETTINGS: Mapping[str, str] = {
     "min_wal_size": "512MB",  # recycled rather than created anew during imports
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
-    "wal_compression": "off",  # the wheel has neither lz4 nor zstd, and pglz costs more than it saves
+    "wal_compression": "off",  # the default; the wheel is built with neither lz4 nor zstd
     "autovacuum_naptime": "15s",
     # Index-only scans need the visibility map soon after inserts, not after a fifth of the table is new.
     "autovacuum_vacuum_insert_scale_factor": "0.05",
     "autovacuum_analyze_scale_factor": "0.05",
     "random_page_cost": "1.1",
-    "jit": "off",  # compiling costs more than these short queries take
+    "jit": "off",  # the wheel is built without LLVM; said here so that plans do not depend on the build
     "TimeZone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %a ",

@@ -1,13 +1,14 @@
 """Measure beside references: `python -m benchmarks` for everything, or the names of sections."""
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
 from rich.console import Console
 
-from benchmarks import ingest, measuring, report, stack
+from benchmarks import ingest, measuring, reads, report, stack
 from benchmarks.report import Line
 from benchmarks.stack import Stack
 
@@ -24,6 +25,7 @@ class Sizes:
 
 SECTIONS: dict[str, Callable[[Stack, Sizes], list[Line]]] = {
     "ingest": lambda running, sizes: ingest.run(running, sizes.ingest_events, sizes.rounds),
+    "reads": lambda running, sizes: reads.run(running, sizes.events, sizes.calls, time.time_ns() // 1000),
 }
 
 

@@ -171,8 +171,8 @@ def _beside_unique(load: Load, again: list[Cost], sent: list[Cost]) -> Line:
         "TrackEvents, one duplicate in a hundred",
         per_second(load.events, _elapsed(again)),
         f"none {per_second(load.events, _elapsed(sent))}",
-        f"{ratio:.2f} × the time",
-        "≤ 1.2 ×",
+        f"{ratio:.2f} times the time",
+        "≤ 1.2",
         ratio <= 1.2,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat behind the name: parent, and processor time of itself and of children it waited for.
+# Fields of /proc/PID/stat behind the name: parent, processor time of itself, of children it waited for.
 _PARENT, _OWN, _ENDED = 1, slice(11, 13), slice(13, 15)
 
 
@@ -89,6 +89,6 @@ def machine() -> str:
             break
     gibibytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
-        f"{os.cpu_count()} × {model}, {gibibytes:.0f} GiB, Linux {platform.release()}, "
+        f"{os.cpu_count()} processors {model}, {gibibytes:.0f} GiB, Linux {platform.release()}, "
         f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} before the start"
     )

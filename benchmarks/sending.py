@@ -1,4 +1,4 @@
-"""A caller that costs little: batches serialised beforehand, several calls in flight, answers only counted."""
+"""A caller that costs little: batches serialised beforehand, several in flight, answers only counted."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Sender:
 
     def __init__(self, service: ServiceProcess, channel: grpc.Channel) -> None:
         self._metadata = service.metadata
-        self._call = channel.unary_unary(
+        self._call: grpc.UnaryUnaryMultiCallable[bytes, TrackEventsResponse] = channel.unary_unary(
             TRACK_EVENTS, request_serializer=None, response_deserializer=TrackEventsResponse.FromString
         )
 

@@ -15,11 +15,13 @@ GENERATED = PROTOS / "gen"
 
 
 def generate(target: Path) -> None:
-    """Writes *_pb2.py and .pyi for every file, *_pb2_grpc.py and .pyi for those that hold a service."""
+    """Write *_pb2.py and .pyi for every file, *_pb2_grpc.py and .pyi for those that hold a service."""
     sources = sorted((PROTOS / "brain").rglob("*.proto"))
     with_service = [source for source in sources if "\nservice " in source.read_text()]
     include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
-    plugins = [f"--plugin={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in ("mypy", "mypy_grpc")]
+    plugins = [
+        f"--plugin={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in ("mypy", "mypy_grpc")
+    ]
     messages = [f"--python_out={target}", f"--mypy_out=quiet:{target}"]
     services = [f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}"]
     for outputs, inputs in ((messages, sources), (services, with_service)):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import ingest, measuring, reads, report, stack
+from benchmarks import ingest, measuring, reads, report, scan, stack
 from benchmarks.report import Line
-from benchmarks.stack import Stack
+from benchmarks.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Sizes:
     calls: int
 
 
-SECTIONS: dict[str, Callable[[Stack, Sizes], list[Line]]] = {
-    "ingest": lambda running, sizes: ingest.run(running, sizes.ingest_events, sizes.rounds),
-    "reads": lambda running, sizes: reads.run(running, sizes.events, sizes.calls, time.time_ns() // 1000),
+SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
+    "ingest": lambda stored, sizes: ingest.run(stored.stack, sizes.ingest_events, sizes.rounds),
+    "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
+    "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
 }
 
 
@@ -33,15 +34,16 @@ SECTIONS: dict[str, Callable[[Stack, Sizes], list[Line]]] = {
 @click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
 @click.option("--events", default=5_000_000, show_default=True, help="Events that are stored when reading.")
 @click.option("--ingest-events", default=300_000, show_default=True, help="Events of one ingest round.")
-@click.option("--rounds", default=7, show_default=True, help="How often ingest is measured.")
+@click.option("--rounds", default=7, show_default=True, help="How often ingest and scans are measured.")
 @click.option("--calls", default=60, show_default=True, help="How often each read is measured.")
 def main(sections: tuple[str, ...], **sizes: int) -> None:
     """Measure the sections, all unless named, and print each when it is done."""
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(measuring.machine())
     with stack.running() as running:
+        stored = Stored(running, time.time_ns() // 1000)
         for name in sections or SECTIONS:
-            report.show(console, name, SECTIONS[name](running, Sizes(**sizes)))
+            report.show(console, name, SECTIONS[name](stored, Sizes(**sizes)))
 
 
 if __name__ == "__main__":

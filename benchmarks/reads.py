@@ -11,14 +11,16 @@ from brain.metrics.v1.metrics_pb2 import MetricQuery, ReadMetricsRequest
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from benchmarks import clickhouse, data, loading, measuring
+from benchmarks import clickhouse, data, measuring
 from benchmarks.report import Line, milliseconds
 
 if TYPE_CHECKING:
-    from benchmarks.clickhouse import ClickHouse
-    from benchmarks.stack import ServiceProcess, Stack
+    import grpc
 
-DATABASE = "reads"
+    from benchmarks.clickhouse import ClickHouse
+    from benchmarks.stack import Metadata
+    from benchmarks.stored import Stored
+
 BAR_SECONDS = 0.010
 
 
@@ -32,24 +34,23 @@ class Question:
     least_ratio: float
 
 
-def run(stack: "Stack", count: int, calls: int, now: int) -> list[Line]:
+def run(stored: "Stored", count: int, calls: int) -> list[Line]:
     """Measure `count` stored events, `calls` calls of each question."""
-    events = data.spread(count, now)
-    loading.load(stack, DATABASE, events)
+    database = stored.database(count)
     with (
-        clickhouse.loaded(stack.directory / "clickhouse", events) as reference,
-        stack.service(DATABASE) as service,
+        clickhouse.loaded(stored.stack.directory / "clickhouse_reads", stored.columns(count)) as reference,
+        stored.stack.service(database) as service,
+        service.channel() as channel,
     ):
-        lines = [_compare(question, reference, calls) for question in questions(service, now)]
-    stack.drop(DATABASE)
-    return lines
+        return [
+            _compare(question, reference, calls)
+            for question in questions(channel, service.metadata, stored.now)
+        ]
 
 
-def questions(service: "ServiceProcess", now: int) -> list[Question]:
+def questions(channel: "grpc.Channel", metadata: "Metadata", now: int) -> list[Question]:
     """Return the questions about the 90 days that end with the UTC day of `now`."""
-    channel = service.channel()
     events, metrics = EventsServiceStub(channel), MetricSourceServiceStub(channel)
-    metadata = service.metadata
     first = data.first_day(now)
     span = TimeRange(start_time=_midnight(first), end_time=_midnight(first + data.DAYS))
     month = pb.GetActiveUsersRequest(period=pb.ACTIVE_PERIOD_MONTH)

@@ -23,6 +23,7 @@ from shared.auth import Role, generate_keys, mint_token
 DIRECTORY = Path(__file__).parents[1] / ".brain" / "benchmarks"
 KEY = base64.b64encode(bytes(range(32))).decode()
 START_SECONDS = 30
+Metadata = tuple[tuple[str, str], ...]
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
 
 
@@ -35,7 +36,7 @@ class ServiceProcess:
     token: str
 
     @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
+    def metadata(self) -> Metadata:
         """What a call must carry."""
         return (("authorization", f"Bearer {self.token}"),)
 

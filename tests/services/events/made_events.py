@@ -1,12 +1,12 @@
-"""Events by number: always the same event for a number, in no order of time, over ninety days."""
+"""Events by number: always the same for a number, in no order of time, in twenty hours of ninety days."""
 
 from collections.abc import Iterable
 
 from brain.events.v1.events_pb2 import Event
 
 # Ends before the tests' clock.
-FIRST_SECOND = 1_313_000_000  # 2011-08-10 18:13:20
-SPAN_SECONDS = 90 * 86_400
+FIRST_SECOND = 1_312_999_200  # 2011-08-10 18:00:00, half an hour before midnight in Kolkata
+HOURS, HOURS_APART = 20, 108
 # Refused by PostgreSQL, and by no check before it: beyond the scale of numeric.
 POISON = Event(
     event_id="poison",
@@ -29,7 +29,7 @@ def made_event(number: int) -> Event:
         event=("viewed", "bought", "returned", "searched", "viewed", "shared")[number * 5 % 6],
         category=("", "revenue")[number % 2],
     )
-    seconds = FIRST_SECOND + number * 7_919 * 997 % SPAN_SECONDS
+    seconds = FIRST_SECOND + number * 7 % HOURS * HOURS_APART * 3_600 + number * 997 % 3_600
     event.event_time.FromMicroseconds(seconds * 1_000_000 + number % 1_000_000)
     if number % 3:
         event.value = (number * 1_313 % 2_001 - 1_000) / 100

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 import sqlalchemy
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from psycopg import sql
@@ -38,7 +38,8 @@ from tests.services.events.recount import recount
 ZONE = "Asia/Kolkata"
 FOLD_STATEMENTS = 6  # lock, take, read and write hours, read and write days
 WRITE_STATEMENTS = 3  # stage, insert, delta; COPY goes another way
-FEW_BYTES = 300  # a fold of one or two deltas
+# Folds of one delta or two, and of all there are.
+FEW_BYTES, MANY_BYTES = 300, 100_000
 
 Action = Callable[[], object]
 
@@ -121,9 +122,9 @@ class Parts:
         self.interruptions.waiting.append(interruption)
         self.write(numbers)
 
-    def fold_interrupted(self, interruption: Interruption) -> None:
+    def fold_interrupted(self, interruption: Interruption, size: int = FEW_BYTES) -> None:
         self.interruptions.waiting.append(interruption)
-        compact(self.engine)
+        compact(self.engine, size)
 
     def check(self) -> int:
         """Find no mismatch; return the number of events."""
@@ -169,11 +170,11 @@ def parts(database: str, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("statement", range(FOLD_STATEMENTS + 1))
 @pytest.mark.parametrize("action", ["fold", "write", "check", "fold, then break"])
 def test_a_fold_may_be_interrupted_anywhere(parts: Parts, statement: int, action: str) -> None:
-    """The interrupted fold takes a part of the deltas, whoever comes between may take the rest."""
+    """The interrupted fold takes a part of the deltas, whoever comes between may take another part."""
     parts.write(list(range(30)))
     assert compact(parts.engine) == 1
-    parts.write(list(range(20, 60)))
-    parts.write(list(range(50, 90)))
+    for first in (20, 40, 60):
+        parts.write(list(range(first, first + 30)))
 
     def happens() -> None:
         if "fold" in action:
@@ -254,6 +255,7 @@ def test_the_checker_sees_a_lost_delta_a_double_and_a_wrong_set(parts: Parts) ->
 
 
 NUMBERS = st.lists(st.integers(0, 60), min_size=1, max_size=12)
+SIZES = st.sampled_from([FEW_BYTES, MANY_BYTES])
 ACTIONS = st.sampled_from(["write", "fold", "break"])
 
 
@@ -273,7 +275,7 @@ class Interleavings(RuleBasedStateMachine):
         assert (outcome.accepted, outcome.duplicates) == (len(new), len(numbers) - len(new))
         self.stored |= new
 
-    @rule(size=st.sampled_from([FEW_BYTES, 10_000]))
+    @rule(size=SIZES)
     def fold(self, size: int) -> None:
         compact(self.parts.engine, size)
 
@@ -287,10 +289,10 @@ class Interleavings(RuleBasedStateMachine):
         if action != "break" or not interruption.happened:
             self.stored.update(own)
 
-    @rule(other=NUMBERS, statement=st.integers(0, FOLD_STATEMENTS), action=ACTIONS)
-    def fold_interrupted(self, other: list[int], statement: int, action: str) -> None:
+    @rule(size=SIZES, other=NUMBERS, statement=st.integers(0, FOLD_STATEMENTS), action=ACTIONS)
+    def fold_interrupted(self, size: int, other: list[int], statement: int, action: str) -> None:
         with suppress(CutOffError):
-            self.parts.fold_interrupted(Interruption(statement, self._action(action, other)))
+            self.parts.fold_interrupted(Interruption(statement, self._action(action, other)), size)
 
     def _action(self, name: str, numbers: list[int]) -> Action:
         return {"write": lambda: self.write(numbers), "fold": lambda: self.fold(FEW_BYTES), "break": cut_off}[
@@ -309,6 +311,7 @@ def test_no_interleaving_makes_roll_ups_differ_from_raw_events(parts: Parts) -> 
             max_examples=40,
             stateful_step_count=20,
             deadline=None,  # waits for a database
+            phases=[Phase.generate],  # shrinking a failure that holds locks takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )

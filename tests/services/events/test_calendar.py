@@ -169,23 +169,26 @@ def test_a_unit_holds_its_day_and_ends_where_the_next_begins(day: date) -> None:
         assert not shares(after)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     zone=st.sampled_from([*{name for name, _ in WINDOWS}, "Antarctica/Casey", "Antarctica/Troll"]),
     interval=st.sampled_from(Interval),
     start=st.integers(micros(2000, 1, 1), micros(2037, 1, 1)) | st.just(micros(2011, 10, 1)),
-    width=st.integers(1, 1000 * HOUR) | st.integers(1, 3 * HOUR),
+    width=st.integers(1, 3 * HOUR) | st.integers(1, 1_000 * HOUR) | st.integers(1, 20_000 * HOUR),
 )
 def test_the_upper_bound_is_never_too_small(zone: str, interval: Interval, start: int, width: int) -> None:
+    if interval is Interval.HOUR:
+        width = min(width, 1_000 * HOUR)
     found = buckets(start, start + width, interval, ZoneInfo(zone))
     assert 1 <= len(found) <= upper_bound(start, start + width, interval)
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
-def test_the_upper_bound_of_two_months_refuses_no_two_months(zone: str) -> None:
-    start, end = micros(2011, 1, 20), micros(2011, 3, 20)
-    assert len(buckets(start, end, Interval.MONTH, ZoneInfo(zone))) == 3
-    assert upper_bound(start, end, Interval.MONTH) < 6
+def test_the_upper_bound_follows_every_unit_s_length() -> None:
+    # Ten years of the longest units there are: no more than one in ten too many.
+    start, end = micros(2011, 1, 1), micros(2021, 1, 1)
+    for interval in (Interval.DAY, Interval.WEEK, Interval.MONTH):
+        number = len(buckets(start, end, interval, ZoneInfo("UTC")))
+        assert number <= upper_bound(start, end, interval) <= number * 1.1 + 2
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)))  # noqa: DTZ001 - made aware below

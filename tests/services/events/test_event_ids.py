@@ -18,6 +18,16 @@ def test_a_canonical_uuid_is_its_own_sixteen_bytes(event_id: UUID) -> None:
     assert original_id(event_id, None) == str(event_id)
 
 
+@given(st.uuids().map(str).filter(lambda text: text != text.upper()), st.data())
+def test_one_upper_case_letter_makes_it_a_text(event_id: str, data: st.DataObject) -> None:
+    letters = [position for position, letter in enumerate(event_id) if letter.isalpha()]
+    position = data.draw(st.sampled_from(letters))
+    spelling = event_id[:position] + event_id[position].upper() + event_id[position + 1 :]
+    stored, says_it = stored_id(spelling)
+    assert not says_it
+    assert stored != UUID(event_id).bytes
+
+
 @given(texts)
 def test_any_other_text_becomes_a_version_8_uuid_of_its_hash(text: str) -> None:
     stored, says_it = stored_id(text)

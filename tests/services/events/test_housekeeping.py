@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import psycopg
@@ -85,6 +86,30 @@ def test_other_people_s_work_is_left_alone(engine: sqlalchemy.Engine, client: ps
     client.execute("SELECT 'COPY staged_events'")  # idle in its transaction now
     stalled_copies(engine, 0).run()
     assert not client.broken
+
+
+def test_a_copy_that_waits_for_somebody_else_is_left_alone(
+    engine: sqlalchemy.Engine, events_database: str
+) -> None:
+    with (
+        engine.begin() as other,
+        psycopg.connect(events_database) as waiting,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        waiting.execute("CREATE TABLE staged_events (number int)")
+        waiting.commit()
+        other.execute(sqlalchemy.text("LOCK TABLE staged_events"))
+
+        def copy() -> None:
+            with waiting.cursor() as cursor, cursor.copy("COPY staged_events FROM STDIN"):
+                pass
+
+        copied = thread.submit(copy)
+        locks = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        until(lambda: other.execute(locks).scalar_one() == 1)
+        stalled_copies(engine, 0).run()
+        other.rollback()
+        copied.result(DEADLINE)
 
 
 def test_the_coming_months_are_made(engine: sqlalchemy.Engine) -> None:

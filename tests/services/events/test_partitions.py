@@ -126,6 +126,13 @@ def test_an_event_of_2003_lands_in_its_year(engine: sqlalchemy.Engine) -> None:
     assert indexes == 2
 
 
+def test_a_month_made_when_it_was_young_keeps_its_year_in_months(engine: sqlalchemy.Engine) -> None:
+    Partitions(engine).ensure_days([date(2009, 6, 30)], NOW)
+    later = micros(date(2013, 1, 1))
+    Partitions(engine).ensure_days([date(2009, 6, 1), date(2009, 7, 1), date(2008, 7, 1)], later)
+    assert list(listed(engine)) == ["events_y2008", "events_y2009m06", "events_y2009m07"]
+
+
 def test_eight_replicas_make_each_partition_once(engine: sqlalchemy.Engine) -> None:
     days = [date(year, month, 15) for year in (2003, 2008, 2010, 2011) for month in (1, 6, 11)]
     together = Barrier(8)

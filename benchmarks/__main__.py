@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import ingest, measuring, reads, report, scan, stack
+from benchmarks import demo, growth, ingest, measuring, memory, reads, report, scan, stack, unary
 from benchmarks.report import Line
 from benchmarks.stored import Stored
 
@@ -19,21 +19,32 @@ class Sizes:
 
     events: int
     ingest_events: int
+    unary_calls: int
     rounds: int
     calls: int
 
 
 SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "ingest": lambda stored, sizes: ingest.run(stored.stack, sizes.ingest_events, sizes.rounds),
+    "unary": lambda stored, sizes: unary.run(stored.stack, sizes.unary_calls),
     "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
+    "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
+    "memory": lambda stored, _: memory.run(stored.stack),
+    "demo": lambda stored, _: demo.run(stored.stack),
 }
 
 
 @click.command()
 @click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
-@click.option("--events", default=5_000_000, show_default=True, help="Events that are stored when reading.")
+@click.option(
+    "--events",
+    default=5_000_000,
+    show_default=True,
+    help="Events to read, beside a fifth and twice as many.",
+)
 @click.option("--ingest-events", default=300_000, show_default=True, help="Events of one ingest round.")
+@click.option("--unary-calls", default=2_000, show_default=True, help="TrackEvent calls of one caller.")
 @click.option("--rounds", default=7, show_default=True, help="How often ingest and scans are measured.")
 @click.option("--calls", default=60, show_default=True, help="How often each read is measured.")
 def main(sections: tuple[str, ...], **sizes: int) -> None:

@@ -16,7 +16,7 @@ from benchmarks.report import Line, milliseconds
 if TYPE_CHECKING:
     from benchmarks.clickhouse import ClickHouse
     from benchmarks.data import Columns
-    from benchmarks.stack import ServiceProcess
+    from benchmarks.stack import Metadata
     from benchmarks.stored import Stored
 
 ROWS = 1_000_000
@@ -30,8 +30,10 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
     with (
         clickhouse.loaded(stored.stack.directory / "clickhouse_scan", events) as reference,
         stored.stack.service(database) as service,
+        service.channel() as channel,
     ):
-        return _lines(Scans(service, names, data.first_day(stored.now)), reference, calls)
+        scans = Scans(EventsServiceStub(channel), service.metadata, names, data.first_day(stored.now))
+        return _lines(scans, reference, calls)
 
 
 def _names(events: "Columns") -> list[str]:
@@ -49,7 +51,8 @@ def _names(events: "Columns") -> list[str]:
 class Scans:
     """Scans of the same events."""
 
-    service: "ServiceProcess"
+    events: EventsServiceStub
+    metadata: "Metadata"
     names: list[str]
     first_day: int
 
@@ -70,8 +73,7 @@ class Scans:
         request = pb.ScanEventsRequest(
             events=self.names, time_range=TimeRange(start_time=start, end_time=end), known_chunks=known
         )
-        with self.service.channel() as channel:
-            return list(EventsServiceStub(channel).ScanEvents(request, metadata=self.service.metadata))
+        return list(self.events.ScanEvents(request, metadata=self.metadata))
 
 
 def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
@@ -81,9 +83,7 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
     if not all(chunk.unchanged for chunk in unchanged):
         raise RuntimeError("a chunk that nobody touched is sent again")
     names = ", ".join(f"'{name}'" for name in scans.names)
-    columns = (
-        f"SELECT user, time FROM events WHERE event IN ({names}) ORDER BY event, toDate(time), user, time"
-    )
+    columns = f"SELECT user, time FROM events WHERE event IN ({names}) ORDER BY event, toDate(time), user"
     here = measuring.median_seconds(scans.everything, calls, warm_up=1)
     there = measuring.median_seconds(lambda: reference.fetch(columns), calls, warm_up=1)
     repeated = measuring.median_seconds(again, calls, warm_up=1)

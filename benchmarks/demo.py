@@ -1,0 +1,60 @@
+"""Demo: what `make demo` does once everything is installed, from nothing and a second time."""
+
+import shutil
+import socket
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import measuring
+from benchmarks.report import Line
+from deploy import local
+from deploy.settings import LocalSettings
+from deploy.suite import Suite
+
+if TYPE_CHECKING:
+    from benchmarks.stack import Stack
+
+FIRST_SECONDS = 60
+SECOND_SECONDS = 5
+
+
+def run(stack: "Stack") -> list[Line]:
+    """Start the suite, import and ask, stop; then start it again."""
+    directory = stack.directory / "demo"
+    first, answered = _once(directory, answer=True)
+    second, _ = _once(directory, answer=False)
+    shutil.rmtree(directory)
+    whole = first + answered
+    return [
+        Line("start on an empty directory", f"{first:.1f} s"),
+        Line("import and first answers", f"{answered:.1f} s"),
+        Line("both", f"{whole:.1f} s", "", "", f"≤ {FIRST_SECONDS} s", whole <= FIRST_SECONDS),
+        Line("second start", f"{second:.1f} s", "", "", f"< {SECOND_SECONDS} s", second < SECOND_SECONDS),
+    ]
+
+
+def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
+    """Return how long the start took and, if asked for, import and first answers."""
+    events_port, metrics_port = _free_ports()
+    settings = LocalSettings(directory=directory, events_port=events_port, events_metrics_port=metrics_port)
+    suite = Suite(settings, lambda: False)
+    try:
+        started = measuring.seconds(suite.start)
+        answered = measuring.seconds(lambda: _answer(suite)) if answer else 0.0
+    finally:
+        suite.stop()
+    return started, answered
+
+
+def _answer(suite: Suite) -> None:
+    demonstration = local.start_demo(suite)
+    if demonstration.wait():
+        raise RuntimeError(f"the demonstration ended with code {demonstration.returncode}")
+
+
+def _free_ports() -> tuple[int, int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(2)]
+        first, second = (int(probe.getsockname()[1]) for probe in probes)
+    return first, second

@@ -12,6 +12,7 @@ import sqlalchemy
 from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+from hypothesis import HealthCheck, settings
 
 from services.events import application, housekeeping
 from services.events.application import Application
@@ -21,6 +22,12 @@ from shared.clients import channel
 from shared.database import create_engine
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "events", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("events")
 
 
 @dataclass

@@ -71,7 +71,7 @@ def walked(name: str, first: date) -> dict[Interval, list[int]]:
 
 @windows
 @pytest.mark.parametrize("interval", Interval)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_buckets_are_the_units_a_walk_meets(
     window: tuple[str, date], interval: Interval, data: st.DataObject
@@ -169,7 +169,7 @@ def test_a_unit_holds_its_day_and_ends_where_the_next_begins(day: date) -> None:
         assert not shares(after)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     zone=st.sampled_from([*{name for name, _ in WINDOWS}, "Antarctica/Casey", "Antarctica/Troll"]),
     interval=st.sampled_from(Interval),

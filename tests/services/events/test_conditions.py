@@ -144,7 +144,7 @@ def matching(cursor: Cursor, documents: list[Any], asked: tuple[Condition, ...])
     return [number for (number,) in cursor.execute(statement.encode(), parameters).fetchall()]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     stored=st.lists(documents, min_size=1, max_size=8), asked=st.lists(conditions(), min_size=1, max_size=3)
 )

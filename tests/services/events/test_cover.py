@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.rollups.cover import Cover, ReportingCalendar, cover
@@ -58,7 +58,6 @@ def parts(found: Cover, zone: str) -> tuple[list[int], list[int], list[int]]:
 
 
 @zones
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_parts_are_disjoint_and_make_up_the_range(zone: str, data: st.DataObject) -> None:
     first = first_quarter(zone)
@@ -71,7 +70,6 @@ def test_parts_are_disjoint_and_make_up_the_range(zone: str, data: st.DataObject
 
 
 @zones
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_the_largest_parts_that_fit_are_used(zone: str, data: st.DataObject) -> None:
     first, day_of = first_quarter(zone), days_by_quarter(zone)
@@ -92,7 +90,6 @@ def test_the_largest_parts_that_fit_are_used(zone: str, data: st.DataObject) -> 
 
 
 @zones
-@settings(max_examples=60)
 @given(data=st.data())
 def test_a_range_of_any_microseconds_is_tiled_without_a_gap(zone: str, data: st.DataObject) -> None:
     low = first_quarter(zone) * QUARTER

@@ -97,27 +97,24 @@ def recounted(rows: list[Event]) -> list[Group]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(events)
 def test_groups_are_a_recount(rows: list[Event]) -> None:
     assert Counter(listed(group(columns(rows)))) == Counter(recounted(rows))
 
 
-@settings(max_examples=60, deadline=None)
 @given(events)
 def test_packing_loses_nothing(rows: list[Event]) -> None:
     groups = group(columns(rows))
     assert listed(Groups.unpack(groups.pack())) == listed(groups)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(events, min_size=1, max_size=4))
 def test_joined_groups_stand_one_after_the_other(parts: list[list[Event]]) -> None:
     groups = [group(columns(rows)) for rows in parts]
     assert listed(Groups.join(groups)) == [row for part in groups for row in listed(part)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(events, st.data())
 def test_taking_rows_keeps_their_order_and_their_users(rows: list[Event], data: st.DataObject) -> None:
     groups = group(columns(rows))

@@ -42,7 +42,7 @@ def joined(parts: list[list[Event]]) -> Groups:
     return Groups.join([group(columns(rows)) for rows in parts])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(deltas)
 def test_roll_ups_by_hour_and_by_day_are_a_recount(parts: list[list[Event]]) -> None:
     groups = joined(parts)
@@ -53,7 +53,7 @@ def test_roll_ups_by_hour_and_by_day_are_a_recount(parts: list[list[Event]]) -> 
         assert [(key, number) for key, number, _ in found] == sorted(recounted(rows, slot))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(deltas)
 def test_any_event_is_the_recount_without_names(parts: list[list[Event]]) -> None:
     groups = joined(parts)
@@ -63,7 +63,7 @@ def test_any_event_is_the_recount_without_names(parts: list[list[Event]]) -> Non
     assert found == recounted(rows, "day") | recounted(nameless, "day")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(deltas, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_any_order_and_any_partition_make_the_same_roll_ups(
     parts: list[list[Event]], random: Random, number: int

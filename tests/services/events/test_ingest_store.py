@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from brain.events.v1.events_pb2 import Event
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.ingest.incoming import read
@@ -63,7 +63,6 @@ def to_micros(stamp: Timestamp) -> int:
     return stamp.seconds * 1_000_000 + stamp.nanos // 1_000
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(sent, max_size=5), st.data())
 def test_every_column_arrives_as_it_was_sent(events: list[Event], data: st.DataObject) -> None:
     batch, rejected = read(events, NOW)

@@ -8,7 +8,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 import sqlalchemy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.ingest.partitions import Partition, Partitions, month_of, partition_for
@@ -66,7 +66,6 @@ def test_a_year_that_exists_takes_all_its_days() -> None:
     assert {partition_for(date(2003, month, 1), TODAY, [year]) for month in range(1, 13)} == {year}
 
 
-@settings(max_examples=60)
 @given(
     st.dates(date(2000, 1, 1), date(2030, 1, 1)),
     st.lists(st.tuples(st.integers(0, 500), st.integers(-30 * 365, 60)), max_size=40),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from brain.events.v1.events_pb2 import Event
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.ingest.properties import properties_text
@@ -60,7 +60,6 @@ def test_json_text_is_stored_as_it_came(value: dict[str, Any]) -> None:
     assert of_text(text) == (text.encode(), [])
 
 
-@settings(max_examples=60, deadline=None)
 @given(objects)
 def test_a_message_is_stored_as_the_json_it_means(value: dict[str, Any]) -> None:
     struct = Struct()

@@ -73,7 +73,7 @@ def test_a_revision_depends_on_the_set_alone(events: list[tuple[int, int, int, i
     assert sum(int(part.sum(dtype=np.uint64)) for part in parts) % WORD == whole
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(identities, st.integers(0, 3), st.integers(0, 62))
 def test_every_bit_of_every_field_matters(event: tuple[int, int, int, int], field: int, bit: int) -> None:
     changed = list(event)

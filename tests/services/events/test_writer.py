@@ -109,7 +109,7 @@ def test_each_poison_is_refused_alone(writer: Writer, engine: sqlalchemy.Engine,
 groups = st.lists(st.lists(st.booleans(), min_size=1, max_size=9), min_size=1, max_size=4)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(callers=groups)
 def test_poison_anywhere_among_several_callers_harms_nobody_else(
     writer: Writer, engine: sqlalchemy.Engine, callers: list[list[bool]]

@@ -1,5 +1,6 @@
 """Measure beside references: `python -m benchmarks` for everything, or the names of sections."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -54,7 +55,8 @@ def main(sections: tuple[str, ...], **sizes: int) -> None:
     with stack.running() as running:
         stored = Stored(running, time.time_ns() // 1000)
         for name in sections or SECTIONS:
-            report.show(console, name, SECTIONS[name](stored, Sizes(**sizes)))
+            lines = SECTIONS[name](stored, Sizes(**sizes))
+            report.show(console, f"{name}, 1-minute load {os.getloadavg()[0]:.1f} after it", lines)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ FLAT_RATIO = 1.5
 
 
 def run(stored: "Stored", counts: tuple[int, int], calls: int) -> list[Line]:
-    """Measure few and many stored events, `calls` calls of each question, by turns."""
+    """Measure few and many stored events, `calls` calls of each question."""
     few, many = (stored.database(count) for count in counts)
     with (
         stored.stack.service(few) as small,
@@ -29,8 +29,7 @@ def run(stored: "Stored", counts: tuple[int, int], calls: int) -> list[Line]:
 
 
 def _compare(question: reads.Question, grown: reads.Question, counts: tuple[int, int], calls: int) -> Line:
-    before = measuring.median_seconds(question.ask, calls)
-    after = measuring.median_seconds(grown.ask, calls)
+    before, after = measuring.medians([question.ask, grown.ask], calls)
     return Line(
         f"{question.name}, of {counts[1]:,} events",
         milliseconds(after),

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,11 +13,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT, _OWN, _ENDED = 1, slice(11, 13), slice(13, 15)
 
 
-def median_seconds(call: Callable[[], object], repetitions: int, warm_up: int = 3) -> float:
-    """Return the median time that a call takes."""
-    for _ in range(warm_up):
-        call()
-    return median(seconds(call) for _ in range(repetitions))
+def medians(calls: Sequence[Callable[[], object]], repetitions: int, warm_up: int = 3) -> list[float]:
+    """Return the median time that each call takes, called by turns: what disturbs one disturbs all."""
+    for call in calls:
+        for _ in range(warm_up):
+            call()
+    rounds = [[seconds(call) for call in calls] for _ in range(repetitions)]
+    return [median(times) for times in zip(*rounds, strict=True)]
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -90,5 +92,5 @@ def machine() -> str:
     gibibytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
         f"{os.cpu_count()} processors {model}, {gibibytes:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} before the start"
+        f"Python {platform.python_version()}, 1-minute load {os.getloadavg()[0]:.1f}"
     )

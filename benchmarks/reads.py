@@ -93,8 +93,7 @@ def _compare(question: Question, reference: "ClickHouse", calls: int) -> Line:
     theirs = [int(line) for line in reference.ask(question.sql).split()]
     if question.ask() != theirs:
         raise RuntimeError(f"{question.name}: {question.ask()} here, {theirs} in ClickHouse")
-    here = measuring.median_seconds(question.ask, calls)
-    there = measuring.median_seconds(lambda: reference.ask(question.sql), calls)
+    here, there = measuring.medians([question.ask, lambda: reference.ask(question.sql)], calls)
     return Line(
         question.name,
         milliseconds(here),

@@ -84,9 +84,9 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
         raise RuntimeError("a chunk that nobody touched is sent again")
     names = ", ".join(f"'{name}'" for name in scans.names)
     columns = f"SELECT user, time FROM events WHERE event IN ({names}) ORDER BY event, toDate(time), user"
-    here = measuring.median_seconds(scans.everything, calls, warm_up=1)
-    there = measuring.median_seconds(lambda: reference.fetch(columns), calls, warm_up=1)
-    repeated = measuring.median_seconds(again, calls, warm_up=1)
+    here, there, repeated = measuring.medians(
+        [scans.everything, lambda: reference.fetch(columns), again], calls, warm_up=1
+    )
     return [
         Line(
             f"{rows:,} events of {len(scans.names)} names, sorted by user and time",

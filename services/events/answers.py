@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from brain.events.v1 import events_pb2 as pb
+from numpy.typing import NDArray
 
 from services.events.messages import VALUE_SCALE, to_reference
 from services.events.reading.counting import Count, GroupCounts
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from services.events.reading.listing import Listing
     from services.events.reading.scanning import Chunk
 
-# Rows of one message of a scan: 1 to 3 MB, below every client's default limit of 4 MiB.
+# A message of a scan stays below the 4 MiB that clients accept unless told otherwise.
 MESSAGE_ROWS = 100_000
+MESSAGE_BYTES = 3_500_000
 
 
 def ungrouped(counts: tuple[Count, ...]) -> GroupCounts:
@@ -91,28 +93,49 @@ def active_users(periods: Sequence[tuple[int, int]], users: list[int], now: int)
 
 
 def scan_messages(chunk: "Chunk", properties: Sequence[str]) -> Iterator[pb.ScanEventsResponse]:
-    """Cuts a chunk into messages."""
+    """Cut a chunk into messages."""
     rows = len(chunk.user_keys)
-    bounds = [*range(0, rows, MESSAGE_ROWS), rows] if rows else [0, 0]
-    for start, end in pairwise(bounds):
-        yield pb.ScanEventsResponse(
-            event=chunk.event,
-            day=chunk.day,
-            revision=chunk.revision,
-            unchanged=chunk.unchanged,
-            partial=end < rows,
-            row_count=end - start,
-            user_keys=chunk.user_keys[start:end].astype("<i4", copy=False).tobytes(),
-            event_times=chunk.times[start:end].astype("<i8", copy=False).tobytes(),
-            values=b""
-            if chunk.values is None
-            else chunk.values[start:end].astype("<i8", copy=False).tobytes(),
-            properties=[
-                pb.PropertyColumn(
-                    property=name,
-                    dictionary_json=dictionary,
-                    codes=codes[start:end].astype("<i4", copy=False).tobytes(),
-                )
-                for name, (dictionary, codes) in zip(properties, chunk.properties, strict=False)
-            ],
-        )
+    for start in range(0, max(rows, 1), MESSAGE_ROWS):
+        yield from _scan_messages(chunk, properties, start, min(start + MESSAGE_ROWS, rows))
+
+
+def _scan_messages(
+    chunk: "Chunk", properties: Sequence[str], start: int, end: int
+) -> Iterator[pb.ScanEventsResponse]:
+    """Yield the rows in one message, or in two halves where their properties make it too large."""
+    message = pb.ScanEventsResponse(
+        event=chunk.event,
+        day=chunk.day,
+        revision=chunk.revision,
+        unchanged=chunk.unchanged,
+        partial=end < len(chunk.user_keys),
+        row_count=end - start,
+        user_keys=_packed(chunk.user_keys[start:end], "<i4"),
+        event_times=_packed(chunk.times[start:end], "<i8"),
+        values=b"" if chunk.values is None else _packed(chunk.values[start:end], "<i8"),
+        properties=[
+            _property(name, dictionary, codes[start:end])
+            for name, (dictionary, codes) in zip(properties, chunk.properties, strict=False)
+        ],
+    )
+    if message.ByteSize() <= MESSAGE_BYTES or end - start == 1:
+        yield message
+        return
+    middle = (start + end) // 2
+    yield from _scan_messages(chunk, properties, start, middle)
+    yield from _scan_messages(chunk, properties, middle, end)
+
+
+def _property(name: str, dictionary: list[str], codes: NDArray[np.int32]) -> pb.PropertyColumn:
+    """Return a part of a column with the part of the dictionary that it uses."""
+    used, own = np.unique(codes, return_inverse=True)
+    absent = int(len(used) > 0 and used[0] < 0)
+    return pb.PropertyColumn(
+        property=name,
+        dictionary_json=[dictionary[code] for code in used[absent:].tolist()],
+        codes=_packed(own - absent, "<i4"),
+    )
+
+
+def _packed(column: NDArray[Any], kind: str) -> bytes:
+    return column.astype(kind, copy=False).tobytes()

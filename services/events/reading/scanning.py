@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 
-from services.events.calendar import day_of_number
 from services.events.domain import Selection
 from services.events.packed import unix_times
 from services.events.reading import conditions
 from services.events.rollups.deltas import Groups
 from shared.database import driver_cursor
+from shared.errors import ResourceExhausted
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-# Rows fetched by one statement; a chunk larger than that is fetched whole.
+# Rows fetched by one statement, a tenth of them with properties; a larger chunk is fetched whole.
 STATEMENT_ROWS = 200_000
 
 ChunkName = tuple[str, int]
@@ -70,14 +71,20 @@ SELECT 3, event, event_key, NULL::numeric, NULL::int8, NULL::bytea {nulls}
 FROM event_types WHERE event = ANY(%(events)s::text[])
 """
 
+# A look into the index for each chunk: grouping rows by day would cost more than reading them.
 _ROWS = """
-SELECT 2, event, floor(extract(epoch FROM event_time) / 86400)::int4, NULL::numeric, count(*), NULL::bytea,
-       string_agg(int4send(user_key), ''), string_agg(timestamptz_send(event_time), '') {columns}
-FROM event_types JOIN events USING (event_key)
-WHERE event = ANY(%(events)s::text[])
-  AND event_time >= %(start)s::date::timestamp AT TIME ZONE 'UTC'
-  AND event_time < %(end)s::date::timestamp AT TIME ZONE 'UTC' {conditions}
-GROUP BY event, 3
+SELECT 2, event, day, NULL::numeric, row_count, NULL::bytea, user_keys, event_times {names}
+FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
+JOIN (SELECT event, array_agg(event_key) AS event_keys FROM event_types GROUP BY event) AS named USING (event)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS row_count, string_agg(int4send(user_key), '') AS user_keys,
+           string_agg(timestamptz_send(event_time), '') AS event_times {columns}
+    FROM events
+    WHERE event_key = ANY(event_keys) {conditions}
+      AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => day * 24)
+      AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
+) AS chunk
+WHERE row_count > 0
 """
 
 
@@ -94,57 +101,66 @@ class Scanner:
         for name in known.keys() - current.keys():
             if name[0] in scan.events and first <= name[1] < last:
                 yield _empty(*name)
-        changed: dict[int, int] = defaultdict(int)
-        for (event, day), (revision, rows) in current.items():
+        changed: dict[ChunkName, int] = {}
+        for (event, day), (revision, rows) in sorted(current.items(), key=lambda item: item[0][::-1]):
             if known.get((event, day)) == revision:
                 yield _empty(event, day, revision, unchanged=True)
             else:
-                changed[day] += rows
-        for start, end in _statements(dict(sorted(changed.items()))):
-            for chunk in self._read(scan, start, end):
-                if known.get((chunk.event, chunk.day)) != chunk.revision:
-                    yield chunk
+                changed[event, day] = rows
+        limit = STATEMENT_ROWS // 10 if scan.properties else STATEMENT_ROWS
+        for names in _statements(changed, limit):
+            yield from self._read(scan, names)
 
     def _revisions(self, scan: Scan) -> dict[ChunkName, tuple[int, int]]:
         statement = f"{_NAMES} UNION ALL {_REVISIONS} UNION ALL {_PENDING}".format(nulls="")
         parameters = {"events": list(scan.events), "first_day": scan.days[0], "last_day": scan.days[1]}
         return _revisions(self._execute(statement, parameters), scan.days)
 
-    def _read(self, scan: Scan, start: int, end: int) -> list[Chunk]:
+    def _read(self, scan: Scan, names: list[ChunkName]) -> Iterator[Chunk]:
         """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
-        clauses, parameters = conditions.to_sql(scan.selection.conditions)
-        columns = (
-            ", string_agg(int8send(coalesce(value, -9223372036854775808)), '')" if scan.with_value else ""
-        )
-        nulls = ", NULL::bytea" * (2 + scan.with_value)
-        for number, path in enumerate(scan.properties):
-            columns += f", array_agg({conditions.property_sql(f'property_{number}')}::text)"
-            nulls += ", NULL::text[]"
-            parameters[f"property_{number}"] = list(path)
-        statement = " UNION ALL ".join(
-            (
-                _ROWS.format(columns=columns, conditions=clauses),
-                *(part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)),
-            )
-        )
+        statement, parameters = _read_statement(scan)
+        days = names[0][1], names[-1][1] + 1
         parameters |= {
-            "events": list(scan.events),
-            "first_day": start,
-            "last_day": end,
-            "start": day_of_number(start),
-            "end": day_of_number(end),
+            "events": sorted({event for event, _ in names}),
+            "first_day": days[0],
+            "last_day": days[1],
+            "chunk_events": [event for event, _ in names],
+            "chunk_days": [day for _, day in names],
         }
         rows = self._execute(statement, parameters)
-        revisions = _revisions(rows, (start, end))
-        chunks = [_chunk(row, revisions[row[1], row[2]][0], scan) for row in rows if row[0] == _ROW]
-        found = {(chunk.event, chunk.day) for chunk in chunks}
-        # Days whose rows meet no condition are chunks as well, so that a caller can keep their revision.
-        chunks += [_empty(*name, revision) for name, (revision, _) in revisions.items() if name not in found]
-        return sorted(chunks, key=lambda chunk: (chunk.day, chunk.event))
+        revisions = _revisions(rows, days)
+        found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
+        for name in names:
+            if name in found:
+                yield _chunk(found[name], revisions[name][0], scan)
+            elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
+                yield _empty(*name, revisions[name][0])
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with self._engine.begin() as connection, driver_cursor(connection) as cursor:
-            return cursor.execute(statement.encode(), parameters).fetchall()
+        try:
+            with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+                return cursor.execute(statement.encode(), parameters).fetchall()
+        except psycopg.errors.ProgramLimitExceeded as error:  # a column of a chunk beyond a gigabyte
+            raise ResourceExhausted(
+                "a chunk is too large with these properties", "CHUNK_TOO_LARGE"
+            ) from error
+
+
+def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
+    clauses, parameters = conditions.to_sql(scan.selection.conditions)
+    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
+    if scan.with_value:
+        columns += ", string_agg(int8send(coalesce(value, -9223372036854775808)), '') AS amounts"
+        names += ", amounts"
+        nulls += ", NULL::bytea"
+    for number, path in enumerate(scan.properties):
+        columns += f", array_agg({conditions.property_sql(f'property_{number}')}::text) AS column_{number}"
+        names += f", column_{number}"
+        nulls += ", NULL::text[]"
+        parameters[f"property_{number}"] = list(path)
+    rows = _ROWS.format(columns=columns, names=names, conditions=clauses)
+    others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
+    return " UNION ALL ".join((rows, *others)), parameters
 
 
 _BASE, _DELTA, _ROW, _NAME = range(4)
@@ -175,18 +191,18 @@ def _delta_rows(
     return zip(*(column[wanted].tolist() for column in columns), strict=True)
 
 
-def _statements(rows_by_day: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Cut the days into ranges of about STATEMENT_ROWS rows; days that need no reading end a range."""
-    start = end = rows = 0
-    for day, count in rows_by_day.items():
-        if rows and (day != end or rows + count > STATEMENT_ROWS):
-            yield start, end
-            rows = 0
-        if not rows:
-            start = day
-        end, rows = day + 1, rows + count
-    if rows:
-        yield start, end
+def _statements(rows_by_chunk: Mapping[ChunkName, int], limit: int) -> Iterator[list[ChunkName]]:
+    """Cut the chunks, in order of day, into lists of about `limit` rows; a larger chunk stands alone."""
+    names: list[ChunkName] = []
+    rows = 0
+    for name, count in rows_by_chunk.items():
+        if names and rows + count > limit:
+            yield names
+            names, rows = [], 0
+        names.append(name)
+        rows += count
+    if names:
+        yield names
 
 
 def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:

@@ -1,14 +1,16 @@
 """Demo: what `make demo` does once everything is installed, from nothing and a second time."""
 
+import os
 import shutil
 import socket
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import measuring
 from benchmarks.report import Line
-from deploy import local
+from deploy import children
 from deploy.settings import LocalSettings
 from deploy.suite import Suite
 
@@ -48,9 +50,16 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
 
 
 def _answer(suite: Suite) -> None:
-    demonstration = local.start_demo(suite)
-    if demonstration.wait():
-        raise RuntimeError(f"the demonstration ended with code {demonstration.returncode}")
+    log = suite.directory / "demo.log"
+    environment = {
+        **os.environ,
+        "BRAIN_ADDRESS": suite.address_of("events"),
+        "BRAIN_TOKEN": suite.tokens["admin"],
+        "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
+    }
+    process = children.start([sys.executable, "-m", "deploy.demo"], log=log, environment=environment)
+    if process.wait():
+        raise RuntimeError(f"the demonstration ended with code {process.returncode}:\n{children.tail(log)}")
 
 
 def _free_ports() -> tuple[int, int]:

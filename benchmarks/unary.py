@@ -6,9 +6,11 @@ after another on one connection, which is what a caller without the service woul
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
 from brain.events.v1.events_pb2 import TrackEventRequest, TrackEventResponse
 
 from benchmarks import data, measuring
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 DATABASE = "unary"
 CALLERS = (1, 16, 64)
+USERS = 1_000  # all known to the service before it is measured
 TRACK_EVENT = "/brain.events.v1.EventsService/TrackEvent"
 _INSERT = b"""
 INSERT INTO events.events (event_time, received_time, event_id, user_key, event_key, value, session_id, page,
@@ -34,7 +37,7 @@ def run(stack: "Stack", calls: int) -> list[Line]:
     """Measure each number of callers; `calls` calls by one, four times as many by several together."""
     stack.create(DATABASE)
     with stack.service(DATABASE) as service, stack.postgres.connect(DATABASE) as connection:
-        _track(service, _requests(calls, seed=1), 16)  # makes partitions, users and connections
+        _track(service, _requests(USERS, seed=1), 16)  # makes partitions, users and connections
         insert = measuring.seconds(lambda: _insert(connection, calls)) / calls
         lines = [_line(service, callers, calls, insert) for callers in CALLERS]
     stack.drop(DATABASE)
@@ -42,8 +45,9 @@ def run(stack: "Stack", calls: int) -> list[Line]:
 
 
 def _requests(count: int, seed: int) -> list[bytes]:
-    events = data.messages(data.recent(count, time.time_ns() // 1000, seed))
-    return [TrackEventRequest(event=event).SerializeToString() for event in events]
+    events = data.recent(count, time.time_ns() // 1000, seed)
+    known = replace(events, users=np.arange(count, dtype=np.int32) % USERS)
+    return [TrackEventRequest(event=event).SerializeToString() for event in data.messages(known)]
 
 
 def _line(service: "ServiceProcess", callers: int, calls: int, insert: float) -> Line:

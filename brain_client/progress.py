@@ -19,11 +19,15 @@ class Tally:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    # The last lines known to be stored lie below the first of these two and end with the second.
+    proof: tuple[int, int] = (0, 0)
     started: float = field(default_factory=time.monotonic)
     handled: int = 0  # by this run
 
     def add(self, settled: Settled) -> None:
         """Count the next lines."""
+        if settled.accepted or settled.duplicates:
+            self.proof = (self.last_line, settled.last_line)
         self.last_line = settled.last_line
         self.accepted += settled.accepted
         self.duplicates += settled.duplicates

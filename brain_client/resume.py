@@ -7,7 +7,7 @@ from pathlib import Path
 
 from brain_client.progress import Tally
 
-DIRECTORY = Path(".brain/imports")
+_KEPT = ("last_line", "accepted", "duplicates", "rejected")
 
 
 @dataclass(frozen=True)
@@ -17,27 +17,21 @@ class Checkpoint:
     path: Path
     fingerprint: str
 
-    def load(self, tally: Tally) -> None:
-        """Go on from the counts of an interrupted import of the same file; nothing where there is none."""
+    def load(self) -> Tally:
+        """Return the counts of an interrupted import of the same file; without one, those of a new import."""
         try:
             state = json.loads(self.path.read_text())
         except (OSError, ValueError):
-            return
-        if state.get("fingerprint") == self.fingerprint:
-            tally.last_line = state["last_line"]
-            tally.accepted = state["accepted"]
-            tally.duplicates = state["duplicates"]
-            tally.rejected = state["rejected"]
+            return Tally()
+        if state.get("fingerprint") != self.fingerprint:
+            return Tally()
+        first, last = state["proof"]
+        return Tally(**{name: state[name] for name in _KEPT}, proof=(first, last))
 
     def save(self, tally: Tally) -> None:
         """Remember that everything up to tally.last_line is stored."""
-        state = {
-            "fingerprint": self.fingerprint,
-            "last_line": tally.last_line,
-            "accepted": tally.accepted,
-            "duplicates": tally.duplicates,
-            "rejected": tally.rejected,
-        }
+        state = {name: getattr(tally, name) for name in _KEPT}
+        state |= {"fingerprint": self.fingerprint, "proof": tally.proof}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".new")
         unfinished.write_text(json.dumps(state))
@@ -48,9 +42,9 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def checkpoint(file: Path, choices: str, directory: Path = DIRECTORY) -> Checkpoint:
-    """Return the checkpoint of a file read with the given choices; other contents or choices begin anew."""
+def checkpoint(file: Path, address: str, choices: str, directory: Path) -> Checkpoint:
+    """Return the checkpoint of a file on its way to an address; other contents or choices begin anew."""
     status = file.stat()
-    fingerprint = f"{status.st_size} {status.st_mtime_ns} {choices}"
-    name = sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    fingerprint = f"{address} {status.st_size} {status.st_mtime_ns} {choices}"
+    name = sha256(f"{address} {file.resolve()}".encode()).hexdigest()[:16]
     return Checkpoint(directory / f"{file.name}-{name}.json", fingerprint)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from brain_client import upload
 from brain_client.cli import main
-from tests.brain_client.memory_events import Running, Store
+from tests.brain_client.memory_events import Running, Store, serve
 
 Import = Callable[..., Result]
 
@@ -57,6 +57,25 @@ def test_a_file_moved_elsewhere_is_still_the_same_source(
     (directory / "e.csv").rename(directory / "below" / "e.csv")
     assert "10 duplicates" in imported("below/e.csv").output
     assert "10 accepted" in imported("below/e.csv", "--source", "another").output
+
+
+def test_an_unpacked_file_has_the_ids_of_the_packed_one(
+    imported: Import, store: Store, directory: Path
+) -> None:
+    (directory / "e.csv.gz").write_bytes(gzip.compress(csv_lines(10).encode()))
+    (directory / "e.csv").write_text(csv_lines(10))
+    assert "10 accepted" in imported("e.csv.gz").output
+    assert "10 duplicates" in imported("e.csv").output
+
+
+def test_the_state_of_an_interrupted_import_is_kept_where_asked(
+    imported: Import, small_batches: None, served: Running, directory: Path
+) -> None:
+    (directory / "e.csv").write_text(csv_lines(200))
+    served.servicer.calls_allowed = 8
+    imported("e.csv", "--state", "elsewhere")
+    assert len(list((directory / "elsewhere").iterdir())) == 1
+    assert not (directory / ".brain").exists()
 
 
 def test_compressed_json_lines_are_read(imported: Import, store: Store, directory: Path) -> None:
@@ -123,6 +142,47 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
     assert "Going on after line" in resumed.output
     assert len(store.events) == 200
     assert not list((directory / ".brain" / "imports").iterdir())
+
+
+def test_an_interrupted_import_begins_anew_on_another_server(
+    imported: Import, small_batches: None, served: Running, directory: Path
+) -> None:
+    (directory / "e.csv").write_text(csv_lines(200))
+    served.servicer.calls_allowed = 8
+    imported("e.csv")
+    other = serve(Store())
+    result = CliRunner().invoke(main, ["--address", other.address, "--token", "t", "import", "e.csv"])
+    other.kill()
+    assert "200 accepted, 0 duplicates" in result.output
+    served.servicer.calls_allowed = None
+    assert "Going on after line" in imported("e.csv").output
+
+
+def test_an_interrupted_import_begins_anew_in_a_new_database(
+    imported: Import, small_batches: None, served: Running, store: Store, directory: Path
+) -> None:
+    (directory / "e.csv").write_text(csv_lines(200))
+    served.servicer.calls_allowed = 8
+    imported("e.csv")
+    served.servicer.calls_allowed = None
+    store.events.clear()
+    resumed = imported("e.csv")
+    assert "did not have 10 of the last events" in resumed.output
+    assert "Going on" not in resumed.output
+    assert len(store.events) == 200
+
+
+def test_bad_lines_behind_the_last_stored_ones_do_not_hide_a_new_database(
+    imported: Import, small_batches: None, served: Running, store: Store, directory: Path
+) -> None:
+    bad = csv_lines(100).replace("viewed", "bad").partition("\n")[2]
+    (directory / "e.csv").write_text(csv_lines(50) + bad + csv_lines(90).partition("\n")[2])
+    served.servicer.calls_allowed = 8
+    imported("e.csv")
+    served.servicer.calls_allowed = None
+    store.events.clear()
+    assert "did not have" in imported("e.csv").output
+    assert len(store.events) == 140
 
 
 def test_a_changed_file_is_not_resumed(

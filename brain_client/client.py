@@ -30,7 +30,7 @@ _LAST_WORDS_SECONDS = 1.0  # for the sender to notice that its channel is gone
 class Statistics:
     """Events since the client was made: tracked = accepted + duplicates + rejected + dropped + buffered."""
 
-    tracked: int  # track() took them
+    tracked: int  # track() was called for them
     accepted: int  # stored
     duplicates: int  # had been stored before, by an attempt whose reply was lost
     rejected: int  # refused by the server, each for a reason
@@ -99,12 +99,11 @@ class Brain:
         thing may be tracked twice. Raises ValueError or TypeError for what the server could only refuse.
         """
         made = make_event(event, **fields)
-        if self._buffer.closed:
-            self._drops.drop([made], "the client is closed")
-            return
-        self._connected()
+        if not self._buffer.closed:
+            self._connected()
         if not self._buffer.put(made):
-            self._drops.drop([made], "the buffer is full")
+            reason = "the client is closed" if self._buffer.closed else "the buffer is full"
+            self._drops.drop([made], reason)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Send what was tracked so far without delay; whether all of it was settled in time."""
@@ -129,7 +128,8 @@ class Brain:
     def _finish(self, connection: Connection, timeout: float) -> None:
         if not connection.sender.ends_within(timeout):
             connection.sender.give_up()
-            self._drops.drop(self._buffer.empty(), "the client was closed before the server could be reached")
+            if left := self._buffer.empty():
+                self._drops.drop(left, "the client was closed before the server could be reached")
         connection.channel.close()  # breaks off the call in flight, if there still is one
         connection.sender.ends_within(_LAST_WORDS_SECONDS)
 

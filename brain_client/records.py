@@ -20,7 +20,7 @@ FIELDS = frozenset(
 )
 _IGNORED = "received_time"  # the server sets it; exports carry it
 _PROPERTY = "properties."
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)

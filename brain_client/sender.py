@@ -92,6 +92,9 @@ class Sender:
         while batch := self._buffer.take():
             try:
                 self._send(batch)
+            except Exception as error:  # noqa: BLE001 — if it ended the thread, every later event would be lost
+                _log.exception("a batch failed in an unforeseen way")
+                self._drops.drop(batch, f"{type(error).__name__}: {error}")
             finally:
                 self._buffer.settle(batch)
 
@@ -113,9 +116,11 @@ class Sender:
         for rejection in reply.rejections:
             told = problems.get(rejection.index, "rejected:")
             problems[rejection.index] = f"{told} {rejection.field} {rejection.reason};"
+        at_fault: dict[str, list[Event]] = {}
+        for index, problem in problems.items():
+            at_fault.setdefault(problem, []).append(batch[index])
         self.counters.accepted += reply.accepted
         self.counters.duplicates += reply.duplicates
         self.counters.rejected += len(problems)
-        for reason in sorted(set(problems.values())):
-            at_fault = [batch[index] for index, problem in problems.items() if problem == reason]
-            self._drops.tell(at_fault, reason.removesuffix(";"))
+        for reason, events in sorted(at_fault.items()):
+            self._drops.tell(events, reason.removesuffix(";"))

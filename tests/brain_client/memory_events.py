@@ -44,6 +44,7 @@ class MemoryEvents(EventsServiceServicer):
         self.gate.set()
         self.failures: list[tuple[grpc.StatusCode, float | None]] = []  # code, advised delay in seconds
         self.lost_replies = 0
+        self.mad_replies = 0  # to come; each rejects an event that was not in the batch
         self.calls_allowed: int | None = None  # later ones are refused for good
         self.calls = 0
         self.answers: list[Message] = []  # to questions about numbers
@@ -71,6 +72,9 @@ class MemoryEvents(EventsServiceServicer):
         if self.lost_replies:
             self.lost_replies -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost after the commit")
+        if self.mad_replies:
+            self.mad_replies -= 1
+            reply.rejections.add(index=5_000, field="event", reason="was never sent")
         return reply
 
     def QueryEvents(  # noqa: N802 — the contract's name

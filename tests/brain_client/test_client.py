@@ -198,12 +198,24 @@ def test_closing_with_the_server_away_takes_no_longer_than_asked_and_reports_the
     assert statistics.buffered == 0
 
 
+def test_nothing_is_told_of_no_events(store: Store) -> None:
+    served = serve(store)
+    served.kill()
+    told: list[int] = []
+    brain = client(served, on_drop=lambda events, _: told.append(len(events)))
+    brain.track("viewed", session_id="s")
+    assert not brain.flush(0.1)  # by now the sender has taken it, and the buffer holds none
+    brain.close(timeout=0.05)
+    assert told == [1]
+
+
 def test_what_is_tracked_after_closing_is_dropped_and_told(served: Running) -> None:
     dropped = Dropped()
     brain = client(served, on_drop=dropped)
     brain.close()
     brain.track("late", session_id="s")
     assert dropped.reasons == {"the client is closed": ["late"]}
+    assert (brain.statistics().tracked, brain.statistics().dropped) == (1, 1)
 
 
 def test_without_a_callback_losses_are_logged(served: Running, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,6 +236,21 @@ def test_a_callback_that_raises_does_not_stop_the_sender(served: Running, store:
         assert brain.flush(5)
         brain.track("good", session_id="s")
     assert len(store.events) == 1
+
+
+def test_a_reply_without_sense_costs_its_batch_alone(
+    served: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.servicer.mad_replies = 1
+    dropped = Dropped()
+    with client(served, on_drop=dropped) as brain:
+        brain.track("first", session_id="s")
+        assert brain.flush(5)
+        brain.track("second", session_id="s")
+    assert dropped.reasons == {"IndexError: list index out of range": ["first"]}
+    statistics = brain.statistics()
+    assert (statistics.tracked, statistics.accepted, statistics.dropped) == (2, 1, 1)
+    assert "a batch failed in an unforeseen way" in caplog.text
 
 
 def test_flush_says_no_while_the_server_holds_the_batch(served: Running) -> None:

@@ -29,6 +29,11 @@ def test_all_fields_arrive_as_given() -> None:
     assert made.event_time.ToDatetime(UTC) == moment
 
 
+def test_properties_in_any_language_take_no_more_bytes_than_they_have() -> None:
+    text = "日" * 21_000
+    assert make_event("e", session_id="s", properties={"x": text}).properties_json == f'{{"x":"{text}"}}'
+
+
 def test_an_absent_value_stays_absent_and_zero_does_not() -> None:
     assert not make_event("e", session_id="s").HasField("value")
     assert make_event("e", session_id="s", value=0.0).HasField("value")
@@ -55,7 +60,9 @@ def test_microseconds_survive_in_every_year(year: int) -> None:
         ({"category": "c" * 101}, "category is longer than 100"),
         ({"value": float("nan")}, "value must be within"),
         ({"value": 1.1e12}, "value must be within"),
-        ({"properties": {"x": "y" * 65_536}}, "properties_json is longer"),
+        ({"properties": {"x": "y" * 65_536}}, "properties_json is longer than 65,536 bytes"),
+        ({"properties": {"x": "ü" * 33_000}}, "properties_json is longer than 65,536 bytes"),
+        ({"properties": {"x": "\ud800"}}, "surrogates not allowed"),
         ({"properties": {"x": float("inf")}}, "Out of range float"),
         ({"event_time": datetime(2026, 1, 1)}, "has no offset"),  # noqa: DTZ001 — the mistake under test
         ({"event_id": "e"}, "event_id needs event_time"),

@@ -8,7 +8,8 @@ import numpy as np
 from brain.events.v1 import events_pb2 as pb
 from numpy.typing import NDArray
 
-from services.events.messages import VALUE_SCALE, to_reference
+from services.events.domain import VALUE_SCALE
+from services.events.messages import to_reference
 from services.events.reading.counting import Count, GroupCounts
 from services.events.reading.grouped import last_key
 from shared.timestamps import from_micros
@@ -36,9 +37,16 @@ def behind(groups: list[GroupCounts], after: tuple[int, str] | None) -> list[Gro
     return [group for group in groups if (-group.events, last_key(group)) > (-after[0], after[1])]
 
 
-def for_users(listing: "Listing", user_key: int | None) -> "Listing":
-    """Return a listing of one person's events; of nobody's for None."""
-    return replace(listing, user_keys=() if user_key is None else (user_key,))
+def of_people(listing: "Listing", keys: Sequence[int | None]) -> "Listing":
+    """Return a listing of the events of the first key's owner that came with the second key, if there is one.
+
+    Nobody has a key that is None, so nobody's events are listed then.
+    """
+    if None in keys:
+        return replace(listing, user_keys=())
+    return replace(
+        listing, user_keys=tuple(key for key in keys[:1] if key), anonymous_key=keys[1] if keys[1:] else None
+    )
 
 
 def event_counts(

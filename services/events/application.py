@@ -1,6 +1,7 @@
 """The events service put together; the only place that knows how its parts are built."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from services.events.metric_servicer import MetricServicer
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
+from services.events.reconnects import Reconnects
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.servicer import EventsServicer
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
     from services.events.config import EventsSettings
 
-# One for each chore, and two for reading users on behalf of calls.
-_HOUSEKEEPING_CONNECTIONS = 5
+# One for each chore.
+_HOUSEKEEPING_CONNECTIONS = 3
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -76,27 +78,56 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         clock: the time in Unix microseconds.
 
     """
+    with ExitStack() as opened:  # what was opened is closed again where a later step fails
+        application = _open(settings, clock, opened)
+        opened.pop_all()
+    return application
+
+
+def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStack) -> Application:
     # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
-    reading = _engine(settings, settings.database_connections)
-    writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS)
-    watching = _engine(settings, 1)
+    reading = _engine(settings, settings.database_connections, opened)
+    writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened)
+    watching = _engine(settings, 1, opened)
     keep_reporting_zone(writing, settings.reporting_time_zone)
     calendar = ReportingCalendar(settings.reporting_time_zone)
-    users = UserDictionary(
-        writing,
-        Keyring.parse(settings.encryption_keys.get_secret_value()),
-        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
-        settings.cached_users,
-    )
     partitions = Partitions(writing)
-    writer = Writer(writing, users, EventTypes(writing), partitions, calendar, clock)
+    types = EventTypes(writing)
+    writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
+    opened.callback(commits.close)
     registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
+    tracking = Tracking(commits, guard.admit, clock, measures)
+    server = build(
+        settings,
+        _registration(reading, calendar, tracking, settings, clock),
+        SERVICES,
+        verifier_of(settings),
+        ready=lambda: is_reachable(watching),
+        registry=registry,
+    )
+    chores = [
+        housekeeping.compaction(writing, measures),
+        housekeeping.partitions_ahead(partitions, clock),
+        housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
+    ]
+    return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
+
+
+def _registration(
+    reading: "Engine",
+    calendar: ReportingCalendar,
+    tracking: Tracking,
+    settings: "EventsSettings",
+    clock: Callable[[], int],
+) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
+    users = _users(reading, settings)
+    Reconnects(reading, users)
     events = EventsServicer(
-        tracking=Tracking(commits, guard.admit, clock, measures),
+        tracking=tracking,
         engine=reading,
         cells=cells,
         grouped=GroupedCounts(reading),
@@ -112,26 +143,24 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 
-    server = build(
-        settings,
-        register,
-        SERVICES,
-        verifier_of(settings),
-        ready=lambda: is_reachable(watching),
-        registry=registry,
+    return register
+
+
+def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
+    return UserDictionary(
+        engine,
+        Keyring.parse(settings.encryption_keys.get_secret_value()),
+        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
+        settings.cached_users,
     )
-    chores = [
-        housekeeping.compaction(writing, measures),
-        housekeeping.partitions_ahead(partitions, clock),
-        housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
-    ]
-    return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
 
 
-def _engine(settings: "EventsSettings", pool_size: int) -> "Engine":
-    return create_engine(
+def _engine(settings: "EventsSettings", pool_size: int, opened: ExitStack) -> "Engine":
+    engine = create_engine(
         settings.database_url,
         schema=settings.database_schema,
         pool_size=pool_size,
         application_name="brain-events",
     )
+    opened.callback(engine.dispose)
+    return engine

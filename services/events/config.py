@@ -1,8 +1,8 @@
 """The settings of the events service."""
 
-from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import DirectoryPath, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.config import ServiceSettings
@@ -16,7 +16,7 @@ class EventsSettings(ServiceSettings):
     address: str = "127.0.0.1:50051"
     metrics_address: str = "127.0.0.1:9101"
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Connections to PostgreSQL for calls that read; writers and housekeeping have six more and one a writer.
+    # Connections to PostgreSQL for calls that read; writers and housekeeping have four more and one a writer.
     database_connections: int = Field(default=8, ge=1)
     # Transactions that write events at the same time.
     writers: int = Field(default=2, ge=1, le=32)
@@ -25,7 +25,13 @@ class EventsSettings(ServiceSettings):
     # Ids of people kept in memory, about 200 bytes each.
     cached_users: int = Field(default=250_000, ge=1_000)
     # A path on PostgreSQL's disk where it is this machine's: events are refused while less is free there.
-    disk_path: Path | None = None
+    disk_path: DirectoryPath | None = None
     minimum_free_bytes: int = Field(default=0, ge=0)
-    # A connection that stays silent this long in the middle of sending events is ended.
+    # A connection that sends nothing for this long in the middle of sending events is ended.
     stalled_copy_seconds: float = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _watches_a_disk_for_something(self) -> Self:
+        if (self.disk_path is None) != (self.minimum_free_bytes == 0):
+            raise ValueError("disk_path and minimum_free_bytes need each other")
+        return self

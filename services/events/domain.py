@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+# Values are kept as whole numbers of millionths, so that sums are exact and do not depend on order.
+VALUE_SCALE = 1_000_000
+
 
 class UserKind(IntEnum):
     """The three kinds of who, as stored."""

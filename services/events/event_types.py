@@ -34,10 +34,15 @@ class EventTypes:
         self._engine = engine
         self._cache: dict[Name, int] = {}
 
+    def clear(self) -> None:
+        """Forget every key."""
+        self._cache.clear()
+
     def keys(self, names: "Iterable[Name]") -> dict["Name", int]:
         """Return the key of every name, making those that are missing, in a transaction of its own."""
         wanted = set(names)
-        missing = wanted - self._cache.keys()
+        found = {name: key for name in wanted if (key := self._cache.get(name))}
+        missing = wanted - found.keys()
         if missing:
             parameters = {
                 "events": [event for event, _ in missing],
@@ -47,5 +52,7 @@ class EventTypes:
                 cursor.execute(_ADD, parameters)
             with self._engine.begin() as connection, driver_cursor(connection) as cursor:
                 rows = cursor.execute(_FIND, parameters).fetchall()
-            self._cache.update({(event, category): key for event, category, key in rows})
-        return {name: self._cache[name] for name in wanted}
+            added = {(event, category): key for event, category, key in rows}
+            self._cache.update(added)
+            found |= added
+        return found

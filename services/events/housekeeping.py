@@ -7,11 +7,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
-from services.events.rollups.compaction import compact
+from services.events.rollups.compaction import compact, waiting_bytes
+from shared.database import translate
 from shared.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -23,15 +22,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMPACTION_SECONDS = 1.0
-# Folding takes at most this part of the time, however much of it there is to do.
-COMPACTION_SHARE = 0.1
+# Which part of its time compaction may work, by how many bytes of deltas wait: ingest needs the processor
+# too, but every reader reads what waits.
+SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
+RETRY_SECONDS = 1.0
 
-# A client that stops inside COPY is beyond every timeout of PostgreSQL's, and holds its transaction open.
-_END_STALLED = text("""
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-  AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY staged_events%'
-  AND now() - query_start > make_interval(secs => :seconds)
+# Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
+# timeout of PostgreSQL's, and holds its transaction open.
+_WAITING_COPIES = text("""
+SELECT pid, query_start, bytes_processed
+FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)
+WHERE pg_stat_activity.datname = current_database() AND usename = current_user
+  AND wait_event = 'ClientRead' AND query LIKE 'COPY staged_events%'
+""")
+
+_END = text("""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = :pid AND query_start = :query_start AND wait_event = 'ClientRead'
 """)
 
 
@@ -44,16 +51,23 @@ class Chore:
 
 
 def compaction(engine: "Engine", measures: "Measures") -> Chore:
-    """Folds deltas, resting in proportion to what it took."""
+    """Fold deltas, resting in proportion to what it took."""
 
     def run() -> float:
         began = monotonic()
         deltas = compact(engine)
         seconds = monotonic() - began
-        measures.count_fold(deltas, seconds)
-        return max(COMPACTION_SECONDS, seconds * (1 / COMPACTION_SHARE - 1))
+        waiting = waiting_bytes(engine)
+        measures.count_fold(deltas, seconds, waiting)
+        return rest(seconds, waiting) if deltas else COMPACTION_SECONDS
 
     return Chore("compaction", run)
+
+
+def rest(worked_seconds: float, waiting: int) -> float:
+    """Return how long compaction rests after work, while so many bytes of deltas wait."""
+    share = next((share for below, share in SHARES if waiting < below), 1.0)
+    return max(COMPACTION_SECONDS, worked_seconds * (1 / share - 1)) if share < 1 else 0.0
 
 
 def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chore:
@@ -67,13 +81,19 @@ def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chor
 
 
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:
-    """End connections that stopped in the middle of sending events."""
+    """End connections that sent nothing for so long in the middle of sending events."""
+    since: dict[tuple[object, ...], float] = {}  # when a copy was first seen to be where it is
 
     def run() -> float:
+        now = monotonic()
         with engine.begin() as connection:
-            ended = connection.execute(_END_STALLED, {"seconds": seconds}).scalar_one()
-        if ended:
-            _log.warning("ended stalled connections", extra={"connections": ended})
+            waiting = {tuple(row) for row in connection.execute(_WAITING_COPIES)}
+            for place in since.keys() - waiting:
+                del since[place]
+            for pid, query_start, progress in waiting:
+                if now - since.setdefault((pid, query_start, progress), now) >= seconds:
+                    connection.execute(_END, {"pid": pid, "query_start": query_start})
+                    _log.warning("ended a stalled connection")
         return seconds / 2
 
     return Chore("stalled copies", run)
@@ -103,12 +123,20 @@ class Housekeeper:
         while not self._stopping.wait(wait):
             try:
                 wait = chore.run()
-            except (SQLAlchemyError, psycopg.Error, ServiceError) as error:
-                wait = COMPACTION_SECONDS
+            except Exception as error:  # noqa: BLE001 - whatever it is, the chore is needed tomorrow
+                wait = RETRY_SECONDS
                 if not failing:  # the transition, not every failure of an outage
-                    _log.warning("chore fails", extra={"chore": chore.name, "error": type(error).__name__})
+                    _tell(chore, error)
                 failing = True
             else:
                 if failing:
                     _log.info("chore works again", extra={"chore": chore.name})
                 failing = False
+
+
+def _tell(chore: Chore, error: Exception) -> None:
+    fields = {"chore": chore.name, "error": type(error).__name__}
+    if isinstance(error, ServiceError) or translate(error):
+        _log.warning("chore fails", extra=fields)
+    else:
+        _log.error("chore fails", extra=fields, exc_info=error)

@@ -17,6 +17,9 @@ class Measures:
         self._fold_seconds = Histogram(
             "events_fold_seconds", "Time one fold of deltas took.", registry=registry
         )
+        self._waiting_bytes = Gauge(
+            "events_delta_bytes", "Size of the deltas not folded yet.", registry=registry
+        )
         queue = Gauge("events_queued", "Events that wait for a writer.", registry=registry)
         queue.set_function(queued_events)
 
@@ -26,8 +29,9 @@ class Measures:
         self._duplicates.inc(duplicates)
         self._rejected.inc(rejected)
 
-    def count_fold(self, deltas: int, seconds: float) -> None:
-        """Count a fold that found something to do."""
+    def count_fold(self, deltas: int, seconds: float, waiting_bytes: int) -> None:
+        """Count a fold, if it found something to do, and what it left."""
+        self._waiting_bytes.set(waiting_bytes)
         if deltas:
             self._folded.inc(deltas)
             self._fold_seconds.observe(seconds)

@@ -9,7 +9,16 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2 as pb
 
 from services.events.calendar import Interval, upper_bound
-from services.events.domain import Condition, Operator, Population, Scalar, StoredEvent, UserKind, Who
+from services.events.domain import (
+    VALUE_SCALE,
+    Condition,
+    Operator,
+    Population,
+    Scalar,
+    StoredEvent,
+    UserKind,
+    Who,
+)
 from services.events.ingest.incoming import MAXIMUM_ID
 from services.events.rollups.deltas import NO_VALUE
 from shared.timestamps import from_micros
@@ -24,7 +33,6 @@ MAXIMUM_POINTS = 10_000
 MAXIMUM_PATH = 200
 MAXIMUM_STEPS = 8
 MAXIMUM_VALUES = 1_000
-VALUE_SCALE = 1_000_000
 
 T = TypeVar("T")
 

@@ -84,7 +84,7 @@ class MetricServicer(MetricSourceServiceServicer):
         )
         violations.raise_if_any(prefix=f"{path}.")
         points = metric.read(self.cells, series) if series.intervals else []
-        return _series(points, series.intervals, self.clock())
+        return _series(points, series, self.clock())
 
 
 def _known(name: str) -> Metric:
@@ -104,8 +104,9 @@ def _labels(violations: Violations, metric: Metric, query: pb.MetricQuery) -> di
     }
 
 
-def _series(points: list[Point], intervals: questions.Buckets, now: int) -> pb.MetricSeries:
+def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:
     return pb.MetricSeries(
+        time_zone=messages.zone_name(series.zone),
         points=[
             pb.MetricPoint(
                 start_time=from_micros(start),
@@ -113,8 +114,8 @@ def _series(points: list[Point], intervals: questions.Buckets, now: int) -> pb.M
                 sample_size=point.sample_size,
                 complete=end <= now,
             )
-            for point, (start, end) in zip(points, intervals, strict=True)
-        ]
+            for point, (start, end) in zip(points, series.intervals, strict=True)
+        ],
     )
 
 

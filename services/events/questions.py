@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from brain.events.v1 import events_pb2 as pb
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # Ranges may begin with Unix time and end long after any event can.
 EARLIEST, LATEST = 0, 4_102_444_800 * MICROS  # 1970-01-01, 2100-01-01
 MAXIMUM_GROUPS = 1_000
+MAXIMUM_KEY = 2**31
 MAXIMUM_COUNTS = 100_000
 MAXIMUM_PROPERTIES = 20
 MAXIMUM_RESOLVED = 10_000
@@ -88,10 +90,8 @@ def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> 
             whole = tuple(buckets(start, end, interval, zone))
     if request.group_by not in pb.CountGroup.values():
         violations.add("group_by", f"has no meaning for the value {request.group_by}")
-    limit = page_size(violations, "page_size", request.page_size, default=100, maximum=MAXIMUM_GROUPS)
-    if request.group_by and limit * len(whole) > MAXIMUM_COUNTS:
-        reason = f"with {len(whole):,} intervals a page holds at most {MAXIMUM_COUNTS // len(whole):,} groups"
-        violations.add("page_size", reason)
+    maximum = min(MAXIMUM_GROUPS, MAXIMUM_COUNTS // max(len(whole), 1))
+    limit = page_size(violations, "page_size", request.page_size, default=min(100, maximum), maximum=maximum)
     after = decode_token(violations, request, request.page_token, (int, str))
     question = CountQuestion(
         buckets=tuple((max(low, start), min(high, end)) for low, high in whole),
@@ -187,6 +187,19 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
     return question
 
 
+def _position(violations: Violations, keys: "Sequence[str | int | None]") -> Position | None:
+    """Return the position of a token; one that no answer contained is a violation."""
+    time, user_key, event_id = keys
+    try:
+        position = Position(int(time or 0), int(user_key or 0), str(UUID(str(event_id))))
+    except ValueError:
+        position = Position(-1, 0, "")
+    if not (EARLIEST <= position.time <= LATEST and 0 <= position.user_key < MAXIMUM_KEY):
+        violations.add("page_token", "is not a token of this request")
+        return None
+    return position
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
     """QueryEvents: the listing, and whose events."""
@@ -216,7 +229,7 @@ def list_question(request: pb.QueryEventsRequest) -> ListQuestion:
         time_range=None if asked is None else _within_years(violations, asked),
         newest_first=request.order != pb.EVENT_ORDER_OLDEST_FIRST,
         limit=page_size(violations, "page_size", request.page_size, default=100, maximum=1000),
-        after=Position(*cast("tuple[int, int, str]", tuple(after))) if after else None,
+        after=_position(violations, after) if after else None,
     )
     violations.raise_if_any()
     return ListQuestion(listing, tuple(people))

@@ -82,9 +82,7 @@ class EventsServicer(EventsServiceServicer):
         listing = question.listing
         if question.people:
             keys = self.users.known_keys(question.people)
-            # Nobody is two people: with both ids given, an event would need both as its who.
-            found = {keys.get(who) for who in question.people}
-            listing = answers.for_users(listing, found.pop() if len(found) == 1 else None)
+            listing = answers.of_people(listing, [keys.get(who) for who in question.people])
         stored, position = list_events(self.engine, listing)
         people = self.users.read(
             {key for event in stored for key in (event.user_key, event.anonymous_key) if key}

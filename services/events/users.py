@@ -1,6 +1,6 @@
 """The dictionary of who: ids to integer keys and back. The only place that sees ids and keys together.
 
-Ids are stored encrypted, found by a keyed hash. A bounded cache keeps the ids of busy people in memory; it is
+Ids are stored encrypted, found by a keyed hash. A bounded cache keeps the ids seen last in memory; it is
 only a cache, any replica may have written what it lacks.
 """
 
@@ -82,6 +82,10 @@ class UserDictionary:
             key: (UserKind(kind), self._keyring.decrypt(encrypted, who_hash).decode())
             for key, kind, who_hash, encrypted in rows
         }
+
+    def clear(self) -> None:
+        """Forget every key."""
+        self._cache.clear()
 
     def _cached(self, people: "Iterable[Who]") -> tuple[dict[Who, int], list[Who]]:
         look_up = self._cache.get

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from services.events.calendar import MICROS
-from services.events.domain import Name, UserKind, Who
+from services.events.domain import VALUE_SCALE, Name, UserKind, Who
 from services.events.ingest.event_ids import stored_id
 from services.events.ingest.properties import properties_text
 from services.events.rollups.deltas import NO_VALUE
@@ -23,7 +23,6 @@ MAXIMUM_EVENT = 200
 MAXIMUM_CATEGORY = 100
 MAXIMUM_TEXT = 2000
 MAXIMUM_VALUE = 1e12
-VALUE_SCALE = 1_000_000
 SECOND_NANOS = 1_000_000_000
 EARLIEST = 946_684_800 * MICROS  # 2000-01-01
 MAXIMUM_AHEAD = 24 * 3600 * MICROS

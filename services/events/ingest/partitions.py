@@ -9,10 +9,12 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 
 from services.events.calendar import Interval, next_unit
 from shared.database import driver_cursor
+from shared.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,6 +81,10 @@ class Partitions:
         self._engine = engine
         self._existing: frozenset[Partition] = frozenset()
 
+    def clear(self) -> None:
+        """Forget which partitions exist."""
+        self._existing = frozenset()
+
     def ensure(self, times: NDArray[np.int64], now: int) -> None:
         """Make every partition the times (Unix µs) need.
 
@@ -112,8 +118,11 @@ class Partitions:
             if partition not in existing:
                 names = {"name": partition.name, "start": partition.start, "end": partition.end}
                 cursor.execute("SET LOCAL lock_timeout = '5s'")
-                for statement in (_CREATE, _ATTACH):
-                    cursor.execute(statement.format(**names).encode())
+                try:
+                    for statement in (_CREATE, _ATTACH):
+                        cursor.execute(statement.format(**names).encode())
+                except psycopg.errors.LockNotAvailable as error:
+                    raise Unavailable("a partition of events is being made", "PARTITION_LOCKED") from error
         self._existing = frozenset(existing | {partition})
 
 

@@ -17,7 +17,9 @@ from services.events.calendar import to_datetime_utc
 from services.events.ingest.incoming import Batch, Rejected
 from services.events.ingest.store import IDENTITY, Rows, identities, insert
 from services.events.packed import POSTGRES_EPOCH_MICROS
+from services.events.reconnects import Reconnects
 from shared.database import driver_cursor
+from shared.errors import Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from services.events.users import UserDictionary
 
 ATTEMPTS = 5
-# Data exceptions, limits such as an index row's size, and checks.
-_REFUSED_CLASSES = ("22", "54", "23")
-_RETRIED = ("40P01", "40001")
+# Data exceptions, and limits such as the size of an index row.
+_REFUSED_CLASSES = ("22", "54")
+# Deadlocks, serialisation failures, and a partition that somebody took away.
+_RETRIED = ("40P01", "40001", "23514")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Writer:
         calendar: "ReportingCalendar",
         clock: Callable[[], int],
     ) -> None:
+        self._reconnects = Reconnects(engine, users, event_types, partitions)
         self._engine = engine
         self._users = users
         self._event_types = event_types
@@ -72,10 +76,8 @@ class Writer:
 
     def write(self, batches: list[Batch]) -> list[Outcome | Exception]:
         """Store the batches in one transaction; where that is refused, each for itself."""
-        rows = self._rows(batches)
-        self._partitions.ensure(rows.times, self._clock())
         try:
-            is_new = self._store(rows)
+            is_new = self._store_again(batches)
         except psycopg.Error as error:
             if not _is_refusal(error):
                 raise
@@ -114,19 +116,33 @@ class Writer:
             tails=[tail for batch in batches for tail in batch.tails],
         )
 
-    def _store(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return which rows are new. Deadlocks and serialisation failures are tried again."""
-        received = to_datetime_utc(self._clock())
+    def _store_again(self, batches: list[Batch]) -> NDArray[np.bool_]:
+        """Return which rows are new, trying again where that can help."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._engine.begin() as connection, driver_cursor(connection) as cursor:
-                    inserted = insert(cursor, rows, received, self._calendar)
+                return self._store(batches)
+            except _ReconnectedError:
+                if attempt == ATTEMPTS:
+                    raise Unavailable("the database comes and goes", "DATABASE_UNAVAILABLE") from None
             except psycopg.Error as error:
                 if error.sqlstate not in _RETRIED or attempt == ATTEMPTS:
                     raise
-            else:
-                return _which(rows, inserted)
+                self._partitions.clear()
         raise AssertionError("unreachable")
+
+    def _store(self, batches: list[Batch]) -> NDArray[np.bool_]:
+        connections = self._reconnects.count
+        rows = self._rows(batches)
+        now = self._clock()
+        self._partitions.ensure(rows.times, now)
+        with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+            if self._reconnects.count != connections:  # the keys may be those of another database
+                raise _ReconnectedError
+            return _which(rows, insert(cursor, rows, to_datetime_utc(now), self._calendar))
+
+
+class _ReconnectedError(Exception):
+    """A connection was made since the keys were looked up."""
 
 
 def _which(rows: Rows, inserted: NDArray[np.void]) -> NDArray[np.bool_]:

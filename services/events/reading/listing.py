@@ -12,8 +12,11 @@ from shared.database import driver_cursor
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+# A page ends early where its events are large.
+PAGE_BYTES = 2_000_000
+
 _COLUMNS = """event_id, event_id_text, user_key, anonymous_key, session_id, event, category, event_time,
-       received_time, value, properties::text, page, referrer, user_agent"""
+       received_time, value, properties::text AS properties, page, referrer, user_agent"""
 
 # The newest (or oldest) of each event type come from the index in order; merging them is cheap.
 _BY_TYPE = """
@@ -34,8 +37,25 @@ WHERE {types} {where}
 ORDER BY event_time {order}, user_key {order}, event_id {order} LIMIT %(limit)s
 """
 
+_PAGE = """
+SELECT * FROM (
+    SELECT *, count(*) OVER () AS listed, sum(bytes) OVER (
+        ORDER BY event_time {order}, user_key {order}, event_id {order}
+    ) - bytes AS bytes_before
+    FROM (
+        SELECT *, octet_length(concat(properties, page, referrer, user_agent)) + 500 AS bytes
+        FROM ({listing}) AS listing
+    ) AS measured
+) AS summed
+WHERE bytes_before < %(page_bytes)s
+ORDER BY event_time {order}, user_key {order}, event_id {order} LIMIT %(limit)s - 1
+"""
+
 _TYPES = """(%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
       AND (%(category)s::text IS NULL OR category = %(category)s::text)"""
+
+
+_BYTES, _LISTED = 14, 15  # columns behind those of the event
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,7 @@ class Listing:
 
     selection: Selection
     user_keys: tuple[int, ...] | None = None
+    anonymous_key: int | None = None
     session_id: str | None = None
     time_range: tuple[int, int] | None = None
     newest_first: bool = True
@@ -67,16 +88,18 @@ def list_events(engine: "Engine", listing: Listing) -> tuple[list[StoredEvent], 
         "events": None if listing.selection.events is None else list(listing.selection.events),
         "category": listing.selection.category,
         "limit": listing.limit + 1,
+        "page_bytes": PAGE_BYTES,
     }
-    statement = (_BY_TYPE if listing.user_keys is None else _BY_USER).format(
-        columns=_COLUMNS, where=clauses, types=_TYPES, order="DESC" if listing.newest_first else "ASC"
+    order = "DESC" if listing.newest_first else "ASC"
+    listed = _BY_TYPE if listing.user_keys is None else _BY_USER
+    statement = _PAGE.format(
+        order=order, listing=listed.format(columns=_COLUMNS, where=clauses, types=_TYPES, order=order)
     )
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         rows = cursor.execute(statement.encode(), parameters).fetchall()
-    page = rows[: listing.limit]
-    last = page[-1] if len(rows) > listing.limit else None
+    last = rows[-1] if rows and rows[0][_LISTED] > len(rows) else None
     position = None if last is None else Position(to_micros(last[7]), last[2], str(last[0]))
-    return [_event(row) for row in page], position
+    return [_event(row[:_BYTES]) for row in rows], position
 
 
 def _where(listing: Listing) -> tuple[str, dict[str, Any]]:
@@ -84,6 +107,9 @@ def _where(listing: Listing) -> tuple[str, dict[str, Any]]:
     if listing.user_keys is not None:
         clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
         parameters["user_keys"] = list(listing.user_keys)
+    if listing.anonymous_key is not None:
+        clauses += " AND anonymous_key = %(anonymous_key)s"
+        parameters["anonymous_key"] = listing.anonymous_key
     if listing.session_id is not None:
         clauses += " AND session_id = %(session_id)s"
         parameters["session_id"] = listing.session_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyroaring import BitMap
 
 from services.events.calendar import Interval, buckets, day_start, local_date
-from services.events.domain import Condition, Population, Selection
+from services.events.domain import VALUE_SCALE, Condition, Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.cells import Cell, count
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from services.events.reading.store import CellStore
 
-VALUE_SCALE = 1_000_000
 _ALL = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
 
 

@@ -8,6 +8,7 @@ different deltas into the same roll-up, and one of them would be lost.
 from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
+from sqlalchemy import text
 
 from services.events.rollups.deltas import Groups
 from services.events.rollups.fold import Rollup, fold, with_any_event
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Cursor
     from sqlalchemy import Engine
+
+_WAITING = text("SELECT coalesce(sum(length(payload)), 0) FROM event_deltas")
 
 _LOCK = "SELECT FROM rollup_state FOR UPDATE SKIP LOCKED"
 
@@ -57,7 +60,7 @@ _TABLES = (
     ("event_hours", "hour", "revision", _WRITE_HOURS),
     ("event_days", "day", "0", _WRITE_DAYS),
 )
-MAXIMUM_BYTES = 16 * 1024 * 1024
+MAXIMUM_BYTES = 6_000_000
 # Roll-ups written in one statement.
 _CHUNK = 2_000
 _SIGN = 2**63
@@ -83,6 +86,12 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
                     cursor, groups, slots, (_READ.format(table=table, slot=slot, revision=revision), write)
                 )
         return len(payloads)
+
+
+def waiting_bytes(engine: "Engine") -> int:
+    """Return the size of the deltas that nobody has folded yet."""
+    with engine.begin() as connection:
+        return int(connection.execute(_WAITING).scalar_one())
 
 
 def _merge(

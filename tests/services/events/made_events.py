@@ -13,7 +13,7 @@ POISON = Event(
     user_id="user-1",
     session_id="s",
     event="poisoned",
-    properties_json='{"n": 1e-20000}',
+    properties_json='{"n": 0.' + "0" * 16_383 + "1}",
 )
 POISON.event_time.FromSeconds(FIRST_SECOND)
 

@@ -64,7 +64,7 @@ def test_a_client_that_stops_in_the_middle_of_copying_is_ended(
         until(lambda: is_copying(engine, pid))
         until(lambda: chore.run() == 0.025 and messages(caplog) != [])
     assert client.broken
-    assert messages(caplog) == ["ended stalled connections"]
+    assert messages(caplog) == ["ended a stalled connection"]
 
 
 def test_who_has_been_silent_for_less_than_the_limit_is_left_alone(

@@ -199,3 +199,19 @@ def test_a_message_is_measured_as_json() -> None:
     assert of_struct(struct)[1] == []
     struct.update({"a": "x" * (65_536 - 7)})
     assert of_struct(struct)[1] == [("properties", "is longer than 65,536 bytes")]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1e-20000}', '{"a": [{"b": -1.5E-16384}]}', '{"a": 0e99999999999}', '{"a": 1e-325}']
+)
+def test_a_number_beyond_the_range_of_a_double_is_refused(text: str) -> None:
+    violations: list[tuple[str, str]] = []
+    properties_text(Event(properties_json=text), violations)
+    assert violations == [("properties_json", "holds a number beyond the range of a double")]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1e308}', '{"a": 5e-324}', '{"a": "5e1234"}', '{"5e1234": 1E+100}'])
+def test_exponents_of_doubles_and_texts_like_them_are_taken(text: str) -> None:
+    violations: list[tuple[str, str]] = []
+    assert properties_text(Event(properties_json=text), violations) == text.encode()
+    assert violations == []

@@ -29,10 +29,9 @@ NOW = 1_321_000_000_000_000
 
 # JSON in every respect, but beyond what a numeric holds: 16,383 digits behind the point.
 POISONS = [
-    '{"a": 1e-20000}',
-    '{"a": [{"b": -1.5E-16384}]}',
-    '{"a": 0e99999999999}',
     f'{{"a": 0.{"0" * 16_383}1}}',
+    f'{{"a": [{{"b": -1.5{"0" * 16_383}1}}]}}',
+    f'{{"a": 0.{"0" * 16_100}1e-300}}',
 ]
 
 
@@ -187,7 +186,7 @@ def test_a_database_that_fails_is_told_to_the_group_and_forgotten(
     assert stored(engine) == ["event-1", "event-3"]  # without its delta, no event
 
 
-@pytest.mark.parametrize("properties", POISONS[:1])
+@pytest.mark.parametrize("properties", POISONS[:1], ids=["long"])
 def test_a_caller_of_one_event_hears_what_was_refused(
     start_service: Callable[..., Service], properties: str
 ) -> None:

@@ -137,7 +137,9 @@ class PropertyFilter(_message.Message):
     OPERATOR_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     property: _builtins.str
-    """The property's name; a dot steps into an object ("address.city"). 1 to 200 characters, up to 8 steps."""
+    """The property's name; a dot steps into an object ("address.city") or, with a number, into an array
+    ("items.0"). 1 to 200 characters, up to 8 steps.
+    """
     operator: Global___PropertyOperator.ValueType
     """The comparison. Required."""
     @_builtins.property

@@ -462,7 +462,9 @@ class QueryEventsRequest(_message.Message):
     user_id: _builtins.str
     """Only this user's events."""
     anonymous_id: _builtins.str
-    """Only this anonymous id's events, as long as it is nobody's."""
+    """Only events of this anonymous id, as long as it is nobody's; beside a user_id, only those events of the
+    user that came with this anonymous id.
+    """
     session_id: _builtins.str
     """Only this session's."""
     category: _builtins.str
@@ -747,7 +749,9 @@ class CountEventsRequest(_message.Message):
     include_sessions: _builtins.bool
     """Whether people count session-only actors too."""
     page_size: _builtins.int
-    """Groups on a page, 1 to 1,000; 0 means 100. Without a break-down there is one page."""
+    """Groups on a page, 1 to 1,000 and at most 100,000 ÷ the number of intervals; 0 means 100, or that many if
+    fewer. Without a break-down there is one page.
+    """
     page_token: _builtins.str
     """The next_page_token of the page before; empty for the first."""
     @_builtins.property

@@ -16,7 +16,7 @@ from brain.events.v1.events_pb2 import (
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 
-from brain_client import questions
+from brain_client import counting, questions
 from brain_client.buffer import Buffer, Delivery
 from brain_client.connection import Connection, connect
 from brain_client.event import EventFields, make_event
@@ -156,12 +156,19 @@ class Brain:
         return self.events.GetTopEvents(request).top_events
 
     def count_events(
-        self, start: datetime, end: datetime, *, events: Sequence[str] = (), interval: str = "", by: str = ""
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        events: Sequence[str] = (),
+        interval: str = "",
+        by: str = "",
+        limit: int = 100,
     ) -> Sequence[EventCount]:
         """Count the events of [start, end), all or those named: in total, by interval, by dimension, or both.
 
         `interval` is hour, day, week or month; `by` is event, category, user or property:NAME, of which the
-        100 most frequent groups come. `brain.events.CountEvents` answers with more.
+        `limit` most frequent groups come, read page by page.
         """
         group, name = questions.count_group(by)
         request = CountEventsRequest(
@@ -171,7 +178,7 @@ class Brain:
             group_by=group,
             group_property=name,
         )
-        return self.events.CountEvents(request).counts
+        return counting.count(self.events, request, limit)[0]
 
     def _connected(self) -> Connection:
         if self._connection is None:

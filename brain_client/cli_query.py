@@ -13,11 +13,18 @@ from brain.events.v1.events_pb2 import (
 )
 from brain.metrics.v1.metrics_pb2 import ListMetricsRequest, MetricQuery, ReadMetricRequest
 
-from brain_client import questions, tables
+from brain_client import counting, questions, tables
 from brain_client.cli_session import Target, moment, pairs, typed
 
 _DEFAULT_RANGE = timedelta(days=30)
 _PAGE = 1_000
+_MOST_INTERVALS = 10_000  # the server answers with no more
+_LONGEST = {  # of each interval or period, not counting days of 25 hours
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+    "month": timedelta(days=31),
+}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -98,7 +105,10 @@ def list_events(
         while len(rows) < limit:
             request.page_size = min(_PAGE, limit - len(rows))
             reply = brain.events.QueryEvents(request)
-            rows += map(tables.event_row if as_json else tables.event_line, reply.events)
+            rows += (
+                tables.event_row(event) if as_json else tables.event_line(event, asked["time_zone"])
+                for event in reply.events
+            )
             if not reply.next_page_token:
                 break
             request.page_token = reply.next_page_token
@@ -122,16 +132,15 @@ def counts(target: Target, /, *, as_json: bool, limit: int, **asked: Unpack[_Ask
         events=asked["events"],
         filters=_filters(asked["filters"]),
         category=asked["category"],
-        time_range=_time_range(asked),
+        time_range=_time_range(asked, asked["interval"]),
         time_zone=asked["time_zone"],
         interval=questions.interval(asked["interval"] or ""),
         group_by=group,
         group_property=name,
-        page_size=limit if asked["by"] else 0,
     )
     with target.connect("admin") as brain:
-        reply = brain.events.CountEvents(request)
-    tables.show([tables.count_row(count, reply.time_zone) for count in reply.counts], as_json=as_json)
+        found, time_zone = counting.count(brain.events, request, limit)
+    tables.show([tables.count_row(count, time_zone) for count in found], as_json=as_json)
 
 
 @query.command()
@@ -163,7 +172,7 @@ def active(target: Target, /, period: str, *, as_json: bool, **asked: Unpack[_As
     """Count active people: now, or with --start or --end each day, week or month of that range."""
     request = GetActiveUsersRequest(
         period=questions.period(period),
-        time_range=_time_range(asked) if asked["start"] or asked["end"] else None,
+        time_range=_time_range(asked, period) if asked["start"] or asked["end"] else None,
         time_zone=asked["time_zone"],
         events=asked["events"],
         filters=_filters(asked["filters"]),
@@ -195,7 +204,7 @@ def metrics(target: Target, /, name: str | None, *, as_json: bool, **asked: Unpa
                 labels=pairs(asked["labels"], "--label"),
                 filters=_filters(asked["filters"]),
                 interval=questions.interval(asked["interval"] or ""),
-                time_range=_time_range(asked),
+                time_range=_time_range(asked, asked["interval"]),
                 time_zone=asked["time_zone"],
             )
             series = brain.metrics.ReadMetric(ReadMetricRequest(query=asked_for)).series
@@ -203,9 +212,20 @@ def metrics(target: Target, /, name: str | None, *, as_json: bool, **asked: Unpa
     tables.show(rows, as_json=as_json)
 
 
-def _time_range(asked: _Asked) -> TimeRange:
-    end = moment(asked["end"], asked["time_zone"]) if asked["end"] else datetime.now(UTC)
-    start = moment(asked["start"], asked["time_zone"]) if asked["start"] else end - _DEFAULT_RANGE
+def _time_range(asked: _Asked, interval: str | None = None) -> TimeRange:
+    """Return the range asked for. Refuses here what the server would refuse in words of the contract."""
+    try:
+        end = moment(asked["end"], asked["time_zone"]) if asked["end"] else datetime.now(UTC)
+        start = moment(asked["start"], asked["time_zone"]) if asked["start"] else end - _DEFAULT_RANGE
+    except OverflowError:
+        raise click.UsageError("--start and --end must lie in the years 1 to 9999") from None
+    if start >= end:
+        default = "" if asked["end"] else ", which is now where it is not given"
+        raise click.UsageError(f"--start must lie before --end{default}")
+    if interval and end - start > _MOST_INTERVALS * _LONGEST[interval]:
+        raise click.UsageError(
+            f"--start and --end lie too far apart for one {interval} each: {_MOST_INTERVALS:,} are the most"
+        )
     return questions.time_range(start, end)
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import click
@@ -20,6 +20,16 @@ Row = Mapping[str, object]  # None is absent
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = ("event_id", "user_id", "anonymous_id", "session_id", "category", "page", "referrer", "user_agent")
+# What people read where JSON has the names of the contract.
+_HEADINGS = {
+    "event_time": "time",
+    "session_id": "session",
+    "users": "people",
+    "share_ratio": "share",
+    "value_sum": "value",
+    "sample_size": "observations",
+}
+_MIDNIGHT = time(0)
 _PIPE_WIDTH = 200  # where there is no terminal to ask
 
 
@@ -36,11 +46,11 @@ def event_row(event: Event) -> Row:
     return row
 
 
-def event_line(event: Event) -> Row:
-    """Return what identifies and describes an event to a person, in few columns."""
+def event_line(event: Event, time_zone: str) -> Row:
+    """Return what identifies and describes an event to a person, in few columns; its time is local."""
     row = event_row(event)
     who = row.get("user_id") or row.get("anonymous_id")
-    briefly = {"event_time": row["event_time"], "event": row["event"], "who": who}
+    briefly = {"event_time": _instant(event.event_time, time_zone), "event": row["event"], "who": who}
     return briefly | {name: row.get(name) for name in ("session_id", "value", "page", "properties")}
 
 
@@ -105,20 +115,38 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
     """Print to standard output."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps(row, ensure_ascii=False, default=datetime.isoformat))
         return
     table = Table()
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    for name in columns:
-        numeric = any(_is_number(row.get(name)) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in columns))
+    columns = [_column(name, rows) for name in dict.fromkeys(name for row in rows for name in row)]
+    for heading, numeric, _ in columns:
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for cells in zip(*(cells for _, _, cells in columns), strict=True):
+        table.add_row(*map(Text, cells))
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(table if rows else "Nothing found.")
 
 
-def _cell(value: object) -> str:
+def _column(name: str, rows: Sequence[Row]) -> tuple[str, bool, list[str]]:
+    """Return heading, whether it holds numbers, and a cell for each row."""
+    values = [row.get(name) for row in rows]
+    numeric = any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    moments = {value for value in values if isinstance(value, datetime)}
+    # A range may begin or end within a day; if anything else does, these are no days.
+    days = sum(moment.time() != _MIDNIGHT for moment in moments) <= 1
+    cells = [
+        _moment(value, days=days) if isinstance(value, datetime) else _cell(name, value) for value in values
+    ]
+    return _HEADINGS.get(name, name), numeric, cells
+
+
+def _moment(moment: datetime, *, days: bool) -> str:
+    if days and moment.time() == _MIDNIGHT:
+        return moment.date().isoformat()
+    return moment.isoformat(" ", "seconds")
+
+
+def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -126,14 +154,10 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.4f}".rstrip("0").rstrip(".")
+        return f"{value:.1%}" if name == "share_ratio" else f"{value:,.4f}".rstrip("0").rstrip(".")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _instant(stamp: Timestamp, time_zone: str = "") -> str:
+def _instant(stamp: Timestamp, time_zone: str = "") -> datetime:
     moment = _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
-    return moment.astimezone(ZoneInfo(time_zone or "UTC")).isoformat()
+    return moment.astimezone(ZoneInfo(time_zone or "UTC"))

@@ -9,6 +9,11 @@ from typing import TypeVar
 import grpc
 from brain.events.v1 import events_pb2 as pb
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
+from brain.metrics.v1.metrics_pb2 import MetricPoint, MetricSeries, ReadMetricRequest, ReadMetricResponse
+from brain.metrics.v1.metrics_pb2_grpc import (
+    MetricSourceServiceServicer,
+    add_MetricSourceServiceServicer_to_server,
+)
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -33,6 +38,18 @@ class Store:
         known = key in self.events
         self.events.setdefault(key, event)
         return not known
+
+
+class MemoryMetrics(MetricSourceServiceServicer):
+    """One series, whatever is asked."""
+
+    def __init__(self) -> None:
+        self.points: list[MetricPoint] = []
+
+    def ReadMetric(  # noqa: N802 — the contract's name
+        self, request: ReadMetricRequest, context: grpc.ServicerContext
+    ) -> ReadMetricResponse:
+        return ReadMetricResponse(series=MetricSeries(points=self.points))
 
 
 class MemoryEvents(EventsServiceServicer):
@@ -104,8 +121,9 @@ class MemoryEvents(EventsServiceServicer):
 
     def _answer(self, request: Message, kind: type[Answer]) -> Answer:
         self.requests.append(request)
-        [answer] = [each for each in self.answers if isinstance(each, kind)]
-        return answer
+        answers = [each for each in self.answers if isinstance(each, kind)]
+        asked = sum(isinstance(each, type(request)) for each in self.requests)
+        return answers[min(asked, len(answers)) - 1]  # each once, in turn; the last for ever
 
     def _store(self, events: list[pb.Event]) -> pb.TrackEventsResponse:
         reply = pb.TrackEventsResponse()
@@ -152,6 +170,7 @@ class Running:
     """A served MemoryEvents."""
 
     servicer: MemoryEvents
+    metrics: MemoryMetrics
     server: grpc.Server
     port: int
 
@@ -170,9 +189,11 @@ def serve(store: Store, port: int = 0) -> Running:
     servicer = MemoryEvents(store)  # type: ignore[abstract]  # the other calls answer UNIMPLEMENTED
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=12))
     add_EventsServiceServicer_to_server(servicer, server)
+    metrics = MemoryMetrics()  # type: ignore[abstract]  # the other calls answer UNIMPLEMENTED
+    add_MetricSourceServiceServicer_to_server(metrics, server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return Running(servicer, server, bound)
+    return Running(servicer, metrics, server, bound)
 
 
 def running(store: Store) -> Iterator[Running]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from brain.common.v1.common_pb2 import Interval
 from brain.events.v1 import events_pb2 as pb
+from brain.metrics.v1.metrics_pb2 import MetricPoint
 from click.testing import CliRunner, Result
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -124,10 +125,74 @@ def test_active_people_are_shown_in_local_time(run: Run, served: Running) -> Non
     active = pb.ActiveUsers(start_time=CHRISTMAS, end_time=CHRISTMAS, users=7)
     answer = pb.GetActiveUsersResponse(active_users=[active], time_zone="Asia/Kolkata")
     served.servicer.answers = [answer]
-    assert "2011-12-25T05:30:00+05:30" in run("query", "active", "day").output
+    assert "2011-12-25 05:30:00+05:30" in run("query", "active", "day").output
     [request] = served.servicer.requests
     assert isinstance(request, pb.GetActiveUsersRequest)
     assert not request.HasField("time_range")
+
+
+def test_tables_speak_of_days_and_people(run: Run, served: Running) -> None:
+    days = [Timestamp(seconds=CHRISTMAS.seconds + 86_400 * day - (day == 0)) for day in range(3)]
+    counts = [pb.EventCount(start_time=day, events=1, users=2, value_sum=3.5) for day in days]
+    served.servicer.answers = [pb.CountEventsResponse(counts=counts, time_zone="UTC")]
+    told = run("query", "counts", "--interval", "day").output
+    heading = told.splitlines()[1].replace("┃", " ")
+    assert heading.split() == ["start", "events", "people", "value", "complete"]
+    assert "2011-12-24 23:59:59+00:00" in told  # the range began within a day
+    assert "2011-12-26 " in told
+    assert "2011-12-26 00:00" not in told
+    hours = [Timestamp(seconds=CHRISTMAS.seconds + 3_600 * hour) for hour in range(3)]
+    served.servicer.answers = [
+        pb.CountEventsResponse(counts=[pb.EventCount(start_time=hour) for hour in hours])
+    ]
+    assert "2011-12-25 00:00:00+00:00" in run("query", "counts", "--interval", "hour").output
+
+
+def test_metrics_start_in_the_zone_that_was_asked(run: Run, served: Running) -> None:
+    served.metrics.points = [MetricPoint(start_time=Timestamp(seconds=CHRISTMAS.seconds - 3_600), value=2)]
+    assert "2011-12-25 " in run("query", "metrics", "dau", "--time-zone", "Europe/Berlin").output
+    row = json.loads(run("query", "metrics", "dau", "--time-zone", "Europe/Berlin", "--json").output)
+    assert row["start"] == "2011-12-25T00:00:00+01:00"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["counts", "--start", "2300-01-01"], "--start must lie before --end, which is now where"),
+        (["top", "--start", "2011-01-02", "--end", "2011-01-01"], "--start must lie before --end\n"),
+        (["events", "--end", "0001-01-02"], "must lie in the years 1 to 9999"),
+        (["counts", "--interval", "hour", "--start", "2020-01-01"], "too far apart for one hour each"),
+        (["metrics", "dau", "--start", "1980-01-01"], "--start and --end lie too far apart for one day each"),
+        (["active", "day", "--start", "1980-01-01"], "--start and --end lie too far apart for one day each"),
+    ],
+)
+def test_a_range_without_sense_is_told_by_the_options_that_make_it(
+    run: Run, served: Running, options: list[str], complaint: str
+) -> None:
+    result = run("query", *options)
+    assert (result.exit_code, served.servicer.requests) == (2, [])
+    assert complaint in result.output
+
+
+def test_counts_by_interval_and_group_come_over_as_many_pages_as_they_take(served: Running) -> None:
+    hours = [Timestamp(seconds=CHRISTMAS.seconds + 3_600 * hour) for hour in range(3)]
+    served.servicer.answers = [
+        pb.CountEventsResponse(
+            counts=[pb.EventCount(group=name, start_time=hour) for name in names for hour in hours],
+            next_page_token=token,
+        )
+        for names, token in (("ab", "second"), ("cd", "third"), ("e", ""))
+    ]
+    start, end = datetime(2011, 12, 25, tzinfo=UTC), datetime(2011, 12, 25, 3, tzinfo=UTC)
+    with Brain(served.address, "t") as brain:
+        every = brain.count_events(start, end, interval="hour", by="event")
+        assert "".join(count.group for count in every) == "aaabbbcccdddeee"
+        tokens = [r.page_token for r in served.servicer.requests if isinstance(r, pb.CountEventsRequest)]
+        assert tokens == ["", "second", "third"]
+        served.servicer.requests.clear()
+        three = brain.count_events(start, end, interval="hour", by="event", limit=3)
+        assert "".join(count.group for count in three) == "aaabbbccc"
+        assert len(served.servicer.requests) == 2
 
 
 def test_the_client_asks_the_same_questions(served: Running) -> None:

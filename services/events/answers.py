@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from services.events.domain import VALUE_SCALE
 from services.events.messages import to_reference
 from services.events.reading.counting import Count, GroupCounts
-from services.events.reading.grouped import last_key
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
@@ -28,13 +27,6 @@ MESSAGE_BYTES = 3_500_000
 def ungrouped(counts: tuple[Count, ...]) -> GroupCounts:
     """Return counts without a break-down as the only group."""
     return GroupCounts(None, counts)
-
-
-def behind(groups: list[GroupCounts], after: tuple[int, str] | None) -> list[GroupCounts]:
-    """Return the groups of the pages after a position."""
-    if after is None:
-        return groups
-    return [group for group in groups if (-group.events, last_key(group)) > (-after[0], after[1])]
 
 
 def of_people(listing: "Listing", keys: Sequence[int | None]) -> "Listing":

@@ -50,7 +50,7 @@ class Selection:
     """Which events count: by name and category (None: any), meeting all conditions."""
 
     events: tuple[str, ...] | None = None
-    category: str | None = None
+    categories: tuple[str, ...] | None = None
     conditions: tuple[Condition, ...] = ()
 
 

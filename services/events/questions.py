@@ -119,9 +119,13 @@ def _group_path(violations: Violations, request: pb.CountEventsRequest) -> tuple
 def _selection(violations: Violations, request: "pb.CountEventsRequest | pb.QueryEventsRequest") -> Selection:
     return Selection(
         events=messages.events(violations, request.events),
-        category=text(violations, "category", request.category, maximum=100, required=False) or None,
+        categories=_categories(violations, request.category),
         conditions=messages.conditions(violations, "filters", request.filters),
     )
+
+
+def _categories(violations: Violations, category: str) -> tuple[str, ...] | None:
+    return (text(violations, "category", category, maximum=100),) if category else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,7 @@ def top_question(request: pb.GetTopEventsRequest) -> TopQuestion:
     violations = Violations()
     question = TopQuestion(
         bucket=range_of(violations, request),
-        selection=Selection(
-            category=text(violations, "category", request.category, maximum=100, required=False) or None
-        ),
+        selection=Selection(categories=_categories(violations, request.category)),
         limit=page_size(violations, "limit", request.limit, default=10, maximum=1000),
     )
     violations.raise_if_any()

@@ -9,6 +9,7 @@ from brain.events.v1.events_pb2_grpc import EventsServiceServicer
 
 from services.events import answers, messages, questions
 from services.events.ingest.tracking import Tracking
+from services.events.reading.by_type import Dimension, count_by_type
 from services.events.reading.counting import by_group, counts
 from services.events.reading.grouped import GroupedCounts, GroupPage, last_key
 from services.events.reading.listing import list_events
@@ -128,10 +129,10 @@ class EventsServicer(EventsServiceServicer):
         if question.group_by == pb.COUNT_GROUP_UNSPECIFIED:
             cells = self.cells.read(question.buckets, question.selection)
             return [answers.ungrouped(counts(cells.merged(len(question.buckets)), question.population))]
-        position = 0 if question.group_by == pb.COUNT_GROUP_EVENT else 1
-        cells = self.cells.read(question.buckets, question.selection, by_type=True, sets=True)
-        groups = by_group(cells, len(question.buckets), question.population, lambda name: name[position])
-        return answers.behind(groups, question.page.after)
+        dimension = Dimension.EVENT if question.group_by == pb.COUNT_GROUP_EVENT else Dimension.CATEGORY
+        return count_by_type(
+            self.cells, dimension, question.buckets, question.selection, (question.population, page)
+        )
 
     def GetTopEvents(
         self, request: pb.GetTopEventsRequest, context: "grpc.ServicerContext"

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from services.events.domain import Condition, Operator, Scalar
+from services.events.domain import Condition, Operator, Scalar, Selection
 
 # (path) is jsonb or NULL where the event lacks the property.
 _SQL = {
@@ -35,6 +35,14 @@ def to_sql(conditions: tuple[Condition, ...]) -> tuple[str, dict[str, Any]]:
         if condition.operator is not Operator.EXISTS:
             parameters[value] = _value(condition)
     return "".join(clauses), parameters
+
+
+def type_parameters(selection: Selection) -> dict[str, Any]:
+    """Return the parameters `events` and `categories`, None for any."""
+    return {
+        "events": None if selection.events is None else list(selection.events),
+        "categories": None if selection.categories is None else list(selection.categories),
+    }
 
 
 def property_sql(parameter: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
+from services.events.reading.conditions import type_parameters
 from services.events.reading.counting import EMPTY, Count, GroupCounts
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
 from shared.database import driver_cursor
@@ -27,7 +28,7 @@ WITH matching AS MATERIALIZED (
            user_key, value
     FROM event_types JOIN events USING (event_key)
     WHERE (%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
-      AND (%(category)s::text IS NULL OR category = %(category)s::text)
+      AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))
       AND event_time >= %(start_time)s AND event_time < %(end_time)s {conditions}
 ), page AS (
     SELECT group_key, count(*) AS total FROM matching GROUP BY group_key
@@ -97,8 +98,7 @@ class GroupedCounts:
         clauses, values = conditions.to_sql(selection.conditions)
         after_total, after_key = page.after or (None, None)
         parameters |= values | {
-            "events": None if selection.events is None else list(selection.events),
-            "category": selection.category,
+            **type_parameters(selection),
             "bounds": [to_datetime_utc(start) for start, _ in buckets],
             "start_time": to_datetime_utc(buckets[0][0]),
             "end_time": to_datetime_utc(buckets[-1][1]),

@@ -7,6 +7,7 @@ from services.events.calendar import to_datetime_utc, to_micros
 from services.events.domain import Selection, StoredEvent
 from services.events.ingest.event_ids import original_id
 from services.events.reading import conditions
+from services.events.reading.conditions import type_parameters
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ ORDER BY event_time {order}, user_key {order}, event_id {order} LIMIT %(limit)s 
 """
 
 _TYPES = """(%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
-      AND (%(category)s::text IS NULL OR category = %(category)s::text)"""
+      AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))"""
 
 
 _BYTES, _LISTED = 14, 15  # columns behind those of the event
@@ -85,8 +86,7 @@ def list_events(engine: "Engine", listing: Listing) -> tuple[list[StoredEvent], 
     """Return at most `limit` events, and where the next page begins (None: there is none)."""
     clauses, parameters = _where(listing)
     parameters |= {
-        "events": None if listing.selection.events is None else list(listing.selection.events),
-        "category": listing.selection.category,
+        **type_parameters(listing.selection),
         "limit": listing.limit + 1,
         "page_bytes": PAGE_BYTES,
     }

@@ -90,7 +90,7 @@ def _of_event(point: Callable[[Cell], Point], *, users: bool) -> Reader:
 
 
 def _revenue(store: "CellStore", series: Series) -> list[Point]:
-    selection = Selection(category="revenue", conditions=series.conditions)
+    selection = Selection(categories=("revenue",), conditions=series.conditions)
     cells = store.read(series.intervals, selection, users=False)
     return [_value(cell) for cell in cells.merged(len(series.intervals))]
 

@@ -26,7 +26,7 @@ _WITH = """
 WITH selected AS (
     SELECT event_key, event, category FROM event_types
     WHERE (%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
-      AND (%(category)s::text IS NULL OR category = %(category)s::text)
+      AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))
 ), keys AS (
     SELECT event_key FROM selected WHERE NOT %(any_event)s UNION ALL SELECT 0 WHERE %(any_event)s
 ), pending AS MATERIALIZED (

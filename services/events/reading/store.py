@@ -46,12 +46,8 @@ class CellStore:
         plan = Plan.of(buckets, self._calendar)
         if not plan.buckets:
             return Cells({}, {})
-        any_event = not by_type and selection.events is None and selection.category is None
-        parameters = plan.parameters() | {
-            "events": None if selection.events is None else list(selection.events),
-            "category": selection.category,
-            "any_event": any_event,
-        }
+        any_event = not by_type and selection.events is None and selection.categories is None
+        parameters = plan.parameters() | conditions.type_parameters(selection) | {"any_event": any_event}
         if selection.conditions:
             clauses, values = conditions.to_sql(selection.conditions)
             statement = statements.from_raw(clauses)

@@ -71,7 +71,7 @@ class _RowMaker:
             keys = dictionary.keys((UserKind.USER, data.user_id(number)) for number in numbers)
             self._user_keys[list(numbers)] = list(keys.values())
         names = [(data.name(number), data.category(number)) for number in range(data.NAMES)]
-        event_keys = EventTypes(engine).keys(names)
+        event_keys = EventTypes(engine, 10_000).keys(names)
         self._event_keys = np.array([event_keys[name] for name in names], np.int32)
         self._ends = [_end(profile) for profile in data.profiles()]
 

@@ -23,7 +23,6 @@ from services.events.metric_servicer import MetricServicer
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
-from services.events.reconnects import Reconnects
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.servicer import EventsServicer
@@ -92,14 +91,14 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     keep_reporting_zone(writing, settings.reporting_time_zone)
     calendar = ReportingCalendar(settings.reporting_time_zone)
     partitions = Partitions(writing)
-    types = EventTypes(writing)
+    types = EventTypes(writing, settings.maximum_event_types)
     writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
     registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
-    tracking = Tracking(commits, guard.admit, clock, measures)
+    tracking = Tracking(commits, types, guard.admit, clock, measures)
     server = build(
         settings,
         _registration(reading, calendar, tracking, settings, clock),
@@ -125,7 +124,6 @@ def _registration(
 ) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
-    Reconnects(reading, users)
     events = EventsServicer(
         tracking=tracking,
         engine=reading,

@@ -61,6 +61,10 @@ class Batch:
         """Return a slice of all columns."""
         return Batch(*(getattr(self, name)[start:end] for name in self.__slots__))
 
+    def take(self, rows: list[int]) -> "Batch":
+        """Return some rows of all columns."""
+        return Batch(*([getattr(self, name)[row] for row in rows] for name in self.__slots__))
+
 
 # What a text field may hold: its least and its greatest number of characters.
 _LIMITS = {

@@ -17,7 +17,9 @@ from shared.errors import DeadlineExceeded, FieldViolation, InvalidArgument
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from services.events.event_types import EventTypes
 
 MAXIMUM_EVENTS = 5_000
 MAXIMUM_BYTES = 4 * 1024 * 1024
@@ -38,10 +40,16 @@ class Tracking:
     """Takes events in."""
 
     def __init__(
-        self, commits: GroupCommit, admit: Callable[[], None], clock: Callable[[], int], measures: Measures
+        self,
+        commits: GroupCommit,
+        event_types: "EventTypes",
+        admit: Callable[[], None],
+        clock: Callable[[], int],
+        measures: Measures,
     ) -> None:
         """`admit` raises when no events may be taken in at the moment."""
         self._commits = commits
+        self._event_types = event_types
         self._admit = admit
         self._clock = clock
         self._measures = measures
@@ -56,12 +64,13 @@ class Tracking:
         _check_size(request)
         self._admit()
         now = self._clock()
-        batch, rejected = read(request.events, now)
+        batch, rejected = self._read(request.events, now)
         accepted = duplicates = 0
         if len(batch):
             outcome = self._commit(batch)
             accepted, duplicates = outcome.accepted, outcome.duplicates
-            rejected = sorted([*rejected, *outcome.rejected], key=lambda each: each.index)
+            rejected += outcome.rejected
+        rejected.sort(key=lambda each: each.index)
         self._measures.count_batch(accepted, duplicates, len({each.index for each in rejected}))
         rejections = [
             pb.Rejection(index=each.index, field=each.field, reason=each.reason) for each in rejected
@@ -77,7 +86,7 @@ class Tracking:
         """
         self._admit()
         now = self._clock()
-        batch, rejected = read([event], now)
+        batch, rejected = self._read([event], now)
         self._raise_rejected(rejected)
         outcome = self._commit(batch)
         self._raise_rejected(outcome.rejected)
@@ -88,6 +97,20 @@ class Tracking:
             duplicate=not outcome.accepted,
             received_time=from_micros(now),
         )
+
+    def _read(self, events: "Iterable[pb.Event]", now: int) -> tuple[Batch, list[Rejected]]:
+        batch, rejected = read(events, now)
+        names = set(batch.names)
+        known = self._event_types.keys(names)
+        if len(known) < len(names):
+            reason = f"would be one event name and category more than {self._event_types.maximum:,}"
+            rejected += [
+                Rejected(index, "event", reason)
+                for index, name in zip(batch.indexes, batch.names, strict=True)
+                if name not in known
+            ]
+            batch = batch.take([row for row, name in enumerate(batch.names) if name in known])
+        return batch, rejected
 
     def _raise_rejected(self, rejected: "Sequence[Rejected]") -> None:
         if rejected:

@@ -160,7 +160,7 @@ def parts(database: str, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(writing, "driver_cursor", interruptions.cursor)
     users = UserDictionary(engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY), 1_000)
     calendar = ReportingCalendar(ZoneInfo(ZONE))
-    writer = Writer(engine, users, EventTypes(engine), Partitions(engine), calendar, Clock())
+    writer = Writer(engine, users, EventTypes(engine, 10_000), Partitions(engine), calendar, Clock())
     with psycopg.connect(database, autocommit=True) as connection:
         parts = Parts(engine, connection, writer, interruptions)
         parts.empty()

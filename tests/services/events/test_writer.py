@@ -39,7 +39,7 @@ POISONS = [
 def writer(engine: sqlalchemy.Engine, clock: Clock) -> Writer:
     users = UserDictionary(engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY), 1_000)
     calendar = ReportingCalendar(ZoneInfo("UTC"))
-    return Writer(engine, users, EventTypes(engine), Partitions(engine), calendar, clock)
+    return Writer(engine, users, EventTypes(engine, 10_000), Partitions(engine), calendar, clock)
 
 
 def poison(number: int, properties: str = POISONS[0]) -> pb.Event:

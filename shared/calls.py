@@ -30,7 +30,6 @@ _ANYBODY = Caller("anonymous", frozenset({Role.ADMIN}))
 # What another service answers while it is away.
 _UPSTREAM_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
-caller_of_call: ContextVar[Caller] = ContextVar("caller_of_call")
 arrival_of_call: ContextVar[float] = ContextVar("arrival_of_call")
 
 
@@ -101,7 +100,6 @@ class Call:
         verifier = self._method.verifier
         caller = _ANYBODY if verifier is None else verifier.verify(_bearer(self._authorization), now)
         self._caller = caller
-        caller_of_call.set(caller)
         if not caller.may(role):
             raise PermissionDenied(f"this needs the role {role.name.lower()}", "ROLE_MISSING")
 
@@ -119,6 +117,13 @@ class Call:
             self.finish(known.code, known)
             status = known.to_status()
         context.abort_with_status(rpc_status.to_status(status))
+
+    def announce(self, error: ServiceError) -> None:
+        """Set the status that the end of a stream will carry."""
+        status = rpc_status.to_status(error.to_status())
+        self._context.set_code(status.code)
+        self._context.set_details(status.details)
+        self._context.set_trailing_metadata(status.trailing_metadata)
 
     def _internal_error(self) -> status_pb2.Status:
         status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")

@@ -72,6 +72,11 @@ class ServiceSettings(BaseSettings):
     max_workers: int = Field(default=16, ge=1, le=1_000)
     # Calls running or waiting; more are refused with RESOURCE_EXHAUSTED.
     maximum_concurrent_rpcs: int = Field(default=200, ge=1)
+    # Calls of them that may stream at once, fewer than the threads; half of these unless set. More are
+    # refused with RESOURCE_EXHAUSTED.
+    maximum_streams: int | None = Field(default=None, ge=1)
+    # A call whose client neither sends nor reads for this long is ended.
+    stream_idle_seconds: float = Field(default=60, gt=0)
     # How long a stopping server lets running calls finish.
     drain_seconds: float = Field(default=10, ge=0)
     # "off" takes every caller for an administrator.
@@ -94,6 +99,17 @@ class ServiceSettings(BaseSettings):
     _address_is_valid = field_validator("address")(_address)
     _metrics_address_is_valid = field_validator("metrics_address")(_tcp_address)
     _schema_is_valid = field_validator("database_schema")(_schema)
+
+    @property
+    def streams(self) -> int:
+        """How many calls may stream at once."""
+        return self.maximum_streams or max(1, self.max_workers // 2)
+
+    @model_validator(mode="after")
+    def _keeps_threads_from_streams(self) -> Self:
+        if self.maximum_streams is not None and self.maximum_streams >= self.max_workers:
+            raise ValueError("maximum_streams must be less than max_workers: each stream holds a thread")
+        return self
 
     @model_validator(mode="after")
     def _verifies_tokens_one_way(self) -> Self:

@@ -4,13 +4,15 @@ Such a handler takes a third argument, `send`, called from any thread: a respons
 stream. It is marked by the attribute `experimental_non_blocking`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Any
 
 import grpc
 
 from shared.calls import Call, Method, ended_early
+from shared.lanes import Lane
+from shared.stalls import Stalls, Wait
 
 Send = Callable[[Any], None]
 
@@ -18,17 +20,18 @@ Send = Callable[[Any], None]
 class IdleStreams:
     """The idle streams of one server that are open now."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], stalls: Stalls) -> None:
         self._now = now
+        self._stalls = stalls
         self._lock = Lock()
         self._open: set[_IdleStream] = set()
 
-    def wrap(self, method: Method) -> Callable[..., None]:
+    def wrap(self, method: Method, lane: Lane) -> Callable[..., None]:
         """Return a handler that begins and ends like every other call."""
         behaviour: Any = method.handler.unary_stream  # the stubs know only handlers of two arguments
 
-        def respond(request: bytes, context: grpc.ServicerContext, send: Send) -> None:
-            stream = _IdleStream(method, context, send)
+        def respond(requests: Iterator[bytes], context: grpc.ServicerContext, send: Send) -> None:
+            stream = _IdleStream(method, lane, context, send)
             with self._lock:
                 self._open.add(stream)
             if not context.add_callback(lambda: self._ended(stream)):
@@ -36,12 +39,11 @@ class IdleStreams:
                 return
             try:
                 stream.call.authorize(self._now())
+                request = Wait(self._stalls, lane.silence_seconds, context.cancel).only(requests)
                 behaviour(method.decode(request), context, stream.send)
             except Exception as error:  # noqa: BLE001 - every error is translated, and logged unless known
                 stream.call.abort(error)
 
-        respond.experimental_non_blocking = True  # type: ignore[attr-defined]  # how grpc knows them
-        respond.experimental_thread_pool = getattr(behaviour, "experimental_thread_pool", None)  # type: ignore[attr-defined]
         return respond
 
     def end_all(self) -> None:
@@ -54,13 +56,15 @@ class IdleStreams:
     def _ended(self, stream: "_IdleStream") -> None:
         with self._lock:
             self._open.discard(stream)
+        stream.lane.limit.leave()
         stream.call.finish(ended_early(stream.context))
 
 
 class _IdleStream:
-    def __init__(self, method: Method, context: grpc.ServicerContext, send: Send) -> None:
+    def __init__(self, method: Method, lane: Lane, context: grpc.ServicerContext, send: Send) -> None:
         self.call = Call(method, context)
         self.context = context
+        self.lane = lane
         self._method = method
         self._send = send
 

@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Lock
 from types import FrameType
@@ -17,8 +16,10 @@ from prometheus_client import CollectorRegistry
 from shared.auth import JwksVerifier, TokenVerifier, Verifier
 from shared.config import ServiceSettings
 from shared.health import Health
-from shared.interceptors import CallInterceptor
+from shared.interceptors import Bounds, CallInterceptor
+from shared.lanes import Lanes
 from shared.metrics import CallMetrics, MetricsEndpoint
+from shared.stalls import Stalls
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class _Parts:
     """What stopping has to stop."""
 
     server: grpc.Server
-    pool: ThreadPoolExecutor
+    bounds: Bounds
     interceptor: CallInterceptor
     health: Health
     metrics: MetricsEndpoint
@@ -82,7 +83,8 @@ class RunningServer:
             parts.health.stop()
             parts.interceptor.end_idle_streams()
             parts.server.stop(self._drain_seconds).wait()
-            parts.pool.shutdown(wait=True, cancel_futures=True)
+            parts.bounds.lanes.close()
+            parts.bounds.stalls.stop()
             parts.metrics.close()
         _logger.info("stopped", extra={"port": self.port})
 
@@ -112,14 +114,9 @@ def build(
     """
     if (verifier is None) != (settings.auth == "off"):
         raise ValueError("a server without a verifier needs auth=off, one with a verifier must not have it")
-    interceptor = CallInterceptor(verifier, CallMetrics(registry))
-    pool = ThreadPoolExecutor(settings.max_workers, thread_name_prefix="call")
-    server = grpc.server(
-        pool,
-        interceptors=[interceptor],
-        options=_OPTIONS,
-        maximum_concurrent_rpcs=settings.maximum_concurrent_rpcs,
-    )
+    bounds = _bounds(settings)
+    interceptor = CallInterceptor(verifier, CallMetrics(registry), bounds)
+    server = grpc.server(bounds.lanes.calls.pool, interceptors=[interceptor], options=_OPTIONS)
     register(server)
     health = Health(service_names, ready)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
@@ -129,9 +126,21 @@ def build(
     port = _listen(server, settings)
     metrics = MetricsEndpoint(settings.metrics_address, registry)
     health.start()
+    bounds.stalls.start()
     server.start()
     _logger.info("serving", extra={"address": settings.address, "port": port, "auth": settings.auth})
-    return RunningServer(_Parts(server, pool, interceptor, health, metrics), port, settings.drain_seconds)
+    return RunningServer(_Parts(server, bounds, interceptor, health, metrics), port, settings.drain_seconds)
+
+
+def _bounds(settings: ServiceSettings) -> Bounds:
+    silence = settings.stream_idle_seconds
+    lanes = Lanes(
+        threads=settings.max_workers,
+        maximum_calls=settings.maximum_concurrent_rpcs,
+        maximum_streams=settings.streams,
+        silence_seconds=silence,
+    )
+    return Bounds(lanes, Stalls(silence / 4))
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:

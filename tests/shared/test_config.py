@@ -71,6 +71,7 @@ def test_all_problems_are_told_at_once_by_the_names_to_set(
         ({"TLS_CLIENT_CA_FILE": __file__}, "tls_client_ca_file needs"),
         ({"DATABASE_SCHEMA": 'x"; DROP'}, "SAMPLE_DATABASE_SCHEMA: "),
         ({"DATABASE_URL": "mysql://x"}, "SAMPLE_DATABASE_URL: "),
+        ({"MAXIMUM_STREAMS": "16"}, "maximum_streams must be less than max_workers"),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(

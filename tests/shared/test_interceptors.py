@@ -9,8 +9,8 @@ import grpc
 import pytest
 from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsResponse
 
-from shared import interceptors, request_id
-from shared.auth import Caller, Role
+from shared import request_id
+from shared.auth import Role
 from shared.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from shared.logs import JsonLines
 from tests.shared.conftest import Start
@@ -168,15 +168,15 @@ def test_a_scheme_other_than_bearer_is_refused(start: Start) -> None:
     assert reason(caught.value) == "TOKEN_INVALID"
 
 
-def test_a_handler_knows_caller_and_request_id(start: Start) -> None:
-    known: list[tuple[Caller, str]] = []
+def test_a_handler_knows_the_request_id(start: Start) -> None:
+    known: list[str] = []
 
     def ask(_request: object, _context: object) -> TrackEventsResponse:
-        known.append((interceptors.current_caller(), request_id.current_request_id.get()))
+        known.append(request_id.current_request_id.get())
         return TrackEventsResponse()
 
     start(Sample(ask=ask)).stub().ask(ONE, metadata=(("x-request-id", "from-afar"),))
-    assert known == [(Caller("somebody", frozenset({Role.ANALYST})), "from-afar")]
+    assert known == ["from-afar"]
 
 
 def test_each_call_leaves_one_line_with_its_fields(start: Start, caplog: pytest.LogCaptureFixture) -> None:

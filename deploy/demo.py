@@ -1,9 +1,12 @@
 """Import the example data into a running suite and print the first answers."""
 
+import sys
 from pathlib import Path
 
+import grpc
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from brain_client import explain
 from examples import online_retail
 
 
@@ -19,4 +22,9 @@ class DemoSettings(BaseSettings):
 
 if __name__ == "__main__":
     settings = DemoSettings()  # type: ignore[call-arg]  # they come from the environment
-    online_retail.demo(settings.address, settings.token, settings.shift_file)
+    try:
+        online_retail.demo(settings.address, settings.token, settings.shift_file)
+    except grpc.RpcError as error:
+        sys.exit("The demo failed. " + explain(error).replace("\n  ", "; "))
+    except (OSError, ValueError) as error:  # a file of the example that is missing or cut
+        sys.exit(f"The demo failed. {error}")

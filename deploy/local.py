@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from shlex import quote
 from types import FrameType
 
 from deploy import children, settings
@@ -45,6 +47,7 @@ def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
     """Start the suite, tell about it, watch it until a stop is requested, and stop it."""
     suite = Suite(chosen, lambda: stop.received)
     demonstration = None
+    tell_shortage(suite, demo=demo)
     try:
         suite.start()
         if not stop.received:
@@ -52,6 +55,8 @@ def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
             demonstration = start_demo(suite) if demo else None
         while not stop.received:
             suite.watch()
+            if demonstration is not None and demonstration.poll():
+                raise LaunchError("The demo failed, so the suite was stopped.")
             time.sleep(0.1)
     finally:
         if stop.received:
@@ -61,6 +66,15 @@ def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
             demonstration.wait()
         suite.stop()
     print("Stopped.", flush=True)
+
+
+def tell_shortage(suite: Suite, *, demo: bool) -> None:
+    """Say so where no events will be taken; raise LaunchError where events are all it is about."""
+    shortage = suite.shortage()
+    if shortage is not None and demo:
+        raise LaunchError(shortage)
+    if shortage is not None:
+        print(shortage, flush=True)
 
 
 def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
@@ -84,9 +98,12 @@ def summary(suite: Suite) -> str:
     lines += [f"  {'files':<11} {suite.directory}", ""]
     lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
     brain = f".venv/bin/brain --address {suite.address_of('events')}"
+    found = suite.directory == Path(".brain").resolve()
+    if not found:
+        brain += f' --token "$(cat {quote(str(suite.directory / "admin.token"))})"'
     lines += [
         "",
-        "Next, in another terminal (it finds these tokens by itself):",
+        f"Next, in another terminal{' (it finds these tokens by itself)' if found else ''}:",
         f"  {brain} track signed_up --user ada",
         f"  {brain} query active day",
     ]

@@ -38,6 +38,11 @@ class LocalSettings(BaseSettings):
         """Return the services to start, in order."""
         return (self._service("events", self.events_port, self.events_metrics_port),)
 
+    @property
+    def minimum_free_bytes(self) -> int:
+        """Ingest is refused while less is free: a full disk under the write-ahead log stops PostgreSQL."""
+        return 2 * self.max_wal_mebibytes * 1024**2
+
     def _service(self, name: str, port: int, metrics_port: int) -> Service:
         return Service(name, f"{self.host}:{port}", f"{self.host}:{metrics_port}")
 
@@ -45,7 +50,12 @@ class LocalSettings(BaseSettings):
 def load() -> LocalSettings:
     """Read the settings from the environment; raise LaunchError with every problem."""
     try:
-        return LocalSettings()
+        chosen = LocalSettings()
     except ValidationError as error:
         problems = [f"BRAIN_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
         raise LaunchError("\n".join(["These settings are wrong:", *problems])) from None
+    for service in chosen.services():
+        if service.address == service.metrics_address:
+            ports = f"BRAIN_{service.name.upper()}_PORT and BRAIN_{service.name.upper()}_METRICS_PORT"
+            raise LaunchError(f"{ports} are the same, {service.address}: choose two ports")
+    return chosen

@@ -1,6 +1,7 @@
 """The whole suite on one machine: its PostgreSQL, its services, started, watched and stopped in order."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from deploy.settings import LocalSettings, Service
 from shared import migrations
 
 DATABASE = "brain"
+GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 
@@ -35,6 +37,19 @@ class Suite:
     def address_of(self, name: str) -> str:
         """Return where a service listens."""
         return next(service.address for service in self.settings.services() if service.name == name)
+
+    def shortage(self) -> str | None:
+        """Return why no events will be taken for want of disk space, or None."""
+        wanted = self.settings.minimum_free_bytes
+        place = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        if free >= wanted:
+            return None
+        return (
+            f"Only {free / GIBIBYTE:.1f} GiB are free on the disk of {self.directory}, and events are "
+            f"refused while it is less than {wanted / GIBIBYTE:.1f}: free some, choose another BRAIN_DIRECTORY, or "
+            "a smaller BRAIN_MAX_WAL_MEBIBYTES, half of what must be free."
+        )
 
     def start(self) -> None:
         """Start everything and return once all serve or a stop is requested; raise LaunchError."""
@@ -88,9 +103,8 @@ class Suite:
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
-            # A full disk under the write-ahead log stops PostgreSQL altogether, so ingest stops before.
             "DISK_PATH": str(postgres.data_directory),
-            "MINIMUM_FREE_BYTES": str(2 * self.settings.max_wal_mebibytes * 1024**2),
+            "MINIMUM_FREE_BYTES": str(self.settings.minimum_free_bytes),
         }
         own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
         return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import locks, processes, settings, suite
+from deploy import local, locks, processes, settings, suite
 from deploy.errors import LaunchError
 from deploy.suite import RestartPauses
 
@@ -73,6 +73,28 @@ def test_all_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("BRAIN_EVENTS_METRICS_PORT", "many")
     with pytest.raises(LaunchError, match=r"(?s)BRAIN_EVENTS_PORT.*BRAIN_EVENTS_METRICS_PORT"):
         settings.load()
+
+
+def test_two_services_on_one_port_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAIN_EVENTS_PORT", "7000")
+    monkeypatch.setenv("BRAIN_EVENTS_METRICS_PORT", "7000")
+    with pytest.raises(
+        LaunchError, match=r"BRAIN_EVENTS_PORT and BRAIN_EVENTS_METRICS_PORT are the same, 127\.0\.0\.1:7000"
+    ):
+        settings.load()
+
+
+def test_want_of_disk_space_is_told_before_the_start(scratch_directory: Path) -> None:
+    def started(mebibytes: int) -> suite.Suite:
+        chosen = settings.LocalSettings(directory=scratch_directory / "missing", max_wal_mebibytes=mebibytes)
+        return suite.Suite(chosen, lambda: True)
+
+    assert started(64).shortage() is None
+    short = started(10**9)
+    assert "events are refused while it is less than 1953125.0" in str(short.shortage())
+    local.tell_shortage(short, demo=False)
+    with pytest.raises(LaunchError, match="BRAIN_MAX_WAL_MEBIBYTES"):
+        local.tell_shortage(short, demo=True)
 
 
 def test_the_directory_of_the_suite_lists_itself_to_nobody_else(scratch_directory: Path) -> None:

@@ -23,7 +23,9 @@ PATIENCE_SECONDS = 60
 class Launcher:
     """The command in a session of its own, on free ports, with everything it writes in `directory`."""
 
-    def __init__(self, directory: Path, ports: tuple[int, int], output: str = "first.output") -> None:
+    def __init__(
+        self, directory: Path, ports: tuple[int, int], output: str = "first.output", command: str = "up"
+    ) -> None:
         self.directory = directory
         self.address = f"127.0.0.1:{ports[0]}"
         self.output = directory.with_name(f"{directory.name}.{output}")
@@ -36,7 +38,7 @@ class Launcher:
         }
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local", "up"],
+                [sys.executable, "-m", "deploy.local", command],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -127,6 +129,13 @@ def test_it_tells_addresses_and_tokens_that_work(lasting: Launcher) -> None:
     assert admin.roles == frozenset({Role.ADMIN})
 
 
+def test_the_commands_it_suggests_work_as_they_stand(lasting: Launcher) -> None:
+    suggested = re.findall(r"^  (\.venv/bin/brain .*)$", lasting.said(), re.MULTILINE)
+    assert len(suggested) == 2
+    for command in suggested:
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+
+
 @pytest.mark.parametrize(("how", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 20)])
 def test_a_stop_is_clean_however_often_it_is_asked_for(
     launcher: Launcher, how: signal.Signals, times: int
@@ -170,6 +179,17 @@ def test_a_taken_port_is_told_before_anything_is_left_running(directory: Path) -
         launcher = Launcher(directory, (taken.getsockname()[1], free_ports()[0]))
         assert launcher.process.wait(PATIENCE_SECONDS) == 1
     assert "BRAIN_EVENTS_PORT chooses another port" in launcher.said()
+    assert "Traceback" not in launcher.said()
+    assert launcher.processes() == {}
+
+
+def test_a_failed_demo_stops_the_suite(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "demo_shift.json").write_text("{broken")
+    launcher = Launcher(directory, free_ports(), command="demo")
+    assert launcher.process.wait(PATIENCE_SECONDS) == 1
+    assert "The demo failed. Expecting property name" in launcher.said()
+    assert launcher.said().endswith("The demo failed, so the suite was stopped.\n")
     assert "Traceback" not in launcher.said()
     assert launcher.processes() == {}
 

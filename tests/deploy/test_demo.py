@@ -1,0 +1,21 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.brain_client.memory_events import Store, serve
+
+
+def test_a_failed_import_is_told_in_a_line(scratch_directory: Path) -> None:
+    served = serve(Store())
+    served.servicer.calls_allowed = 0
+    environment = {
+        **os.environ,
+        "BRAIN_ADDRESS": served.address,
+        "BRAIN_TOKEN": "t",
+        "BRAIN_SHIFT_FILE": str(scratch_directory / "demo_shift.json"),
+    }
+    command = [sys.executable, "-m", "deploy.demo"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    served.kill()
+    assert (run.returncode, run.stderr) == (1, "The demo failed. PERMISSION_DENIED: no longer\n")

@@ -9,28 +9,30 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from types import UnionType
 
 from google.protobuf.message import Message
 
 from shared.validation import Violations
 
 _DIGEST_BYTES = 12
-_MAXIMUM_CHARACTERS = 8_192
+# Keys of 8 KiB of UTF-8 may double in JSON and grow by a third in base64; the rest is for other keys.
+_MAXIMUM_CHARACTERS = 131_072
 _INT64 = 1 << 63
 
 
 def encode_token(request: Message, position: Sequence[str | int | None]) -> str:
     """Return the token of the page after `position`, the key of the last row of this page."""
-    payload = json.dumps(list(position), separators=(",", ":")).encode()
+    payload = json.dumps(list(position), ensure_ascii=False, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_digest(request, payload) + payload).decode().rstrip("=")
 
 
 def decode_token(
-    violations: Violations, request: Message, token: str, kinds: Sequence[type[str] | type[int]] | None = None
+    violations: Violations, request: Message, token: str, kinds: Sequence[type | UnionType]
 ) -> list[str | int | None] | None:
     """Return the position to continue after; None for the first page, and after a violation of page_token.
 
-    With `kinds` the position must have just these, None aside, so that it can go into SQL unchecked.
+    The position has just these `kinds`, e.g. `(int, str | None)`: whoever forges a token chooses its values.
     """
     if not token:
         return None
@@ -65,12 +67,8 @@ def _is_key(value: object) -> bool:
     return value is None
 
 
-def _fits(position: Sequence[str | int | None], kinds: Sequence[type[str] | type[int]] | None) -> bool:
-    if kinds is None:
-        return True
-    return len(position) == len(kinds) and all(
-        value is None or isinstance(value, kind) for value, kind in zip(position, kinds, strict=True)
-    )
+def _fits(position: Sequence[str | int | None], kinds: Sequence[type | UnionType]) -> bool:
+    return len(position) == len(kinds) and all(map(isinstance, position, kinds))
 
 
 def _digest(request: Message, payload: bytes) -> bytes:

@@ -41,6 +41,8 @@ class CapabilityData(ctypes.Structure):
 
 def main() -> None:
     """Set the process up as the arguments say and replace it with the program."""
+    if sys.platform != "linux":
+        sys.exit(f"child processes that end with their parent need Linux; this is {sys.platform}")
     arguments = parse(sys.argv[1:])
     os.setsid()  # Ctrl-C at the terminal reaches the launcher alone, which stops its children in order
     if arguments.uid is not None:

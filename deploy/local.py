@@ -36,11 +36,20 @@ def main() -> int:
     os.umask(0o077)
     stop = StopRequest()
     try:
+        refuse_other_systems()
         run(settings.load(), stop, demo=command == "demo")
     except LaunchError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def refuse_other_systems() -> None:
+    """Raise LaunchError unless this is Linux."""
+    if sys.platform != "linux":
+        raise LaunchError(
+            f"The suite needs Linux, whose kernel ends children with their parent; this is {sys.platform}."
+        )
 
 
 def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:

@@ -47,8 +47,8 @@ class Suite:
             return None
         return (
             f"Only {free / GIBIBYTE:.1f} GiB are free on the disk of {self.directory}, and events are "
-            f"refused while it is less than {wanted / GIBIBYTE:.1f}: free some, choose another BRAIN_DIRECTORY, or "
-            "a smaller BRAIN_MAX_WAL_MEBIBYTES, half of what must be free."
+            f"refused while it is less than {wanted / GIBIBYTE:.1f}: free some, or choose another "
+            "BRAIN_DIRECTORY or a smaller BRAIN_MAX_WAL_MEBIBYTES, half of what must be free."
         )
 
     def start(self) -> None:

@@ -4,11 +4,12 @@ import itertools
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from deploy import local, locks, processes, settings, suite
+from deploy import child, local, locks, processes, settings, suite
 from deploy.errors import LaunchError
 from deploy.suite import RestartPauses
 
@@ -95,6 +96,16 @@ def test_want_of_disk_space_is_told_before_the_start(scratch_directory: Path) ->
     local.tell_shortage(short, demo=False)
     with pytest.raises(LaunchError, match="BRAIN_MAX_WAL_MEBIBYTES"):
         local.tell_shortage(short, demo=True)
+
+
+def test_other_systems_are_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(
+        LaunchError, match="needs Linux, whose kernel ends children with their parent; this is darwin"
+    ):
+        local.refuse_other_systems()
+    with pytest.raises(SystemExit, match="need Linux; this is darwin"):
+        child.main()
 
 
 def test_the_directory_of_the_suite_lists_itself_to_nobody_else(scratch_directory: Path) -> None:

@@ -2,8 +2,12 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-export UV_CACHE_DIR := $(CURDIR)/.venv/.cache/uv
-export PIP_CACHE_DIR := $(CURDIR)/.venv/.cache/pip
+# Nothing is written outside .venv and .brain; pyproject.toml and tests/conftest.py say the same to more tools.
+CACHE := $(CURDIR)/.venv/.cache
+export UV_CACHE_DIR := $(CACHE)/uv
+export PIP_CACHE_DIR := $(CACHE)/pip
+export BUF_CACHE_DIR := $(CACHE)/buf
+export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo test check check-extras test-peers test-slow bench protos format locks clean
@@ -21,8 +25,12 @@ define install
 endef
 
 .venv/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@echo "Creating .venv"
 	@$(PYTHON) -m venv .venv
+	@echo 'import sys; sys.pycache_prefix = sys.prefix + "/.cache/pycache"' > \
+	  $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pycache_prefix.pth
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 
@@ -51,7 +59,7 @@ check: .venv/.dev check-extras ## Lint, formats, types, import contracts, protos
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --cache-dir $(CACHE)/import-linter
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	$(BIN)/python protos/generate.py --check
 

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 import deploy.postgres
 from deploy.postgres import EmbeddedPostgres
 from shared import auth
 from tests import databases
+
+# The other tools' caches lie there too (pyproject.toml): nothing is written outside .venv and .brain.
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / ".cache" / "hypothesis")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from shared import wire
+from shared import deadlines, wire
 from shared.auth import Caller, Role, Verifier
 from shared.database import translate
 from shared.errors import InvalidArgument, PermissionDenied, ServiceError, Unauthenticated, Unavailable
@@ -89,6 +89,7 @@ class Call:
                 self._request_id = str(value)
         self._request_id = accepted_request_id(self._request_id)
         current_request_id.set(self._request_id)
+        deadlines.set_remaining(context.time_remaining())
 
     def authorize(self, now: float) -> None:
         """Raise Unauthenticated or PermissionDenied unless the caller may call this method."""

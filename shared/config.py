@@ -77,6 +77,8 @@ class ServiceSettings(BaseSettings):
     maximum_streams: int | None = Field(default=None, ge=1)
     # A call whose client neither sends nor reads for this long is ended.
     stream_idle_seconds: float = Field(default=60, gt=0)
+    # How long a statement that reads for a call may run, where its caller would wait longer.
+    statement_seconds: float = Field(default=30, gt=0)
     # How long a stopping server lets running calls finish.
     drain_seconds: float = Field(default=10, ge=0)
     # "off" takes every caller for an administrator.

@@ -7,6 +7,7 @@ transaction mode hands every transaction to a different connection, and refuses 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -16,10 +17,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
 
 POOL_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+_REACHABLE: Final = "SELECT 1"
+_REACHABLE_MILLISECONDS: Final = 2_000
 
 _CONNECTION: Final = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -38,8 +43,13 @@ def database_url(url: str) -> sqlalchemy.URL:
     return sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
 
 
-def create_engine(url: str, *, schema: str, pool_size: int, application_name: str) -> sqlalchemy.Engine:
+def create_engine(
+    url: str, *, schema: str, pool_size: int, application_name: str, statement_seconds: float | None = None
+) -> sqlalchemy.Engine:
     """Return an engine of at most `pool_size` connections; it connects on first use.
+
+    With `statement_seconds` each statement ends with DeadlineExceeded (QUERY_TIMEOUT) after that time, or
+    after what was left to the caller of this thread's call when its transaction began, if that is less.
 
     A connection whose search_path is not exactly `schema` is refused with Unavailable
     (DATABASE_NOT_MIGRATED): its SQL would reach another service's tables. `url` starts with postgresql://.
@@ -53,27 +63,38 @@ def create_engine(url: str, *, schema: str, pool_size: int, application_name: st
         connect_args={**_CONNECTION, "application_name": application_name},
     )
 
-    @event.listens_for(engine, "connect")
-    def _refuse_other_schemas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute("SELECT current_schemas(false)")
-        [reached] = cursor.fetchone() or [None]
-        cursor.close()
-        connection.rollback()
-        if reached != [schema]:
-            raise Unavailable(
-                f"the database role reaches the schemas {reached}, not {schema} alone: run its migrations",
-                "DATABASE_NOT_MIGRATED",
-            )
-
+    event.listen(engine, "connect", partial(_refuse_other_schemas, schema))
+    if statement_seconds is not None:
+        event.listen(engine, "begin", partial(_bound_statements, statement_seconds))
     return engine
 
 
+def _refuse_other_schemas(schema: str, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SELECT current_schemas(false)")
+    [reached] = cursor.fetchone() or [None]
+    cursor.close()
+    connection.rollback()
+    if reached != [schema]:
+        raise Unavailable(
+            f"the database role reaches the schemas {reached}, not {schema} alone: run its migrations",
+            "DATABASE_NOT_MIGRATED",
+        )
+
+
+def _bound_statements(maximum_seconds: float, connection: sqlalchemy.Connection) -> None:
+    """Bound the statements of a transaction, and no others: PgBouncer lends its connection to others next."""
+    seconds = min(maximum_seconds, remaining_seconds())
+    milliseconds = max(1, round(seconds * 1_000))  # 0 would be without end
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+
+
 def is_reachable(engine: sqlalchemy.Engine) -> bool:
-    """Return whether a statement can be run now."""
+    """Return whether a statement can be run now, within two seconds."""
     try:
         with engine.connect() as connection:
-            connection.execute(sqlalchemy.text("SELECT 1"))
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_REACHABLE_MILLISECONDS}")
+            connection.exec_driver_sql(_REACHABLE)
     except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error, ServiceError):
         return False
     return True

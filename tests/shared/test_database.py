@@ -1,6 +1,7 @@
 """Engines on a real server, and what its errors mean."""
 
 import threading
+from contextvars import Context
 
 import psycopg
 import pytest
@@ -8,8 +9,8 @@ import sqlalchemy
 from sqlalchemy import text
 
 from deploy.postgres import EmbeddedPostgres
-from shared import migrations
-from shared.database import create_engine, translate
+from shared import deadlines, migrations
+from shared.database import create_engine, is_reachable, translate
 from shared.errors import (
     Aborted,
     DeadlineExceeded,
@@ -122,6 +123,77 @@ def test_an_exhausted_pool_is_unavailable(migrated: str, monkeypatch: pytest.Mon
 def test_a_statement_that_takes_too_long_is_deadline_exceeded(migrated: str) -> None:
     slow = failure(migrated, "SET LOCAL statement_timeout = '5ms'; SELECT pg_sleep(10)")
     assert isinstance(slow, DeadlineExceeded)
+
+
+def bounded(url: str, seconds: float) -> sqlalchemy.Engine:
+    return create_engine(url, schema="red", pool_size=1, application_name="a test", statement_seconds=seconds)
+
+
+def within(seconds: float) -> Context:
+    """A context in which a caller waits so long."""
+    context = Context()
+    context.run(deadlines.set_remaining, seconds)
+    return context
+
+
+def timeout_of(engine: sqlalchemy.Engine) -> int:
+    """Milliseconds; 0 is without end."""
+    with engine.begin() as connection:
+        found = connection.scalar(
+            text("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'")
+        )
+    assert isinstance(found, int)
+    return found
+
+
+def test_statements_end_at_the_maximum_or_when_the_caller_is_gone(migrated: str) -> None:
+    engine = bounded(migrated, 20)
+    assert timeout_of(engine) == 20_000
+    assert within(float("inf")).run(timeout_of, engine) == 20_000
+    assert 4_000 < within(5).run(timeout_of, engine) <= 5_000
+    assert timeout_of(engine) == 20_000, "one caller's deadline is not the next one's"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.0])
+def test_a_caller_that_is_gone_stops_the_statement(migrated: str, seconds: float) -> None:
+    def sleep() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_sleep(20)"))
+
+    engine = bounded(migrated, 20)
+    with pytest.raises(sqlalchemy.exc.OperationalError) as stopped:
+        within(seconds).run(sleep)
+    assert reason_of(stopped.value) == (DeadlineExceeded, "QUERY_TIMEOUT")
+    engine.dispose()
+
+
+def test_no_bound_outlives_its_transaction(migrated: str) -> None:
+    engine = bounded(migrated, 20)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "20s"
+        connection.rollback()
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        assert driver.execute("SHOW statement_timeout").fetchone() == ("0",)
+    engine.dispose()
+
+
+def test_an_engine_without_a_bound_has_none(migrated: str) -> None:
+    engine = engine_of(migrated)
+    assert within(5).run(timeout_of, engine) == 0
+    engine.dispose()
+
+
+def test_a_database_that_answers_too_late_is_not_reachable(
+    migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(migrated)
+    assert is_reachable(engine)
+    monkeypatch.setattr("shared.database._REACHABLE", "SELECT pg_sleep(20)")
+    monkeypatch.setattr("shared.database._REACHABLE_MILLISECONDS", 10)
+    assert not is_reachable(engine)
+    engine.dispose()
 
 
 def test_full_temporary_files_are_told_like_a_full_disk(migrated: str) -> None:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsResponse
 
-from shared import request_id
+from shared import deadlines, request_id
 from shared.auth import Role
 from shared.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from shared.logs import JsonLines
@@ -177,6 +177,23 @@ def test_a_handler_knows_the_request_id(start: Start) -> None:
 
     start(Sample(ask=ask)).stub().ask(ONE, metadata=(("x-request-id", "from-afar"),))
     assert known == ["from-afar"]
+
+
+def test_a_handler_knows_how_long_its_caller_waits(start: Start) -> None:
+    known: list[float] = []
+
+    def ask(_request: object, _context: object) -> TrackEventsResponse:
+        known.append(deadlines.remaining_seconds())
+        return TrackEventsResponse()
+
+    def collect(requests: object, context: object) -> TrackEventsResponse:
+        return ask(requests, context)
+
+    stub = start(Sample(ask=ask, collect=collect)).stub()
+    stub.ask(ONE, timeout=20)
+    stub.collect(iter([ONE]))
+    assert 10 < known[0] <= 20
+    assert known[1] > 1e6, "no deadline, no end"
 
 
 def test_each_call_leaves_one_line_with_its_fields(start: Start, caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,6 @@ def test_a_key_may_be_null_only_where_its_kind_says_so() -> None:
 
 @pytest.mark.parametrize("key", ["ж" * 4_096, "\x01" * 8_192, "😀" * 2_048, '"' * 8_192])
 def test_every_key_of_8_kib_can_be_paged(key: str) -> None:
-    position = [2**63 - 1, -(2**63), key]
+    position: list[str | int | None] = [2**63 - 1, -(2**63), key]
     token = encode_token(REQUEST, position)
     assert decode_token(Violations(), REQUEST, token, (int, int, str)) == position

@@ -111,6 +111,25 @@ def test_a_repeated_statement_works_whichever_connection_runs_it(
     engine.dispose()
 
 
+def test_a_bound_stays_behind_on_no_server_connection(
+    postgres: EmbeddedPostgres, empty_database: str, pgbouncer: int
+) -> None:
+    url = bounced(postgres, empty_database, pgbouncer, "red")
+    migrations.upgrade(url, "red", PACKAGE)
+    engines = [
+        create_engine(url, schema="red", pool_size=1, application_name="a test", statement_seconds=seconds)
+        for seconds in (20, None)
+    ]
+    show = text("SELECT pg_backend_pid(), current_setting('statement_timeout')")
+    found = []
+    for engine in engines:
+        with engine.begin() as connection:
+            found.append(tuple(connection.execute(show).one()))
+        engine.dispose()
+    (first, bound), (second, free) = found
+    assert (first, bound, free) == (second, "20s", "0")
+
+
 def test_no_lock_of_a_migration_stays_behind(
     postgres: EmbeddedPostgres, empty_database: str, pgbouncer: int
 ) -> None:

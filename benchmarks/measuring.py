@@ -13,13 +13,18 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT, _OWN, _ENDED = 1, slice(11, 13), slice(13, 15)
 
 
-def medians(calls: Sequence[Callable[[], object]], repetitions: int, warm_up: int = 3) -> list[float]:
-    """Return the median time that each call takes, called by turns: what disturbs one disturbs all."""
-    for call in calls:
-        for _ in range(warm_up):
+def medians(calls: Sequence[Callable[[], object]], repetitions: int, run_length: int = 10) -> list[float]:
+    """Return the median time that each call takes.
+
+    They are called by turns, a run of each: what disturbs the machine for a while disturbs all, and none
+    begins most of its calls with the caches as another left them.
+    """
+    times: list[list[float]] = [[] for _ in calls]
+    for start in range(0, repetitions, run_length):
+        for call, taken in zip(calls, times, strict=True):
             call()
-    rounds = [[seconds(call) for call in calls] for _ in range(repetitions)]
-    return [median(times) for times in zip(*rounds, strict=True)]
+            taken += [seconds(call) for _ in range(min(run_length, repetitions - start))]
+    return [median(taken) for taken in times]
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -85,7 +85,7 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
     names = ", ".join(f"'{name}'" for name in scans.names)
     columns = f"SELECT user, time FROM events WHERE event IN ({names}) ORDER BY event, toDate(time), user"
     here, there, repeated = measuring.medians(
-        [scans.everything, lambda: reference.fetch(columns), again], calls, warm_up=1
+        [scans.everything, lambda: reference.fetch(columns), again], calls, run_length=1
     )
     return [
         Line(

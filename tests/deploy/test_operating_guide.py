@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
+from brain_client.cli import main
 from deploy.settings import LocalSettings
 from services.events.config import EventsSettings
 
@@ -15,4 +16,10 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
     prefix = settings_class.model_config["env_prefix"]
     names = {f"{prefix}{field}".upper() for field in settings_class.model_fields}
+    assert {name for name in names if f"`{name}`" not in GUIDE} == set()
+
+
+def test_the_guide_tells_every_variable_of_the_command() -> None:
+    names = {option.envvar for option in main.params if option.envvar}
+    assert len(names) == 3
     assert {name for name in names if f"`{name}`" not in GUIDE} == set()

@@ -8,6 +8,7 @@ export UV_CACHE_DIR := $(CACHE)/uv
 export PIP_CACHE_DIR := $(CACHE)/pip
 export BUF_CACHE_DIR := $(CACHE)/buf
 export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
+unexport PYTHONDONTWRITEBYTECODE  # each start would compile every import again: seconds
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo test check check-extras test-peers test-slow bench protos format locks clean

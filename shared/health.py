@@ -8,12 +8,14 @@ from grpc_health.v1 import health, health_pb2
 
 _logger = logging.getLogger(__name__)
 
+_OVERDUE_SECONDS = 3.0
+
 
 class Health:
     """Keeps the health of a server and its services in step with `ready`.
 
-    `ready` is asked every `interval_seconds`, in a thread of its own; it should answer within a second or
-    two (health is as old as its slowest answer), and an exception means no.
+    `ready` is asked every `interval_seconds`, in a thread of its own. An exception means no, and so does an
+    answer that takes more than three seconds, until it comes.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class Health:
         self._names = (health.OVERALL_HEALTH, *service_names)
         self._ready = ready
         self._interval_seconds = interval_seconds
+        self._question: _Question | None = None
         self._serving: bool | None = None
         self._stopped = Event()
         self._thread = Thread(target=self._watch, name="health", daemon=True)
@@ -33,10 +36,10 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Be NOT_SERVING for good."""
+        """Be NOT_SERVING for good, without waiting for an answer that is overdue."""
         self._stopped.set()
         self.servicer.enter_graceful_shutdown()
-        self._thread.join()
+        self._thread.join(_OVERDUE_SECONDS + self._interval_seconds)
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._interval_seconds):
@@ -57,7 +60,29 @@ class Health:
         )
 
     def _ask(self) -> tuple[bool, str | None]:
+        # One question at a time: whoever hangs would hang the next ones too.
+        question = self._question or _Question(self._ready)
+        answered = question.is_answered_within(_OVERDUE_SECONDS)
+        self._question = None if answered else question
+        return (question.answer, question.cause) if answered else (False, "overdue")
+
+
+class _Question:
+    """Asks in a thread that nobody has to wait for."""
+
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self.answer = False
+        self.cause: str | None = None
+        self._thread = Thread(target=self._ask, args=(ready,), name="health-question", daemon=True)
+        self._thread.start()
+
+    def is_answered_within(self, seconds: float) -> bool:
+        """Wait for the answer; return whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _ask(self, ready: Callable[[], bool]) -> None:
         try:
-            return self._ready(), None
+            self.answer = ready()
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering keeps it from serving
-            return False, type(error).__name__
+            self.cause = type(error).__name__

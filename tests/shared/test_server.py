@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,32 @@ def test_a_readiness_that_raises_means_not_serving(start: Start) -> None:
         raise OSError("no route")
 
     assert check(start(ready=ready)) == NOT_SERVING
+
+
+def test_a_readiness_that_hangs_means_not_serving_until_it_answers(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.health._OVERDUE_SECONDS", 0.1)
+    free = threading.Event()
+    free.set()
+    served = start(ready=lambda: free.wait(30))
+    assert check(served) == SERVING
+    free.clear()
+    assert eventually(lambda: check(served) == NOT_SERVING)
+    free.set()
+    assert eventually(lambda: check(served) == SERVING)
+
+
+def test_a_readiness_that_hangs_does_not_hold_up_the_stop(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.health._OVERDUE_SECONDS", 0.1)
+    hang = threading.Event()
+    served = start(ready=lambda: hang.wait(30))
+    began = time.monotonic()
+    served.running.stop()
+    assert time.monotonic() - began < 5
+    hang.set()
 
 
 def test_health_needs_no_token_and_knows_its_services(start: Start) -> None:

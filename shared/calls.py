@@ -47,7 +47,7 @@ class Method:
     metrics: MethodMetrics
 
     def decode(self, data: bytes) -> Any:  # noqa: ANN401 - whatever the contract says
-        """Return the request; raise InvalidArgument that names the field at fault."""
+        """Return the request; raise InvalidArgument that names the fields at fault."""
         self.metrics.received.inc()
         if self.handler.request_deserializer is None:
             return data
@@ -56,7 +56,7 @@ class Method:
         except DecodeError:
             # Generated code passes `Message.FromString`, bound to the message's class.
             message: Message = self.handler.request_deserializer.__self__  # type: ignore[attr-defined]
-            raise InvalidArgument([wire.undecodable(data, message)]) from None
+            raise InvalidArgument(wire.undecodable(data, message)) from None
 
     def decode_each(self, messages: Iterator[bytes]) -> Iterator[Any]:
         """Return the requests of a stream, decoded as they are asked for."""

@@ -35,17 +35,17 @@ def unprivileged_account() -> Account | None:
 def start(
     program: Sequence[str],
     *,
-    log: Path | None,
+    log: Path | int | None,
     environment: Mapping[str, str],
     death_signal: signal.Signals = signal.SIGTERM,
     account: Account | None = None,
     reach: Sequence[Path] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in its own session, its output appended to `log`, or on this terminal if None.
+    """Start a program in its own session, its output in `log`: a file to append to, a descriptor, or None.
 
-    It gets `death_signal` when the *thread* that started it ends: start from one that lives as long as the
-    program should. `account` is whom to run as (needs root), `reach` what that account must be able to get
-    to though directories above are closed to it.
+    None stands for this terminal. The program gets `death_signal` when the *thread* that started it ends:
+    start from one that lives as long as the program should. `account` is whom to run as (needs root), `reach`
+    what that account must be able to get to though directories above are closed to it.
     """
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py"))]
     command += ["--parent", str(os.getpid()), "--signal", str(int(death_signal))]
@@ -64,10 +64,10 @@ def start(
 
 
 @contextmanager
-def output(log: Path | None) -> Iterator[int | None]:
-    """Yield a descriptor that appends to the log, for its owner alone; None stands for the terminal."""
-    if log is None:
-        yield None
+def output(log: Path | int | None) -> Iterator[int | None]:
+    """Yield a descriptor that appends to the file, for its owner alone; what is no path is yielded itself."""
+    if not isinstance(log, Path):
+        yield log
         return
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,7 @@ from deploy.settings import Service
 
 SERVING_SECONDS = 60
 STOP_SECONDS = 30  # a service drains for 10 s of its own accord
+LOG_SECONDS = 5
 LARGEST_LOG_BYTES = 16 * 1024**2
 
 
@@ -28,6 +30,7 @@ class ServiceProcess:
         self.service = service
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._rotation: subprocess.Popen[bytes] | None = None
 
     def refuse_taken_addresses(self) -> None:
         """Raise LaunchError if something listens where this service will."""
@@ -42,9 +45,12 @@ class ServiceProcess:
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/operating.md)")
-        keep_small(self.log)
         command = [sys.executable, "-m", f"services.{self.service.name}"]
-        self._process = children.start(command, log=self.log, environment={**os.environ, **settings})
+        self._rotation = start_rotation(self.log)
+        assert self._rotation.stdin is not None
+        with self._rotation.stdin as pipe:  # the service's own end of it stays open as long as it lives
+            environment = {**os.environ, **settings}
+            self._process = children.start(command, log=pipe.fileno(), environment=environment)
 
     def is_running(self) -> bool:
         """Tell whether the process lives."""
@@ -83,8 +89,16 @@ class ServiceProcess:
             print(f"{self.service.name} did not stop within {STOP_SECONDS} s and was killed.", flush=True)
             self._process.kill()
             self._process.wait()
+        self._finish_log()
+
+    def _finish_log(self) -> None:
+        """Wait until everything that a service said before its end is in its log."""
+        if self._rotation is not None and not self.is_running():
+            with suppress(subprocess.TimeoutExpired):
+                self._rotation.wait(LOG_SECONDS)
 
     def _evidence(self) -> str:
+        self._finish_log()
         return f"--- {self.log}\n{children.tail(self.log)}\n---"
 
 
@@ -107,6 +121,18 @@ def refuse_taken(address: str, setting: str) -> None:
     except OSError as error:
         why = str(error.strerror).partition(" (while")[0]  # create_server repeats the address
         raise LaunchError(f"cannot listen on {address}: {why}. {setting} chooses another port.") from error
+
+
+def start_rotation(log: Path) -> subprocess.Popen[bytes]:
+    """Start what writes its standard input to the log and keeps that small."""
+    program = str(Path(__file__).with_name("rotate.py"))
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", program, str(log), str(LARGEST_LOG_BYTES)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the launcher
+    )
 
 
 def keep_small(log: Path) -> None:

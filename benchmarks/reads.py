@@ -98,7 +98,7 @@ def _compare(question: Question, reference: "ClickHouse", calls: int) -> Line:
         question.name,
         milliseconds(here),
         f"ClickHouse {milliseconds(there)}",
-        f"{there / here:.1f} times faster",
+        f"{there / here:.1f} times as fast",
         f"≤ {milliseconds(BAR_SECONDS)}, ≥ {question.least_ratio:g} times",
         here <= BAR_SECONDS and there / here >= question.least_ratio,
     )

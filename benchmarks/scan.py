@@ -92,7 +92,7 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
             f"{rows:,} events of {len(scans.names)} names, sorted by user and time",
             milliseconds(here),
             f"ClickHouse {milliseconds(there)}",
-            f"{there / here:.1f} times faster",
+            f"{there / here:.1f} times as fast",
             f"≤ {milliseconds(BAR_SECONDS)}",
             here <= BAR_SECONDS,
         ),
@@ -100,6 +100,6 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
             f"the same again, {len(unchanged):,} revisions known",
             milliseconds(repeated),
             f"everything {milliseconds(here)}",
-            f"{here / repeated:.1f} times faster",
+            f"{here / repeated:.1f} times as fast",
         ),
     ]

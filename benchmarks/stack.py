@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ class Stack:
         log = self.directory / f"{database}.log"
         process = children.start([sys.executable, "-m", "services.events"], log=log, environment=environment)
         try:
-            _wait_until_serving(address, log)
+            _wait_until_serving(process, address, log)
             yield ServiceProcess(process.pid, address, self.token)
         finally:
             process.terminate()
@@ -108,10 +109,10 @@ def running() -> Iterator[Stack]:
         shutil.rmtree(directory)
 
 
-def _wait_until_serving(address: str, log: Path) -> None:
+def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not is_serving(address):
-        if time.monotonic() > deadline:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
         time.sleep(0.05)
 

@@ -104,18 +104,21 @@ class TokenVerifier:
 
     def _claims(self, token: str) -> dict[str, object]:
         # The algorithm is named here, never taken from the token.
-        return jwt.decode(token, self._key, ["EdDSA"], issuer=ISSUER, options=_signature_only("iss", "sub"))  # type: ignore[arg-type]
+        return jwt.decode(token, self._key, ["EdDSA"], issuer=ISSUER, options=_without_times("iss", "sub"))  # type: ignore[arg-type]
 
 
 class JwksVerifier:
     """Verifies tokens of an identity provider with the keys behind its JWKS URL.
 
     Keys are fetched when needed, kept five minutes and refreshed at most every 30 s for unknown key ids.
-    The provider's tokens carry our roles in a claim `roles`. Safe to share between threads.
+    The provider's tokens carry our roles in a claim `roles`; those it made for others than `audience` are
+    refused, for the same keys sign them all. Safe to share between threads.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, issuer: str, audience: str) -> None:
         self._keys = jwt.PyJWKClient(url, timeout=5)
+        self._issuer = issuer
+        self._audience = audience
         self._verified = _VerifiedTokens(self._claims)
 
     def verify(self, token: str, now: float) -> Caller:
@@ -127,17 +130,24 @@ class JwksVerifier:
             key = self._keys.get_signing_key_from_jwt(token)
         except jwt.PyJWKClientConnectionError as error:
             raise Unavailable("the keys that verify tokens cannot be fetched", "KEYS_UNAVAILABLE") from error
-        return jwt.decode(token, key, ["EdDSA", "ES256", "PS256", "RS256"], options=_signature_only("sub"))
+        return jwt.decode(
+            token,
+            key,
+            ["EdDSA", "ES256", "PS256", "RS256"],
+            issuer=self._issuer,
+            audience=self._audience,
+            options=_without_times("iss", "sub", "aud"),
+        )
 
 
-def _signature_only(*required: str) -> jwt.types.Options:
+def _without_times(*required: str) -> jwt.types.Options:
     # Times are compared here with the `now` given, on cached tokens too.
     return {
         "require": list(required),
         "verify_exp": False,
         "verify_nbf": False,
         "verify_iat": False,
-        "verify_aud": False,
+        "verify_aud": "aud" in required,
     }
 
 

@@ -86,6 +86,9 @@ class ServiceSettings(BaseSettings):
     # Exactly one of these two verifies tokens.
     token_public_key_file: FilePath | None = None
     jwks_url: HttpUrl | None = None
+    # What its tokens must carry as `iss` and `aud`: the same keys sign tokens for others.
+    jwks_issuer: str | None = Field(default=None, min_length=1)
+    jwks_audience: str | None = Field(default=None, min_length=1)
     # Both for TLS; the CA besides to ask clients for certificates.
     tls_certificate_file: FilePath | None = None
     tls_key_file: FilePath | None = None
@@ -121,6 +124,13 @@ class ServiceSettings(BaseSettings):
             raise ValueError("auth=token needs exactly one of token_public_key_file and jwks_url")
         if self.auth == "off" and given:
             raise ValueError("auth=off has no use for token_public_key_file or jwks_url")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_whose_tokens_to_take(self) -> Self:
+        needed = self.jwks_url is not None
+        if any((given is not None) != needed for given in (self.jwks_issuer, self.jwks_audience)):
+            raise ValueError("jwks_url, jwks_issuer and jwks_audience need each other")
         return self
 
     @model_validator(mode="after")

@@ -94,7 +94,11 @@ def verifier_of(settings: ServiceSettings) -> Verifier | None:
     if settings.token_public_key_file is not None:
         return TokenVerifier(settings.token_public_key_file.read_bytes())
     if settings.jwks_url is not None:
-        return JwksVerifier(str(settings.jwks_url))
+        assert settings.jwks_issuer, "checked by the settings"
+        assert settings.jwks_audience, "checked by the settings"
+        return JwksVerifier(
+            str(settings.jwks_url), issuer=settings.jwks_issuer, audience=settings.jwks_audience
+        )
     return None
 
 

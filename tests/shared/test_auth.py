@@ -153,13 +153,28 @@ def provider(token_keys: Keys) -> Iterator[Provider]:
     served.close()
 
 
-def provider_token(kid: str, subject: str = "person", lifetime: float = 60) -> str:
-    claims = {"sub": subject, "roles": ["analyst"], "exp": NOW + lifetime, "aud": "brain"}
+ISSUER = "https://id.example"
+
+
+def verifier_of(provider: Provider) -> JwksVerifier:
+    return JwksVerifier(provider.url, issuer=ISSUER, audience="brain")
+
+
+def provider_token(kid: str, subject: str = "person", lifetime: float = 60, **others: object) -> str:
+    claims = {
+        "iss": ISSUER,
+        "sub": subject,
+        "aud": ["brain", "mail"],
+        "roles": ["analyst"],
+        "exp": NOW + lifetime,
+        **others,
+    }
+    claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, EC_KEY, algorithm="ES256", headers={"kid": kid})
 
 
 def test_a_providers_key_verifies_its_tokens_and_is_fetched_once(provider: Provider) -> None:
-    verifier = JwksVerifier(provider.url)
+    verifier = verifier_of(provider)
     for subject in ("ada", "bob"):
         assert verifier.verify(provider_token("theirs", subject), NOW) == Caller(
             subject, frozenset({Role.ANALYST})
@@ -168,20 +183,30 @@ def test_a_providers_key_verifies_its_tokens_and_is_fetched_once(provider: Provi
     assert refusal(verifier, provider_token("theirs", "bob"), NOW + 60) == "TOKEN_EXPIRED"
 
 
+@pytest.mark.parametrize(
+    "others", [{"iss": "https://other.example"}, {"iss": None}, {"aud": "mail"}, {"aud": []}, {"aud": None}]
+)
+def test_a_token_the_provider_made_for_others_is_invalid(
+    provider: Provider, others: dict[str, object]
+) -> None:
+    assert verifier_of(provider).verify(provider_token("theirs", aud="brain"), NOW).subject == "person"
+    assert refusal(verifier_of(provider), provider_token("theirs", "person", 60, **others)) == "TOKEN_INVALID"
+
+
 def test_unknown_key_ids_do_not_flood_the_provider(provider: Provider) -> None:
-    verifier = JwksVerifier(provider.url)
+    verifier = verifier_of(provider)
     for number in range(20):
         assert refusal(verifier, provider_token(f"made-up-{number}")) == "TOKEN_INVALID"
     assert provider.asked == 1
 
 
 def test_a_key_of_the_provider_signs_only_with_its_own_algorithm(provider: Provider) -> None:
-    assert refusal(JwksVerifier(provider.url), provider_token("ours")) == "TOKEN_INVALID"
-    assert refusal(JwksVerifier(provider.url), unsigned_token({"sub": "thief"})) == "TOKEN_INVALID"
+    assert refusal(verifier_of(provider), provider_token("ours")) == "TOKEN_INVALID"
+    assert refusal(verifier_of(provider), unsigned_token({"sub": "thief"})) == "TOKEN_INVALID"
 
 
 def test_an_unreachable_provider_is_unavailable_not_unauthenticated(provider: Provider) -> None:
     provider.close()
     with pytest.raises(Unavailable) as caught:
-        JwksVerifier(provider.url).verify(provider_token("theirs"), NOW)
+        verifier_of(provider).verify(provider_token("theirs"), NOW)
     assert caught.value.reason == "KEYS_UNAVAILABLE"

@@ -64,6 +64,12 @@ def test_all_problems_are_told_at_once_by_the_names_to_set(
     [
         ({"TOKEN_PUBLIC_KEY_FILE": None}, "exactly one of token_public_key_file and jwks_url"),
         ({"JWKS_URL": "https://id.example/keys"}, "exactly one of token_public_key_file and jwks_url"),
+        ({"TOKEN_PUBLIC_KEY_FILE": None, "JWKS_URL": "https://id.example/keys"}, "need each other"),
+        (
+            {"TOKEN_PUBLIC_KEY_FILE": None, "JWKS_URL": "https://id.example/keys", "JWKS_ISSUER": "x"},
+            "need each other",
+        ),
+        ({"JWKS_AUDIENCE": "x"}, "need each other"),
         ({"AUTH": "off"}, "auth=off has no use for"),
         ({"AUTH": "maybe"}, "SAMPLE_AUTH: "),
         ({"TOKEN_PUBLIC_KEY_FILE": "/no/such/file"}, "SAMPLE_TOKEN_PUBLIC_KEY_FILE: "),

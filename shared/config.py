@@ -2,6 +2,7 @@
 
 import re
 import sys
+import zoneinfo
 from typing import Annotated, Literal, NoReturn, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.encryption import BlindIndex, Keyring
+
+# The pinned tzdata package decides when days begin, on every replica alike, and not the machine's files.
+zoneinfo.reset_tzpath(())
 
 _MAXIMUM_PORT = 65_535
 

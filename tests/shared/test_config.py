@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -100,3 +104,28 @@ def test_addresses_are_host_and_port(
 ) -> None:
     environment.setenv("SAMPLE_METRICS_ADDRESS", address)
     assert "SAMPLE_METRICS_ADDRESS: " in problems(capsys)
+
+
+def test_time_zones_are_those_of_the_pinned_package(tmp_path: Path) -> None:
+    tokyo = files("tzdata.zoneinfo.Asia").joinpath("Tokyo").read_bytes()
+    (tmp_path / "Europe").mkdir()
+    (tmp_path / "Europe" / "London").write_bytes(tokyo)
+    program = """
+import sys
+from datetime import datetime
+from zoneinfo import ZoneInfo
+if "config" in sys.argv:
+    import shared.config
+print(datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/London")).utcoffset())
+"""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONTZPATH": str(tmp_path)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for arguments in ([], ["config"])
+    ]
+    assert told == ["9:00:00\n", "0:00:00\n"], "without, the files of the machine are preferred"

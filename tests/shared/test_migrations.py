@@ -1,5 +1,6 @@
 """Migrations of a made-up service with two revisions, on a real server."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,16 @@ def test_upgrade_twice_changes_nothing(empty_database: str) -> None:
     rows(empty_database, "SELECT * FROM red.things")
     migrations.upgrade(empty_database, "red", PACKAGE)
     assert sorted(rows(empty_database, TABLES)) == MADE
+
+
+def test_an_operator_without_a_name_is_recorded_as_a_number(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    migrations.upgrade(empty_database, "red", PACKAGE)
+    assert set(rows(empty_database, "SELECT actor FROM red.audit_entries")) == {("uid 987654321",)}
 
 
 def test_each_revision_is_recorded_once(empty_database: str) -> None:

@@ -63,10 +63,6 @@ class Keyring:
         except InvalidTag:
             raise DecryptionError("altered, or encrypted for something else") from None
 
-    def is_current(self, stored: bytes) -> bool:
-        """Return whether the current key made this; what it did not make waits for rotation."""
-        return stored[:1] == bytes((self._current_id,))
-
 
 def _parse_entry(place: int, entry: str) -> tuple[int, bytes]:
     id_text, separator, key_text = entry.strip().partition(":")

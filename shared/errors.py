@@ -50,12 +50,6 @@ class NotFound(ServiceError):
     code = grpc.StatusCode.NOT_FOUND
 
 
-class AlreadyExists(ServiceError):
-    """The id is taken by something else."""
-
-    code = grpc.StatusCode.ALREADY_EXISTS
-
-
 class FailedPrecondition(ServiceError):
     """The state does not allow it; sending it again is no use until the state changes."""
 

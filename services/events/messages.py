@@ -19,7 +19,7 @@ from services.events.domain import (
     UserKind,
     Who,
 )
-from services.events.ingest.incoming import MAXIMUM_ID
+from services.events.ingest.batch import MAXIMUM_ID
 from services.events.rollups.deltas import NO_VALUE
 from shared.timestamps import from_micros
 from shared.validation import Violations, text

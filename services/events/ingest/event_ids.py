@@ -4,7 +4,19 @@ import re
 from hashlib import blake2b
 from uuid import UUID
 
-_canonical = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_canonical = re.compile(_UUID).fullmatch
+_all_canonical = re.compile(f"(?:{_UUID}\n)*{_UUID}").fullmatch
+
+
+def all_canonical(event_ids: list[str]) -> list[bytes] | None:
+    """Return the stored ids where every one is a canonical UUID, else None."""
+    if not _all_canonical("\n".join(event_ids)):
+        return None
+    packed = bytes.fromhex("".join(event_ids).replace("-", "").replace("\n", ""))
+    if len(packed) != 16 * len(event_ids):  # a line break inside an id
+        return None
+    return [packed[start : start + 16] for start in range(0, len(packed), 16)]
 
 
 def stored_id(event_id: str) -> tuple[bytes, bool]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from services.events.ingest.incoming import Batch
+from services.events.ingest.batch import Batch
 from shared.errors import ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:

@@ -9,12 +9,16 @@ import orjson
 from shared.json_values import struct_to_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from brain.events.v1.events_pb2 import Event
 
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_DEPTH = 32
 MAXIMUM_EXPONENT = 324  # the least double is 5e-324
-_EXPONENT = re.compile(r"\d[eE][+-]?\d{3}").search
+# The first finds candidates quickly, the second tells those that belong to a number.
+_maybe_exponent = re.compile(r"[eE][+-]?\d{3}").search
+_exponent = re.compile(r"\d[eE][+-]?\d{3}").search
 _QUOTE, _BACKSLASH = b'"\\'
 # An escape, not the text of one: an even number of backslashes stands before it.
 _escaped_nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
@@ -36,6 +40,27 @@ def properties_text(event: "Event", violations: list[tuple[str, str]]) -> bytes:
     return encoded
 
 
+def all_properties(events: "Sequence[Event]") -> list[bytes] | None:
+    """Return what properties_text returns for each, or None where one of them needs a closer look."""
+    texts = [event.properties_json for event in events]
+    present = [text for text in texts if text]
+    if len(present) < len(events) and any(event.HasField("properties") for event in events):
+        return None
+    joined = "".join(present)
+    if "\\u0000" in joined or max(map(len, texts)) > MAXIMUM_BYTES // 4:
+        return None
+    if max(text.count("{") + text.count("[") for text in texts) > MAXIMUM_DEPTH:
+        return None
+    if _maybe_exponent(joined) and any(map(_exponent, present)):
+        return None
+    encoded = [text.encode() for text in texts]
+    try:
+        kinds = {type(orjson.loads(text)) for text in encoded if text}
+    except orjson.JSONDecodeError:
+        return None
+    return encoded if kinds <= {dict} else None
+
+
 def _checked(text: str) -> tuple[bytes, str]:
     encoded = text.encode()
     if len(encoded) > MAXIMUM_BYTES:
@@ -46,7 +71,7 @@ def _checked(text: str) -> tuple[bytes, str]:
         value = orjson.loads(encoded)
     except orjson.JSONDecodeError as error:
         return b"", f"is not valid JSON: {error.msg}"
-    if _EXPONENT(text) and not _within_doubles(text):
+    if _maybe_exponent(text) and _exponent(text) and not _within_doubles(text):
         return b"", "holds a number beyond the range of a double"
     if type(value) is not dict:
         return b"", "is not a JSON object"

@@ -8,16 +8,17 @@ from uuid import UUID
 
 from brain.events.v1 import events_pb2 as pb
 
+from services.events.ingest.batch import Batch
 from services.events.ingest.event_ids import original_id
 from services.events.ingest.group_commit import GroupCommit
-from services.events.ingest.incoming import Batch, Rejected, read
+from services.events.ingest.incoming import Rejected, read
 from services.events.ingest.writer import Outcome
 from services.events.measures import Measures
 from shared.errors import DeadlineExceeded, FieldViolation, InvalidArgument
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from services.events.event_types import EventTypes
 
@@ -98,7 +99,7 @@ class Tracking:
             received_time=from_micros(now),
         )
 
-    def _read(self, events: "Iterable[pb.Event]", now: int) -> tuple[Batch, list[Rejected]]:
+    def _read(self, events: "Sequence[pb.Event]", now: int) -> tuple[Batch, list[Rejected]]:
         batch, rejected = read(events, now)
         names = set(batch.names)
         known = self._event_types.keys(names)

@@ -14,7 +14,8 @@ import psycopg
 from numpy.typing import NDArray
 
 from services.events.calendar import to_datetime_utc
-from services.events.ingest.incoming import Batch, Rejected
+from services.events.ingest.batch import Batch
+from services.events.ingest.incoming import Rejected
 from services.events.ingest.store import IDENTITY, Rows, identities, insert
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.reconnects import Reconnects

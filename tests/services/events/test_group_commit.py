@@ -8,8 +8,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 import numpy as np
 import pytest
 
+from services.events.ingest.batch import Batch
 from services.events.ingest.group_commit import GROUP_EVENTS, GroupCommit
-from services.events.ingest.incoming import Batch
 from services.events.ingest.writer import Outcome
 from shared.errors import ResourceExhausted, Unavailable
 

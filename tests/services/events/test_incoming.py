@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.events.domain import UserKind
-from services.events.ingest.incoming import Batch, read
+from services.events.ingest.batch import Batch
+from services.events.ingest.incoming import read
 from services.events.rollups.deltas import NO_VALUE
 
 NOW = 1_321_000_000_000_000  # 2011-11-11 08:26:40

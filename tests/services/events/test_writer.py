@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.events.event_types import EventTypes
+from services.events.ingest.batch import Batch
 from services.events.ingest.group_commit import GroupCommit
-from services.events.ingest.incoming import Batch, Rejected, read
+from services.events.ingest.incoming import Rejected, read
 from services.events.ingest.partitions import Partitions
 from services.events.ingest.writer import Outcome, Writer
 from services.events.rollups.cover import ReportingCalendar

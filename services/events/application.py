@@ -85,7 +85,7 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
 
 def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStack) -> Application:
     # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
-    reading = _engine(settings, settings.database_connections, opened)
+    reading = _engine(settings, settings.database_connections, opened, settings.statement_seconds)
     writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened)
     watching = _engine(settings, 1, opened)
     keep_reporting_zone(writing, settings.reporting_time_zone)
@@ -153,12 +153,15 @@ def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
     )
 
 
-def _engine(settings: "EventsSettings", pool_size: int, opened: ExitStack) -> "Engine":
+def _engine(
+    settings: "EventsSettings", pool_size: int, opened: ExitStack, statement_seconds: float | None = None
+) -> "Engine":
     engine = create_engine(
         settings.database_url,
         schema=settings.database_schema,
         pool_size=pool_size,
         application_name="brain-events",
+        statement_seconds=statement_seconds,
     )
     opened.callback(engine.dispose)
     return engine

@@ -208,7 +208,7 @@ def metrics(target: Target, /, name: str | None, *, as_json: bool, **asked: Unpa
                 time_zone=asked["time_zone"],
             )
             series = brain.metrics.ReadMetric(ReadMetricRequest(query=asked_for)).series
-            rows = [tables.point_row(point, asked["time_zone"]) for point in series.points]
+            rows = [tables.point_row(point, series.time_zone) for point in series.points]
     tables.show(rows, as_json=as_json)
 
 

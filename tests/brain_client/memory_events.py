@@ -49,7 +49,9 @@ class MemoryMetrics(MetricSourceServiceServicer):
     def ReadMetric(  # noqa: N802 — the contract's name
         self, request: ReadMetricRequest, context: grpc.ServicerContext
     ) -> ReadMetricResponse:
-        return ReadMetricResponse(series=MetricSeries(points=self.points))
+        return ReadMetricResponse(
+            series=MetricSeries(points=self.points, time_zone=request.query.time_zone or "UTC")
+        )
 
 
 class MemoryEvents(EventsServiceServicer):

@@ -33,7 +33,7 @@ _WAITING_COPIES = text("""
 SELECT pid, query_start, bytes_processed
 FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)
 WHERE pg_stat_activity.datname = current_database() AND usename = current_user
-  AND wait_event = 'ClientRead' AND query LIKE 'COPY staged_events%'
+  AND wait_event = 'ClientRead' AND query LIKE 'COPY events (%'
 """)
 
 _END = text("""

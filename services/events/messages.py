@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2 as pb
 
-from services.events.calendar import Interval, upper_bound
+from services.events.calendar import Interval, buckets, upper_bound
 from services.events.domain import (
     VALUE_SCALE,
     Condition,
@@ -74,20 +74,21 @@ def chosen(violations: Violations, field: str, number: int, choices: Mapping[Any
     return choices.get(number, next(iter(choices.values())))
 
 
-def check_points(
+def units_of(
     violations: Violations,
     field: str,
     time_range: tuple[int, int],
     interval: Interval,
+    zone: ZoneInfo,
     what: str = "intervals",
-) -> bool:
-    """Add a violation where a range holds too many intervals; returns whether it may be walked."""
-    if upper_bound(*time_range, interval) > MAXIMUM_POINTS + 2:
-        violations.add(
-            field, f"is too wide: at most {MAXIMUM_POINTS:,} {what} of one {interval.name.lower()}"
-        )
-        return False
-    return True
+) -> tuple[tuple[int, int], ...]:
+    """Return the whole units that touch a range; none, and a violation, where there are too many."""
+    may_be_walked = upper_bound(*time_range, interval) <= 2 * MAXIMUM_POINTS + 2
+    units = tuple(buckets(*time_range, interval, zone)) if may_be_walked else ()
+    if may_be_walked and len(units) <= MAXIMUM_POINTS:
+        return units
+    violations.add(field, f"is too wide: at most {MAXIMUM_POINTS:,} {what} of one {interval.name.lower()}")
+    return ()
 
 
 def conditions(

@@ -12,7 +12,6 @@ from services.events import messages
 from services.events.calendar import (
     MICROS,
     Interval,
-    buckets,
     day_number,
     day_start,
     local_date,
@@ -86,8 +85,7 @@ def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> 
     whole: Buckets = ((start, end),)
     if request.interval:
         interval = messages.chosen(violations, "interval", request.interval, messages.INTERVALS)
-        if messages.check_points(violations, "time_range", (start, end), interval):
-            whole = tuple(buckets(start, end, interval, zone))
+        whole = messages.units_of(violations, "time_range", (start, end), interval, zone) or whole
     if request.group_by not in pb.CountGroup.values():
         violations.add("group_by", f"has no meaning for the value {request.group_by}")
     maximum = min(MAXIMUM_GROUPS, MAXIMUM_COUNTS // max(len(whole), 1))
@@ -171,9 +169,8 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
         first = today - timedelta(days=TRAILING_DAYS[period] - 1)
         periods = ((day_start(first, zone), day_start(today + timedelta(days=1), zone)),)
     else:
-        start, end = _within_years(violations, asked)
-        if messages.check_points(violations, "time_range", (start, end), period, "periods"):
-            periods = tuple(buckets(start, end, period, zone))
+        time_range = _within_years(violations, asked)
+        periods = messages.units_of(violations, "time_range", time_range, period, zone, "periods")
     if request.include_sessions and request.known_only:
         violations.add("known_only", "cannot be combined with include_sessions")
     question = ActiveQuestion(
@@ -280,7 +277,5 @@ def metric_question(
         names = ", ".join(each.name.lower() for each in allowed)
         violations.add("interval", f"{query.name} is read by {names}")
     start, end = range_of(violations, query)
-    if not messages.check_points(violations, "time_range", (start, end), interval, "points"):
-        return MetricQuestion((), interval, zone)
-    intervals = tuple(each for each in buckets(start, end, interval, zone) if each[0] >= start)
-    return MetricQuestion(intervals, interval, zone)
+    units = messages.units_of(violations, "time_range", (start, end), interval, zone, "points")
+    return MetricQuestion(tuple(unit for unit in units if unit[0] >= start), interval, zone)

@@ -1,6 +1,7 @@
-"""Writing events: stage, insert what is new, and append the delta of what was really inserted.
+"""Writing events: leave out what is stored, copy the rest in one fixed order, append their delta.
 
-Everything happens in one transaction, so that events and roll-ups are never out of step.
+Everything happens in one transaction, so that events and roll-ups are never out of step. Copying straight
+into events costs less than a staging table and ON CONFLICT; see docs/decisions/0005.
 """
 
 from dataclasses import dataclass
@@ -9,45 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
-from services.events.calendar import HOUR_MICROS
-from services.events.packed import POSTGRES_EPOCH_MICROS, columns
+from services.events.calendar import HOUR_MICROS, to_micros
+from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.revision import mix64
-from services.events.rollups.deltas import Inserted, group
+from services.events.rollups.deltas import NO_VALUE, Inserted, group
 
 if TYPE_CHECKING:
     from psycopg import Cursor
 
     from services.events.rollups.cover import ReportingCalendar
 
-# Made in each transaction, because behind a transaction pooler the session is never the same. Rows vanish at
-# its end. No index, no WAL: a client that stops in the middle holds nothing that others want.
-_STAGING = """
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_events (
-    user_key int4, event_time timestamptz, event_id uuid, event_key int4, value int8, anonymous_key int4,
-    session_id text, event_id_text text, page text, referrer text, user_agent text, properties jsonb
-) ON COMMIT DELETE ROWS
+# As LATERAL, for a join may be planned as a scan of every partition.
+_STORED = """
+SELECT sent.position - 1
+FROM unnest(%(user_keys)b::int4[], %(times)b::timestamptz[], %(ids)b::uuid[])
+     WITH ORDINALITY AS sent(user_key, event_time, event_id, position)
+CROSS JOIN LATERAL (
+    SELECT FROM events
+    WHERE events.user_key = sent.user_key AND events.event_time = sent.event_time
+      AND events.event_id = sent.event_id LIMIT 1
+) AS stored
 """
 
-_COPY = "COPY staged_events FROM STDIN (FORMAT binary)"
-
-# The order prevents deadlocks between overlapping batches, and keeps a batch's rows of one month together.
-_INSERT = """
-WITH inserted AS (
-    INSERT INTO events (event_time, received_time, value, event_id, user_key, event_key, anonymous_key,
-                        session_id, event_id_text, page, referrer, user_agent, properties)
-    SELECT event_time, %(received)s, NULLIF(value, -9223372036854775808), event_id, user_key, event_key,
-           NULLIF(anonymous_key, 0), session_id, event_id_text, page, referrer, user_agent, properties
-    FROM staged_events
-    ORDER BY date_trunc('month', event_time, 'UTC'), user_key, event_time, event_id
-    ON CONFLICT DO NOTHING
-    RETURNING user_key, event_time, event_id, event_key, value
-)
-SELECT string_agg(int4send(user_key), ''), string_agg(timestamptz_send(event_time), ''),
-       string_agg(uuid_send(event_id), ''), string_agg(int4send(event_key), ''),
-       string_agg(int8send(coalesce(value, -9223372036854775808)), '')
-FROM inserted
-"""
+# A duplicate that another transaction commits between the look and the copy violates the primary key: the
+# whole group is then tried again, and finds it stored.
+_COPY = """COPY events (user_key, event_time, event_id, event_key, received_time, value, anonymous_key,
+    session_id, event_id_text, page, referrer, user_agent, properties) FROM STDIN (FORMAT binary)"""
 
 _DELTA = """
 INSERT INTO event_deltas (first_hour, last_hour, payload) VALUES (%(first_hour)s, %(last_hour)s, %(payload)s)
@@ -55,14 +46,15 @@ INSERT INTO event_deltas (first_hour, last_hour, payload) VALUES (%(first_hour)s
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
-_FIELDS = 12
+_NULL = b"\xff\xff\xff\xff"
+_FIELDS = 13
+# The columns that every row has. Each field goes behind its length.
 _FIXED = (
     ("user_key", ">i4"),
     ("event_time", ">i8"),
     ("event_id", "V16"),
     ("event_key", ">i4"),
-    ("value", ">i8"),
-    ("anonymous_key", ">i4"),
+    ("received_time", ">i8"),
 )
 _HEAD = np.dtype(
     [("fields", ">i2")]
@@ -89,9 +81,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self.tails)
 
+    def take(self, positions: NDArray[np.intp]) -> "Rows":
+        """Return the rows at some positions, in their order."""
+        return Rows(
+            self.user_keys[positions],
+            self.times[positions],
+            np.frombuffer(self.ids, "V16")[positions].tobytes(),
+            self.event_keys[positions],
+            self.values[positions],
+            self.anonymous_keys[positions],
+            [self.tails[position] for position in positions.tolist()],
+        )
 
-def copy_data(rows: Rows) -> bytes:
-    """Return the rows in PostgreSQL's binary COPY format."""
+
+def copy_data(rows: Rows, received: int) -> bytes:
+    """Return the rows, received at a Unix microsecond, in PostgreSQL's binary COPY format."""
     heads = np.empty(len(rows), _HEAD)
     heads["fields"] = _FIELDS
     for name, kind in _FIXED:
@@ -100,65 +104,123 @@ def copy_data(rows: Rows) -> bytes:
     heads["event_time"] = rows.times - POSTGRES_EPOCH_MICROS
     heads["event_id"] = np.frombuffer(rows.ids, "V16")
     heads["event_key"] = rows.event_keys
-    heads["value"] = rows.values
-    heads["anonymous_key"] = rows.anonymous_keys
-    fixed, size = heads.tobytes(), _HEAD.itemsize
-    parts: list[bytes] = [_HEADER] * (2 * len(rows) + 2)
-    parts[1:-1:2] = [fixed[start : start + size] for start in range(0, len(fixed), size)]
-    parts[2:-1:2] = rows.tails
+    heads["received_time"] = received - POSTGRES_EPOCH_MICROS
+    parts: list[bytes] = [_HEADER] * (4 * len(rows) + 2)
+    parts[1:-1:4] = _cut(heads)
+    parts[2:-1:4] = _nullable(rows.values, ">i8", rows.values != NO_VALUE)
+    parts[3:-1:4] = _nullable(rows.anonymous_keys, ">i4", rows.anonymous_keys != 0)
+    parts[4:-1:4] = rows.tails
     parts[-1] = _TRAILER
     return b"".join(parts)
 
 
+def _cut(array: NDArray[Any]) -> list[bytes]:
+    data, size = array.tobytes(), array.itemsize
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def _nullable(column: NDArray[Any], kind: str, present: NDArray[np.bool_]) -> list[bytes]:
+    """Return the fields of a column, NULL where it is not present."""
+    if not present.any():
+        return [_NULL] * len(column)
+    return [
+        field if is_there else _NULL
+        for field, is_there in zip(_cut(_with_lengths(column, kind)), present.tolist(), strict=True)
+    ]
+
+
+def _with_lengths(column: NDArray[Any], kind: str) -> NDArray[np.void]:
+    fields = np.empty(len(column), [("length", ">i4"), ("field", kind)])
+    fields["length"] = np.dtype(kind).itemsize
+    fields["field"] = column
+    return fields
+
+
 def insert(
-    cursor: "Cursor[tuple[bytes | None, ...]]", rows: Rows, received: datetime, calendar: "ReportingCalendar"
-) -> NDArray[np.void]:
+    cursor: "Cursor[tuple[Any, ...]]", rows: Rows, received: datetime, calendar: "ReportingCalendar"
+) -> NDArray[np.bool_]:
     """Store the rows that are new and their delta; the caller commits.
 
     Returns:
-        The identity (user key, time, id: 28 bytes, big-endian, PostgreSQL's epoch) of each row inserted.
+        Which rows were new; of rows that are the same event, the first.
+
+    Raises:
+        psycopg.errors.UniqueViolation: another transaction has stored one of them meanwhile; try again.
 
     """
-    cursor.execute(_STAGING)
-    with cursor.copy(_COPY) as copy:
-        copy.write(copy_data(rows))
-    cursor.execute(_INSERT, {"received": received})
-    row = cursor.fetchone()
-    if row is None or row[0] is None:
-        return np.empty(0, IDENTITY)
-    user_keys, times, ids, event_keys, values = columns(row, (">i4", ">i8", "V16", ">i4", ">i8"))
-    _append_delta(cursor, (user_keys, times + POSTGRES_EPOCH_MICROS, ids, event_keys, values), calendar)
-    return identities(user_keys, times, ids)
+    order, is_new = _sorted(rows)
+    unique = order[is_new[order]]
+    stored = _stored(cursor, rows, unique)
+    is_new[unique[stored]] = False
+    chosen = np.delete(unique, stored)
+    if len(chosen):
+        added = rows.take(chosen)
+        with cursor.copy(_COPY) as copy:
+            copy.write(copy_data(added, to_micros(received)))
+        _append_delta(cursor, added, calendar)
+    return is_new
 
 
-def _append_delta(
-    cursor: "Cursor[tuple[bytes | None, ...]]",
-    stored: tuple[NDArray[Any], ...],
-    calendar: "ReportingCalendar",
-) -> None:
-    user_keys, times, ids, event_keys, values = stored
-    words = ids.view(">u8").astype(np.uint64).reshape(-1, 2)
-    hours = (times // HOUR_MICROS).astype(np.int32)
+def _sorted(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the order of months, users, times and ids, and which rows are the first of their event.
+
+    One order for all writers prevents deadlocks, and keeps a batch's rows of one month together.
+    """
+    words = np.frombuffer(rows.ids, ">u8").reshape(-1, 2)
+    months = rows.times.view("M8[us]").astype("M8[M]").view(np.int64)
+    order = np.lexsort((words[:, 1], words[:, 0], rows.times, rows.user_keys, months))
+    columns = (rows.user_keys[order], rows.times[order], words[order, 0], words[order, 1])
+    repeats = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
+    is_new = np.ones(len(rows), bool)
+    is_new[order[1:][repeats]] = False
+    return order, is_new
+
+
+def _stored(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return which of the positions hold events that are stored already."""
+    columns = {
+        "user_keys": PackedArray(rows.user_keys[positions], ">i4", 23),
+        "times": PackedArray(rows.times[positions] - POSTGRES_EPOCH_MICROS, ">i8", 1184),
+        "ids": PackedArray(np.frombuffer(rows.ids, "V16")[positions], "V16", 2950),
+    }
+    cursor.adapters.register_dumper(PackedArray, _PackedArrayDumper)
+    found = cursor.execute(_STORED, columns).fetchall()
+    return np.array([position for (position,) in found], np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedArray:
+    """An array parameter: a column, the binary form of its elements, PostgreSQL's number of their type."""
+
+    column: NDArray[Any]
+    kind: str
+    type_oid: int
+
+
+class _PackedArrayDumper(Dumper):
+    """Sends a column as a binary array, without touching its elements one by one."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: PackedArray) -> bytes:
+        """Return dimensions, no NULLs, type, length, lower bound, and the elements."""
+        head = np.array([1, 0, obj.type_oid, len(obj.column), 1], ">i4")
+        return head.tobytes() + _with_lengths(obj.column, obj.kind).tobytes()
+
+
+def _append_delta(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, calendar: "ReportingCalendar") -> None:
+    words = np.frombuffer(rows.ids, ">u8").astype(np.uint64).reshape(-1, 2)
+    hours = (rows.times // HOUR_MICROS).astype(np.int32)
     groups = group(
         Inserted(
-            event_keys=event_keys,
-            user_keys=user_keys,
-            values=values,
-            shares=mix64(user_keys, times, (words[:, 0], words[:, 1])),
-            days=calendar.days_of(times),
+            event_keys=rows.event_keys,
+            user_keys=rows.user_keys,
+            values=rows.values,
+            shares=mix64(rows.user_keys, rows.times, (words[:, 0], words[:, 1])),
+            days=calendar.days_of(rows.times),
             hours=hours,
         )
     )
     cursor.execute(
         _DELTA, {"first_hour": int(hours.min()), "last_hour": int(hours.max()), "payload": groups.pack()}
     )
-
-
-IDENTITY = np.dtype([("user_key", ">i4"), ("time", ">i8"), ("id", "V16")])
-
-
-def identities(user_keys: NDArray[Any], times: NDArray[Any], ids: NDArray[np.void]) -> NDArray[np.void]:
-    """Return 28 comparable bytes for each event; times are microseconds since PostgreSQL's epoch."""
-    result = np.empty(len(user_keys), IDENTITY)
-    result["user_key"], result["time"], result["id"] = user_keys, times, ids
-    return result

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from services.events.calendar import to_datetime_utc
 from services.events.ingest.batch import Batch
 from services.events.ingest.incoming import Rejected
-from services.events.ingest.store import IDENTITY, Rows, identities, insert
-from services.events.packed import POSTGRES_EPOCH_MICROS
+from services.events.ingest.store import Rows, insert
 from services.events.reconnects import Reconnects
 from shared.database import driver_cursor
 from shared.errors import Unavailable
@@ -30,11 +29,12 @@ if TYPE_CHECKING:
     from services.events.rollups.cover import ReportingCalendar
     from services.events.users import UserDictionary
 
-ATTEMPTS = 5
+ATTEMPTS = 10
 # Data exceptions, and limits such as the size of an index row.
 _REFUSED_CLASSES = ("22", "54")
-# Deadlocks, serialisation failures, and a partition that somebody took away.
-_RETRIED = ("40P01", "40001", "23514")
+# Deadlocks, serialisation failures, a partition that somebody took away, and an event that somebody else
+# stored at the same time.
+_RETRIED = ("40P01", "40001", "23514", "23505")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,12 @@ class Writer:
                 if attempt == ATTEMPTS:
                     raise Unavailable("the database comes and goes", "DATABASE_UNAVAILABLE") from None
             except psycopg.Error as error:
-                if error.sqlstate not in _RETRIED or attempt == ATTEMPTS:
+                if error.sqlstate not in _RETRIED:
                     raise
-                self._partitions.clear()
+                if attempt == ATTEMPTS:
+                    raise Unavailable("others store the same events just now", "INGEST_CONTENTION") from error
+                if error.sqlstate == "23514":
+                    self._partitions.clear()
         raise AssertionError("unreachable")
 
     def _store(self, batches: list[Batch]) -> NDArray[np.bool_]:
@@ -139,27 +142,11 @@ class Writer:
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             if self._reconnects.count != connections:  # the keys may be those of another database
                 raise _ReconnectedError
-            return _which(rows, insert(cursor, rows, to_datetime_utc(now), self._calendar))
+            return insert(cursor, rows, to_datetime_utc(now), self._calendar)
 
 
 class _ReconnectedError(Exception):
     """A connection was made since the keys were looked up."""
-
-
-def _which(rows: Rows, inserted: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Mark the rows that were inserted; of rows that are the same event, the first."""
-    if len(inserted) == len(rows):
-        return np.ones(len(rows), bool)
-    is_new = np.zeros(len(rows), bool)
-    sent = identities(rows.user_keys, rows.times - POSTGRES_EPOCH_MICROS, np.frombuffer(rows.ids, "V16"))
-    first = {identity: row for row, identity in reversed(list(enumerate(_keys(sent))))}
-    is_new[[first[identity] for identity in _keys(inserted)]] = True
-    return is_new
-
-
-def _keys(identities: NDArray[np.void]) -> list[bytes]:
-    data, size = identities.tobytes(), IDENTITY.itemsize
-    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def _is_refusal(error: psycopg.Error) -> bool:

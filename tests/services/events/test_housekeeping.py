@@ -31,7 +31,6 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def client(events_database: str) -> Iterator[psycopg.Connection]:
     connection = psycopg.connect(events_database)
-    connection.execute(store._STAGING.encode())  # noqa: SLF001 - what ingest does before it copies
     yield connection
     connection.close()
 
@@ -39,7 +38,7 @@ def client(events_database: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed chores are tried again without the wait of a second."""
-    monkeypatch.setattr(housekeeping, "COMPACTION_SECONDS", 0.001)
+    monkeypatch.setattr(housekeeping, "RETRY_SECONDS", 0.001)
 
 
 def is_copying(engine: sqlalchemy.Engine, pid: int) -> bool:
@@ -83,7 +82,7 @@ def test_other_people_s_work_is_left_alone(engine: sqlalchemy.Engine, client: ps
     with client.cursor() as cursor, cursor.copy("COPY other FROM STDIN"):
         until(lambda: is_copying(engine, client.info.backend_pid))
         stalled_copies(engine, 0).run()
-    client.execute("SELECT 'COPY staged_events'")  # idle in its transaction now
+    client.execute("SELECT 'COPY events ('")  # idle in its transaction now
     stalled_copies(engine, 0).run()
     assert not client.broken
 
@@ -96,13 +95,11 @@ def test_a_copy_that_waits_for_somebody_else_is_left_alone(
         psycopg.connect(events_database) as waiting,
         ThreadPoolExecutor(1) as thread,
     ):
-        waiting.execute("CREATE TABLE staged_events (number int)")
-        waiting.commit()
-        other.execute(sqlalchemy.text("LOCK TABLE staged_events"))
+        other.execute(sqlalchemy.text("LOCK TABLE events"))
 
         def copy() -> None:
-            with waiting.cursor() as cursor, cursor.copy("COPY staged_events FROM STDIN"):
-                pass
+            with waiting.cursor() as cursor, cursor.copy(store._COPY.encode()) as copying:  # noqa: SLF001 - as above
+                copying.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff")
 
         copied = thread.submit(copy)
         locks = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")

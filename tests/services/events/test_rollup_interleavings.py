@@ -37,7 +37,7 @@ from tests.services.events.recount import recount
 # Its days begin at :30 of a UTC hour, so that an hour has parts of two days.
 ZONE = "Asia/Kolkata"
 FOLD_STATEMENTS = 6  # lock, take, read and write hours, read and write days
-WRITE_STATEMENTS = 3  # stage, insert, delta; COPY goes another way
+WRITE_STATEMENTS = 3  # look, copy, delta
 # Folds of one delta or two, and of all there are.
 FEW_BYTES, MANY_BYTES = 300, 100_000
 
@@ -72,6 +72,10 @@ class Interrupted:
     def execute(self, *arguments: Any) -> Any:  # noqa: ANN401 - psycopg's own
         self.step()
         return self.cursor.execute(*arguments)
+
+    def copy(self, *arguments: Any) -> Any:  # noqa: ANN401 - psycopg's own
+        self.step()
+        return self.cursor.copy(*arguments)
 
     def step(self) -> None:
         if self.statements == self.interruption.statement:
@@ -116,11 +120,11 @@ class Parts:
         assert isinstance(outcome, Outcome)
         return outcome
 
-    def write_interrupted(self, numbers: list[int], interruption: Interruption) -> None:
+    def write_interrupted(self, numbers: list[int], interruption: Interruption) -> Outcome:
         """Know everybody first, so that the next transaction is the one that stores."""
         self.writer._rows([read(made_events(numbers), Clock.micros)[0]])  # noqa: SLF001 - fills its caches
         self.interruptions.waiting.append(interruption)
-        self.write(numbers)
+        return self.write(numbers)
 
     def fold_interrupted(self, interruption: Interruption, size: int = FEW_BYTES) -> None:
         self.interruptions.waiting.append(interruption)
@@ -216,6 +220,16 @@ def test_a_write_may_be_interrupted_anywhere(parts: Parts, statement: int, *, br
     assert parts.check() == (70 if breaks else 80)
     assert compact(parts.engine) == (0 if breaks else 1)
     assert parts.check() == (70 if breaks else 80)
+
+
+def test_events_that_another_stores_between_look_and_copy_are_duplicates(parts: Parts) -> None:
+    def happens() -> None:
+        assert parts.write(list(range(10, 30))).accepted == 20
+
+    outcome = parts.write_interrupted(list(range(20)), Interruption(1, happens))
+
+    assert (outcome.accepted, outcome.duplicates) == (10, 10)
+    assert parts.check() == 30
 
 
 def test_an_event_that_the_database_refuses_leaves_no_trace_in_the_roll_ups(parts: Parts) -> None:

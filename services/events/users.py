@@ -6,13 +6,13 @@ only a cache, any replica may have written what it lacks.
 
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from services.events.domain import UserKind, Who
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Engine
 
@@ -64,6 +64,14 @@ class UserDictionary:
             self._remember(added)
             found |= added
         return found
+
+    def key_column(self, people: "Sequence[Who]") -> list[int]:
+        """Return the key of each, as keys() does; quickly where all were seen lately."""
+        found = list(map(self._cache.get, people))
+        if None in found:
+            keys = self.keys(people)
+            return [keys[who] for who in people]
+        return cast("list[int]", found)
 
     def known_keys(self, people: "Iterable[Who]") -> dict[Who, int]:
         """Return the keys of those who have one, as the database has them now."""

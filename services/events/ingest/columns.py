@@ -4,12 +4,13 @@ Whatever is out of the ordinary (a field at fault, a time that the server must m
 event by event, which names it.
 """
 
-from itertools import chain
-from math import isfinite
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from services.events.calendar import MICROS
-from services.events.domain import UserKind, Who
+from services.events.domain import VALUE_SCALE, UserKind, Who
 from services.events.ingest.batch import (
     EARLIEST,
     MAXIMUM_AHEAD,
@@ -22,24 +23,28 @@ from services.events.ingest.batch import (
 )
 from services.events.ingest.event_ids import all_canonical, stored_id
 from services.events.ingest.properties import all_properties
-from services.events.ingest.values import stored_value
 from services.events.rollups.deltas import NO_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from brain.events.v1.events_pb2 import Event
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+_FIELDS = attrgetter(*TEXT_LIMITS, "properties_json", "event_time", "value")
 
 
 def read_columns(events: "Sequence[Event]", now: int) -> Batch | None:
     """Return the events as they came, or None where one of them is out of the ordinary."""
     if not events:
         return Batch()
-    texts = _texts(events)
-    times = _times(events, now)
-    values = _values(events)
-    properties = all_properties(events)
-    if texts is None or times is None or values is None or properties is None:
+    *texts, jsons, stamps, amounts = zip(*map(_FIELDS, events), strict=True)
+    if not _fit(texts):
+        return None
+    times = _times(stamps, now)
+    values = _values(events, amounts)
+    properties = all_properties(events, jsons)
+    if times is None or values is None or properties is None:
         return None
     names, sessions, users, anonymous, event_ids, categories, *described = texts
     ids, id_texts = _ids(event_ids)
@@ -65,50 +70,37 @@ def _who(user: str, anonymous: str, session: str) -> Who:
     return (UserKind.ANONYMOUS, anonymous) if anonymous else (UserKind.SESSION, session)
 
 
-def _texts(events: "Sequence[Event]") -> list[list[str]] | None:
-    """Return the text fields in the order of their limits."""
-    rows = [
-        (
-            event.event,
-            event.session_id,
-            event.user_id,
-            event.anonymous_id,
-            event.event_id,
-            event.category,
-            event.page,
-            event.referrer,
-            event.user_agent,
-        )
-        for event in events
-    ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    for column, (least, greatest) in zip(columns, TEXT_LIMITS.values(), strict=True):
-        lengths = list(map(len, column))
-        if min(lengths) < least or max(lengths) > greatest:
-            return None
-    return None if "\0" in "".join(chain.from_iterable(columns)) else columns
+def _fit(texts: "Sequence[Sequence[str]]") -> bool:
+    """Tell whether every text, column by column in the order of the limits, is one that may be stored."""
+    for column, (least, greatest) in zip(texts, TEXT_LIMITS.values(), strict=True):
+        if max(map(len, column)) > greatest or (least and not all(column)):
+            return False
+    return "\0" not in "".join(map("".join, texts))
 
 
-def _times(events: "Iterable[Event]", now: int) -> list[int] | None:
-    stamps = [event.event_time for event in events]  # 1970 where there is none, which is too early
+def _times(stamps: "Sequence[Timestamp]", now: int) -> list[int] | None:
+    """Return Unix microseconds; an event without a time reads as 1970, which is too early."""
     nanos = [stamp.nanos for stamp in stamps]
-    times = [stamp.seconds * MICROS + part // 1000 for stamp, part in zip(stamps, nanos, strict=True)]
     if min(nanos) < 0 or max(nanos) >= SECOND_NANOS:
         return None
+    times = [stamp.seconds * MICROS + part // 1000 for stamp, part in zip(stamps, nanos, strict=True)]
     return times if min(times) >= EARLIEST and max(times) <= now + MAXIMUM_AHEAD else None
 
 
-def _values(events: "Sequence[Event]") -> list[int] | None:
-    amounts = [event.value for event in events]
-    if not isfinite(sum(amounts)) or min(amounts) < -MAXIMUM_VALUE or max(amounts) > MAXIMUM_VALUE:
+def _values(events: "Sequence[Event]", amounts: "Sequence[float]") -> list[int] | None:
+    """Return millionths, as stored_value does for one, or NO_VALUE."""
+    column = np.array(amounts)
+    if not (np.abs(column) <= MAXIMUM_VALUE).all():  # not so for NaN
         return None
-    return [
-        stored_value(amount) if amount or event.HasField("value") else NO_VALUE
-        for amount, event in zip(amounts, events, strict=True)
-    ]
+    whole = np.trunc(column)
+    values = whole.astype(np.int64) * VALUE_SCALE + np.rint((column - whole) * VALUE_SCALE).astype(np.int64)
+    absent = [row for row in np.flatnonzero(column == 0).tolist() if not events[row].HasField("value")]
+    values[absent] = NO_VALUE
+    stored: list[int] = values.tolist()
+    return stored
 
 
-def _ids(event_ids: list[str]) -> tuple[list[bytes], list[str]]:
+def _ids(event_ids: "Sequence[str]") -> tuple[list[bytes], list[str]]:
     """Return the stored ids, and their texts where those do not say them."""
     stored = all_canonical(event_ids)
     if stored is not None:

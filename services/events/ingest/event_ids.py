@@ -1,6 +1,7 @@
 """Event ids in sixteen bytes: canonical UUIDs as they are, any other text by its hash."""
 
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from uuid import UUID
 
@@ -9,7 +10,7 @@ _canonical = re.compile(_UUID).fullmatch
 _all_canonical = re.compile(f"(?:{_UUID}\n)*{_UUID}").fullmatch
 
 
-def all_canonical(event_ids: list[str]) -> list[bytes] | None:
+def all_canonical(event_ids: Sequence[str]) -> list[bytes] | None:
     """Return the stored ids where every one is a canonical UUID, else None."""
     if not _all_canonical("\n".join(event_ids)):
         return None

@@ -49,8 +49,11 @@ def read(events: "Sequence[Event]", now: int) -> tuple[Batch, list[Rejected]]:
 
     """
     whole = read_columns(events, now)
-    if whole is not None:
-        return whole, []
+    return read_each(events, now) if whole is None else (whole, [])
+
+
+def read_each(events: "Sequence[Event]", now: int) -> tuple[Batch, list[Rejected]]:
+    """Do what read does, event by event."""
     batch = Batch()
     rejected: list[Rejected] = []
     for index, event in enumerate(events):

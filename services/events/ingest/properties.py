@@ -40,9 +40,11 @@ def properties_text(event: "Event", violations: list[tuple[str, str]]) -> bytes:
     return encoded
 
 
-def all_properties(events: "Sequence[Event]") -> list[bytes] | None:
-    """Return what properties_text returns for each, or None where one of them needs a closer look."""
-    texts = [event.properties_json for event in events]
+def all_properties(events: "Sequence[Event]", texts: "Sequence[str]") -> list[bytes] | None:
+    """Return what properties_text returns for each event, or None where one needs a closer look.
+
+    texts are the events' properties_json.
+    """
     present = [text for text in texts if text]
     if len(present) < len(events) and any(event.HasField("properties") for event in events):
         return None

@@ -105,15 +105,18 @@ class Writer:
         who = [who for batch in batches for who in batch.who]
         anonymous = [who for batch in batches for who in batch.anonymous]
         names = [name for batch in batches for name in batch.names]
-        keys = self._users.keys([*who, *(other for other in anonymous if other is not None)])
+        others = [other for other in anonymous if other is not None]
+        other_keys = self._users.keys(others) if others else {}
         event_keys = self._event_types.keys(names)
         return Rows(
-            user_keys=np.array([keys[person] for person in who], np.int32),
+            user_keys=np.array(self._users.key_column(who), np.int32),
             times=np.array([time for batch in batches for time in batch.times], np.int64),
             ids=b"".join([event_id for batch in batches for event_id in batch.ids]),
             event_keys=np.array([event_keys[name] for name in names], np.int32),
             values=np.array([value for batch in batches for value in batch.values], np.int64),
-            anonymous_keys=np.array([0 if other is None else keys[other] for other in anonymous], np.int32),
+            anonymous_keys=np.array(
+                [0 if other is None else other_keys[other] for other in anonymous], np.int32
+            ),
             tails=[tail for batch in batches for tail in batch.tails],
         )
 

@@ -14,7 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.events.ingest.incoming import read
+from services.events.ingest.columns import read_columns
+from services.events.ingest.incoming import read, read_each
 from services.events.ingest.store import Rows, copy_data
 
 NOW = 1_321_000_000_000_000
@@ -95,6 +96,13 @@ def test_every_column_arrives_as_it_was_sent(events: list[Event], data: st.DataO
         ]
         for row, event in enumerate(events)
     ]
+
+
+@given(st.lists(sent, max_size=6), st.floats(-1e12, 1e12))
+def test_column_by_column_reads_what_event_by_event_reads(events: list[Event], amount: float) -> None:
+    if events:
+        events[-1].value = amount
+    assert read_columns(events, NOW) == read_each(events, NOW)[0]
 
 
 def test_a_uuid_is_sent_without_its_text() -> None:

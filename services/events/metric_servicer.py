@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import grpc
 
 MAXIMUM_QUERIES = 1_000
+SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ class MetricServicer(MetricSourceServiceServicer):
 
 def _known(name: str) -> Metric:
     if name not in METRICS:
-        nearest = ", ".join(get_close_matches(name, METRICS, 3, 0.5)) or ", ".join(sorted(METRICS))
-        raise NotFound(f"there is no metric {name!r} here; there is {nearest}", "METRIC_UNKNOWN")
+        shown = name[:SHOWN_CHARACTERS]  # a longer message would be cut before it says what there is
+        nearest = ", ".join(get_close_matches(shown, METRICS, 3, 0.5)) or ", ".join(sorted(METRICS))
+        raise NotFound(f"there is no metric {shown!r} here; there is {nearest}", "METRIC_UNKNOWN")
     return METRICS[name]
 
 

@@ -106,25 +106,22 @@ class Interruptions:
 
 @dataclass
 class Parts:
-    """A writer, a compactor and a checker on one database."""
+    """Writers of two replicas, a compactor and a checker on one database."""
 
     engine: sqlalchemy.Engine
     connection: "psycopg.Connection[Any]"
     writer: Writer
+    other_writer: Writer
     interruptions: Interruptions
 
     def write(self, numbers: list[int]) -> Outcome:
-        batch, rejected = read(made_events(numbers), Clock.micros)
-        assert not rejected
-        [outcome] = self.writer.write([batch])
-        assert isinstance(outcome, Outcome)
-        return outcome
+        return written(self.other_writer, numbers)
 
     def write_interrupted(self, numbers: list[int], interruption: Interruption) -> Outcome:
         """Know everybody first, so that the next transaction is the one that stores."""
         self.writer._rows([read(made_events(numbers), Clock.micros)[0]])  # noqa: SLF001 - fills its caches
         self.interruptions.waiting.append(interruption)
-        return self.write(numbers)
+        return written(self.writer, numbers)
 
     def fold_interrupted(self, interruption: Interruption, size: int = FEW_BYTES) -> None:
         self.interruptions.waiting.append(interruption)
@@ -157,16 +154,27 @@ def engine(database: str) -> Iterator[sqlalchemy.Engine]:
     engine.dispose()
 
 
+def written(writer: Writer, numbers: list[int]) -> Outcome:
+    batch, rejected = read(made_events(numbers), Clock.micros)
+    assert not rejected
+    [outcome] = writer.write([batch])
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
 @pytest.fixture
 def parts(database: str, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     interruptions = Interruptions()
     monkeypatch.setattr(compaction, "driver_cursor", interruptions.cursor)
     monkeypatch.setattr(writing, "driver_cursor", interruptions.cursor)
-    users = UserDictionary(engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY), 1_000)
     calendar = ReportingCalendar(ZoneInfo(ZONE))
-    writer = Writer(engine, users, EventTypes(engine, 10_000), Partitions(engine), calendar, Clock())
+
+    def replica() -> Writer:
+        users = UserDictionary(engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY), 1_000)
+        return Writer(engine, users, EventTypes(engine, 10_000), Partitions(engine), calendar, Clock())
+
     with psycopg.connect(database, autocommit=True) as connection:
-        parts = Parts(engine, connection, writer, interruptions)
+        parts = Parts(engine, connection, replica(), replica(), interruptions)
         parts.empty()
         yield parts
 

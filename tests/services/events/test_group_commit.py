@@ -166,7 +166,7 @@ def test_closing_writes_what_is_queued_and_refuses_more(queue: GroupCommit, stor
     assert refused.value.reason == "STOPPING"
     assert all(future.done() for future in futures)
     assert store.groups == [[1], [2, 13, 3]]
-    assert not any(thread.name.startswith("group-commit") for thread in threading.enumerate())
+    assert not any(thread.is_alive() for thread in queue._threads)  # noqa: SLF001 - it has no others
 
 
 def test_several_writers_write_at_the_same_time(store: Store) -> None:

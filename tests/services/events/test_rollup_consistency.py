@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -150,7 +151,8 @@ class Turmoil:
             self._send(numbers, pb.TrackEventsRequest(events=events))
 
     def _send(self, numbers: list[int], batch: pb.TrackEventsRequest) -> None:
-        while True:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
             try:
                 reply = self.replica.stub.TrackEvents(batch, timeout=20)
             except grpc.RpcError as error:
@@ -158,6 +160,7 @@ class Turmoil:
                 continue
             self.ledger.acknowledge(set(numbers), reply.accepted)
             return
+        raise AssertionError("a batch was never acknowledged")
 
     def fold(self) -> None:
         """Fold a few deltas at a time, beside the service's own compaction."""

@@ -59,7 +59,7 @@ def slow() -> Sample:
 
 def test_calls_have_a_deadline_of_their_own_or_the_channels(start: Start) -> None:
     served = start(slow())
-    stub = SampleStub(served.channel(served.token(Role.ANALYST), deadline_seconds=0.05))
+    stub = SampleStub(served.channel(served.token(Role.ANALYST), deadline_seconds=1))
     calls: list[Callable[[], object]] = [lambda: stub.ask(ONE), lambda: next(stub.watch(ONE))]
     for call in calls:
         with pytest.raises(grpc.RpcError) as caught:

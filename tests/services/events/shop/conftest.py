@@ -1,15 +1,18 @@
 """The shop's year in the real service: imported twice, once a run, and asked before and after folding."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
+from brain.events.v1 import events_pb2 as pb
 
-from brain_client.upload import Settled, upload
 from deploy.postgres import EmbeddedPostgres
 from examples import online_retail
 from services.events import housekeeping
@@ -17,6 +20,7 @@ from services.events.rollups.compaction import compact
 from tests import databases
 from tests.services.events.conftest import Clock, Service, running
 
+BATCH, IN_FLIGHT = 4_000, 4
 # A week after the last line, so that every day and week of the data is over.
 NOW = Clock(int(datetime(2011, 12, 16, 12, tzinfo=UTC).timestamp()) * 1_000_000)
 
@@ -65,22 +69,44 @@ def start_shop(
 @pytest.fixture(scope="session")
 def imported(start_shop: Starter, postgres: EmbeddedPostgres, events_template: str) -> Iterator[Imported]:
     """All lines, imported once, then again through a replica that knows nobody yet."""
+    batches = list(serialized(BATCH))
     with databases.clone(postgres, events_template) as name:
         outcomes = []
         for _ in range(2):
-            parts: list[Settled] = []
             with start_shop.service(name) as service:
-                upload(service.events, online_retail.events(), parts.append)
+                replies = list(send(service, batches))
             outcomes.append(
                 (
-                    sum(part.accepted for part in parts),
-                    sum(part.duplicates for part in parts),
-                    sum(part.rejected for part in parts),
+                    sum(reply.accepted for reply in replies),
+                    sum(reply.duplicates for reply in replies),
+                    sum(len(reply.rejections) for reply in replies),
                 )
             )
         with postgres.connect(name) as connection:
             connection.execute("VACUUM ANALYZE")
         yield Imported(name, outcomes)
+
+
+def serialized(size: int) -> Iterator[bytes]:
+    """Yield the example's events in batches, as bytes, which are sent twice and made once."""
+    events = (event for _, event in online_retail.events())
+    while batch := list(islice(events, size)):
+        yield pb.TrackEventsRequest(events=batch).SerializeToString()
+
+
+def send(service: Service, batches: Iterable[bytes]) -> Iterator[pb.TrackEventsResponse]:
+    """Yield the replies, several batches being on their way at a time."""
+    calls: Any = service.channel
+    track = calls.unary_unary(
+        "/brain.events.v1.EventsService/TrackEvents", response_deserializer=pb.TrackEventsResponse.FromString
+    )
+    on_the_way: deque[Any] = deque()
+    for batch in batches:
+        on_the_way.append(track.future(batch))
+        if len(on_the_way) == IN_FLIGHT:
+            yield on_the_way.popleft().result()
+    while on_the_way:
+        yield on_the_way.popleft().result()
 
 
 @pytest.fixture(scope="session")

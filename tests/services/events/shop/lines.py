@@ -125,6 +125,7 @@ def counted_by(
     return {key: count(group, sessions=sessions) for key, group in groups.items()}
 
 
+@cache
 def between(start: datetime, end: datetime) -> list[Visit]:
     """Return the visits in [start, end)."""
     return [visit for visit in visits() if start <= visit.time < end]
@@ -135,6 +136,7 @@ def local_day(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+@cache
 def people_by_day(zone: ZoneInfo) -> dict[date, set[str]]:
     """Return who bought or returned something on each local day."""
     days: dict[date, set[str]] = defaultdict(set)

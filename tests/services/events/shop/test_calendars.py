@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -53,7 +54,7 @@ def test_hours(shop: Service, zone: ZoneInfo) -> None:
 
 def test_weeks_begin_on_monday_and_are_cut_at_the_range(shop: Service) -> None:
     found = counted(shop, LONDON, INTERVAL_WEEK)
-    expected = by_wall_clock(LONDON, week_of)
+    expected = dict(by_wall_clock(LONDON, week_of))
     first = local(FIRST_DAY, LONDON)
     expected[first] = expected.pop(local(date(2010, 11, 29), LONDON))
     assert {start: each for start, each in found.items() if each.events} == expected
@@ -105,6 +106,7 @@ def counted(
     return {moment(each.start_time, zone): count(each) for each in answer.counts}
 
 
+@cache
 def by_wall_clock(
     zone: ZoneInfo, bucket: Callable[[datetime], datetime], *, sessions: bool = False
 ) -> dict[datetime, Count]:

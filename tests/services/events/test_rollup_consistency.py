@@ -234,7 +234,7 @@ def passes(turmoil: Turmoil, postgres: EmbeddedPostgres, database: str, number: 
         turmoil.stopping.set()
 
 
-@pytest.mark.parametrize("number", [150, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [100, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_roll_ups_equal_a_recount_of_raw_events_at_all_times(
     number: int,
     replica: Replica,

@@ -1,6 +1,7 @@
 """Events that may be stored, as columns, and what a text field may hold."""
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from services.events.calendar import MICROS
 from services.events.domain import Name, Who
@@ -68,6 +69,10 @@ def text_column(text: str) -> bytes:
 
 def properties_column(properties: bytes) -> bytes:
     """Encode properties, JSON or empty, for binary COPY."""
-    if not properties:
-        return _NULL
-    return b"%b\1%b" % ((len(properties) + 1).to_bytes(4, "big"), properties)  # 1: the version of jsonb
+    return properties_length(len(properties)) + properties
+
+
+@cache
+def properties_length(length: int) -> bytes:
+    """Return what binary COPY wants before that many bytes of JSON, 0 being none."""
+    return (length + 1).to_bytes(4, "big") + b"\1" if length else _NULL  # 1: the version of jsonb

@@ -4,6 +4,7 @@ Whatever is out of the ordinary (a field at fault, a time that the server must m
 event by event, which names it.
 """
 
+from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -13,20 +14,20 @@ from services.events.calendar import MICROS
 from services.events.domain import VALUE_SCALE, UserKind, Who
 from services.events.ingest.batch import (
     EARLIEST,
+    LENGTHS,
     MAXIMUM_AHEAD,
     MAXIMUM_VALUE,
     SECOND_NANOS,
     TEXT_LIMITS,
     Batch,
-    properties_column,
-    text_column,
+    properties_length,
 )
 from services.events.ingest.event_ids import all_canonical, stored_id
 from services.events.ingest.properties import all_properties
 from services.events.rollups.deltas import NO_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from brain.events.v1.events_pb2 import Event
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -48,10 +49,9 @@ def read_columns(events: "Sequence[Event]", now: int) -> Batch | None:
         return None
     names, sessions, users, anonymous, event_ids, categories, *described = texts
     ids, id_texts = _ids(event_ids)
-    columns = (map(text_column, column) for column in (sessions, id_texts, *described))
     return Batch(
         indexes=list(range(len(events))),
-        who=list(map(_who, users, anonymous, sessions)),
+        who=_who(users, anonymous, sessions),
         anonymous=[
             (UserKind.ANONYMOUS, other) if other and user else None
             for user, other in zip(users, anonymous, strict=True)
@@ -60,14 +60,34 @@ def read_columns(events: "Sequence[Event]", now: int) -> Batch | None:
         times=times,
         ids=ids,
         values=values,
-        tails=list(map(b"".join, zip(*columns, map(properties_column, properties), strict=True))),
+        tails=_tails([sessions, id_texts, *described], properties),
     )
 
 
-def _who(user: str, anonymous: str, session: str) -> Who:
-    if user:
-        return UserKind.USER, user
-    return (UserKind.ANONYMOUS, anonymous) if anonymous else (UserKind.SESSION, session)
+def _who(users: "Sequence[str]", anonymous: "Sequence[str]", sessions: "Sequence[str]") -> list[Who]:
+    if all(users):
+        return list(zip(repeat(UserKind.USER), users, strict=False))
+    return [
+        (UserKind.USER, user)
+        if user
+        else (UserKind.ANONYMOUS, other)
+        if other
+        else (UserKind.SESSION, session)
+        for user, other, session in zip(users, anonymous, sessions, strict=True)
+    ]
+
+
+def _tails(texts: "Sequence[Sequence[str]]", properties: "Sequence[bytes]") -> list[bytes]:
+    """Return, for each event, its texts and properties behind their lengths."""
+    parts: list[Iterable[bytes]] = []
+    for column in texts:
+        if any(column):
+            encoded = list(map(str.encode, column))
+            parts += map(LENGTHS.__getitem__, map(len, encoded)), encoded
+        else:
+            parts.append(repeat(LENGTHS[0], len(column)))
+    parts += map(properties_length, map(len, properties)), properties
+    return list(map(b"".join, zip(*parts, strict=True)))
 
 
 def _fit(texts: "Sequence[Sequence[str]]") -> bool:

@@ -51,13 +51,14 @@ def all_properties(events: "Sequence[Event]", texts: "Sequence[str]") -> list[by
     joined = "".join(present)
     if "\\u0000" in joined or max(map(len, texts)) > MAXIMUM_BYTES // 4:
         return None
-    if max(text.count("{") + text.count("[") for text in texts) > MAXIMUM_DEPTH:
+    is_flat = joined.count("{") == len(present) and "[" not in joined
+    if not is_flat and max(text.count("{") + text.count("[") for text in present) > MAXIMUM_DEPTH:
         return None
     if _maybe_exponent(joined) and any(map(_exponent, present)):
         return None
     encoded = [text.encode() for text in texts]
     try:
-        kinds = {type(orjson.loads(text)) for text in encoded if text}
+        kinds = set(map(type, map(orjson.loads, filter(None, encoded))))
     except orjson.JSONDecodeError:
         return None
     return encoded if kinds <= {dict} else None

@@ -7,7 +7,6 @@ must not fail its neighbours: the group is halved until the bad event stands alo
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from services.events.calendar import to_datetime_utc
 from services.events.ingest.batch import Batch
 from services.events.ingest.incoming import Rejected
+from services.events.ingest.overlap import Overlap
 from services.events.ingest.store import Rows, insert
 from services.events.reconnects import Reconnects
 from shared.database import driver_cursor
@@ -69,9 +69,7 @@ class Writer:
         clock: Callable[[], int],
     ) -> None:
         self._reconnects = Reconnects(engine, users, event_types, partitions)
-        # One transaction at a time, while other threads prepare theirs: an event that is sent twice is mostly
-        # sent again soon, and of two transactions with the same event one has to start anew.
-        self._turn = Lock()
+        self._overlap = Overlap()
         self._engine = engine
         self._users = users
         self._event_types = event_types
@@ -146,7 +144,11 @@ class Writer:
         rows = self._rows(batches)
         now = self._clock()
         self._partitions.ensure(rows.times, now)
-        with self._turn, self._engine.begin() as connection, driver_cursor(connection) as cursor:
+        with (
+            self._overlap.turn(rows.ids),
+            self._engine.begin() as connection,
+            driver_cursor(connection) as cursor,
+        ):
             if self._reconnects.count != connections:  # the keys may be those of another database
                 raise _ReconnectedError
             return insert(cursor, rows, to_datetime_utc(now), self._calendar)

@@ -5,6 +5,8 @@ service's schema and nothing else. A property of the role rather than of the con
 transaction mode hands every transaction to a different connection, and refuses start-up options.
 """
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +16,7 @@ import psycopg
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.deadlines import remaining_seconds
@@ -25,6 +27,9 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 
 _REACHABLE: Final = "SELECT 1"
 _REACHABLE_MILLISECONDS: Final = 2_000
+# A connection that was in use so lately is taken to work.
+_TRUSTED_SECONDS: Final = 1.0
+_USED: Final = "monotonic time of the last use"
 
 _CONNECTION: Final = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -59,14 +64,42 @@ def create_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
         connect_args={**_CONNECTION, "application_name": application_name},
     )
 
     event.listen(engine, "connect", partial(_refuse_other_schemas, schema))
+    event.listen(engine, "checkin", _remember_use)
+    event.listen(engine, "checkout", _replace_if_dead)
     if statement_seconds is not None:
         event.listen(engine, "begin", partial(_bound_statements, statement_seconds))
     return engine
+
+
+def _remember_use(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    entry.info[_USED] = time.monotonic()
+
+
+def _replace_if_dead(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Ask PostgreSQL whether a connection works, unless it did just now and nothing came in since.
+
+    Asking each time would take a twentieth of a read. Whoever ends a connection sends something first.
+    """
+    was_used = time.monotonic() - entry.info.get(_USED, 0.0) < _TRUSTED_SECONDS
+    if was_used and not _has_unread(connection):
+        return
+    try:
+        cursor = connection.cursor()
+        cursor.execute(_REACHABLE)
+        cursor.close()
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error
+
+
+def _has_unread(connection: DBAPIConnection) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _refuse_other_schemas(schema: str, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -104,9 +104,9 @@ GROUP BY event_key, bucket
 """
 
 
-def from_rollups(plan: "Plan", *, users: bool) -> str:
-    """Return the statement for a plan; only with `users` can it say who did it."""
-    parts = [_NAMES, _DELTAS]
+def from_rollups(plan: "Plan", *, users: bool, names: bool) -> str:
+    """Return the statement for a plan; only with `users` can it say who did it, with `names` what."""
+    parts = [_NAMES, _DELTAS] if names else [_DELTAS]
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
     if plan.hours:

@@ -53,7 +53,7 @@ class CellStore:
             statement = statements.from_raw(clauses)
             parameters |= values | _bounds(buckets)
         else:
-            statement = statements.from_rollups(plan, users=users)
+            statement = statements.from_rollups(plan, users=users, names=not any_event)
             parameters |= _slivers(plan) | {
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,

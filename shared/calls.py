@@ -31,6 +31,7 @@ _ANYBODY = Caller("anonymous", frozenset({Role.ADMIN}))
 _UPSTREAM_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 arrival_of_call: ContextVar[float] = ContextVar("arrival_of_call")
+_caller: ContextVar[Caller] = ContextVar("caller", default=_ANYBODY)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Call:
         verifier = self._method.verifier
         caller = _ANYBODY if verifier is None else verifier.verify(_bearer(self._authorization), now)
         self._caller = caller
+        _caller.set(caller)
         if not caller.may(role):
             raise PermissionDenied(f"this needs the role {role.name.lower()}", "ROLE_MISSING")
 
@@ -168,6 +170,11 @@ class Call:
             if error.__cause__ is not None:
                 fields["cause"] = type(error.__cause__).__name__  # its text may quote what people sent
         _logger.log(level, "call", extra=fields, exc_info=error if unexpected else None)
+
+
+def current_caller() -> Caller:
+    """Return who makes the call that this thread handles."""
+    return _caller.get()
 
 
 def public_error(error: Exception) -> ServiceError | None:

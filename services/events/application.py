@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
-from brain.events.v1.events_pb2_grpc import add_EventsServiceServicer_to_server
+from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
@@ -25,12 +25,13 @@ from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
-from services.events.servicer import EventsServicer
+from services.events.servicer import EventCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.database import create_engine, is_reachable
 from shared.encryption import BlindIndex, Keyring
 from shared.server import RunningServer, build, verifier_of
+from shared.servicers import joined
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -124,7 +125,7 @@ def _registration(
 ) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
-    events = EventsServicer(
+    events = EventCalls(
         tracking=tracking,
         engine=reading,
         cells=cells,
@@ -137,7 +138,7 @@ def _registration(
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(events, server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

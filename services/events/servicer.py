@@ -1,11 +1,10 @@
-"""EventsService: each call checks, asks, and converts; nothing is computed here."""
+"""The calls of EventsService that take events in and count them: each checks, asks, and converts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2 as pb
-from brain.events.v1.events_pb2_grpc import EventsServiceServicer
 
 from services.events import answers, messages, questions
 from services.events.ingest.tracking import Tracking
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EventsServicer(EventsServiceServicer):
-    """Answers the calls of the events contract."""
+class EventCalls:
+    """Takes events in, lists them, counts them."""
 
     tracking: Tracking
     engine: "Engine"

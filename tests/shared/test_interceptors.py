@@ -11,6 +11,7 @@ from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsRes
 
 from shared import deadlines, request_id
 from shared.auth import Role
+from shared.calls import current_caller
 from shared.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from shared.logs import JsonLines
 from tests.shared.conftest import Start
@@ -299,3 +300,18 @@ def test_calls_and_messages_are_counted(start: Start) -> None:
     assert served.counted("grpc_server_handling_seconds_count", **unary) == 2
     assert served.counted("grpc_server_msg_received_total", **stream) == 3
     assert served.counted("grpc_server_msg_sent_total", **stream) == 3
+
+
+def test_a_handler_can_ask_who_calls(start: Start) -> None:
+    callers: list[str] = []
+
+    def ask(_request: object, _context: grpc.ServicerContext) -> TrackEventsResponse:
+        callers.append(current_caller().subject)
+        return TrackEventsResponse()
+
+    start(Sample(ask, ask, one_answer, one_answer)).stub().ask(ONE)
+    assert callers == ["somebody"]
+
+
+def one_answer(_request: object, _context: grpc.ServicerContext) -> Iterator[TrackEventsResponse]:
+    yield TrackEventsResponse()

@@ -18,7 +18,7 @@ class EventsSettings(ServiceSettings):
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     # Connections to PostgreSQL for calls that read; writers and housekeeping have four more and one a writer.
     database_connections: int = Field(default=8, ge=1)
-    # Threads that write events: one at a time stores its transaction, the others prepare theirs.
+    # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
     # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.
     queue_events: int = Field(default=50_000, ge=5_000)

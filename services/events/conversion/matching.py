@@ -1,0 +1,172 @@
+"""Who went from a start event to an end event: pure functions over columns.
+
+The rule is that of a funnel of two steps. An attempt is a start event and a different end event that is not
+earlier and at most a window later; start events at one instant are alike. The best attempt counts: one that
+converts before one that does not, then the earliest start, then the earliest end.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from services.events.reading.columns import Columns
+
+NONE = -1
+# A user's rank and a time go into one int64; a block of users holds as many ranks as fit.
+_PACKED = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The attempt that counts of everybody in every bucket.
+
+    buckets: which bucket it began in. delays: µs from start to end, NONE where it did not convert.
+    last_starts: Unix µs of the latest start event that may begin an attempt. groups: a code of the start
+    event, the number of texts where it lacks the property; empty where there are no codes.
+    """
+
+    buckets: NDArray[np.intp]
+    delays: NDArray[np.int64]
+    last_starts: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+def delays(starts: "Columns", ends: "Columns", shared: "Columns", window: int | None) -> NDArray[np.int64]:
+    """Return the µs from each start event to the first end event it can convert by, NONE where none is.
+
+    Args:
+        starts: start events.
+        ends: end events, from the first start event on.
+        shared: the events that are both.
+        window: µs, inclusive; None for no limit.
+
+    """
+    found = np.full(len(starts), NONE, np.int64)
+    if not len(starts):
+        return found
+    first = int(starts.times.min())
+    last = max(int(columns.times.max()) for columns in (starts, ends) if len(columns))
+    # What lies outside would be packed into the numbers of another user.
+    ends, shared = (
+        columns.take((columns.times >= first) & (columns.times <= last)) for columns in (ends, shared)
+    )
+    for users in _blocks(starts.user_keys, last - first + 1):
+        packing = _Packing(users, first, last - first + 1)
+        rows = np.flatnonzero((starts.user_keys >= users[0]) & (starts.user_keys <= users[-1]))
+        packed = (packing.pack(starts.take(rows)), packing.pack(ends), packing.pack(shared))
+        found[rows] = _block_delays(*packed, packing.span)
+    if window is not None:
+        found[found > window] = NONE
+    return found
+
+
+def _blocks(user_keys: NDArray[np.int32], span: int) -> "Iterator[NDArray[np.int32]]":
+    """Cut the different users, in order, into blocks that can be packed with times of a span."""
+    users = user_keys[np.flatnonzero(np.diff(user_keys, prepend=NONE))]
+    size = max(1, _PACKED // span)
+    for start in range(0, len(users), size):
+        yield users[start : start + size]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packing:
+    """Makes one number of a user and a time, in the order of (user, time)."""
+
+    users: NDArray[np.int32]
+    first: int
+    span: int
+
+    def pack(self, columns: "Columns") -> NDArray[np.int64]:
+        """Return the events of these users, in order."""
+        ranks = np.minimum(np.searchsorted(self.users, columns.user_keys), len(self.users) - 1)
+        known = self.users[ranks] == columns.user_keys
+        packed: NDArray[np.int64] = ranks[known].astype(np.int64)
+        packed *= self.span
+        packed += columns.times[known] - self.first
+        return packed
+
+
+def _block_delays(
+    starts: NDArray[np.int64], ends: NDArray[np.int64], shared: NDArray[np.int64], span: int
+) -> NDArray[np.int64]:
+    nexts = np.searchsorted(ends, starts)
+    alone = _alone(starts, ends, shared, nexts)
+    nexts[alone] += 1  # an event that is both and alone: the one after it
+    found = np.full(len(starts), NONE, np.int64)
+    rows = np.flatnonzero(nexts < len(ends))
+    times = ends[nexts[rows]]
+    same_user = times // span == starts[rows] // span
+    rows = rows[same_user]
+    found[rows] = times[same_user] - starts[rows]
+    return found
+
+
+def _alone(
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    shared: NDArray[np.int64],
+    nexts: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """Return the start events that are end events themselves, and the only event of both at their instant."""
+    if not len(shared):
+        return np.empty(0, np.intp)
+    rows = np.flatnonzero(nexts < len(ends))
+    rows = rows[ends[nexts[rows]] == starts[rows]]
+    wanted = starts[rows]
+    return rows[_count(starts, wanted) + _count(ends, wanted) - _count(shared, wanted) == 1]
+
+
+def _count(events: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
+    return np.searchsorted(events, wanted, "right") - np.searchsorted(events, wanted)
+
+
+def best_attempts(
+    starts: "Columns", found: NDArray[np.int64], bounds: "Sequence[int]", *, first_only: bool
+) -> Attempts:
+    """Return the attempt that counts of everybody in every bucket.
+
+    Args:
+        starts: start events, all of them in some bucket.
+        found: what delays() returned for them.
+        bounds: where each bucket begins, Unix µs, in order.
+        first_only: whether only the first start event of a bucket begins an attempt.
+
+    """
+    buckets = np.searchsorted(np.array(bounds, np.int64), starts.times, "right") - 1
+    is_first = np.ones(len(starts), bool)
+    is_first[1:] = (np.diff(starts.user_keys) != 0) | (np.diff(buckets) != 0)
+    firsts = np.flatnonzero(is_first)
+    entries, lasts = firsts, firsts
+    if not first_only:
+        entries = _earliest_converting(firsts, np.cumsum(is_first) - 1, found)
+        lasts = np.append(firsts[1:], len(starts))[: len(firsts)] - 1
+    return Attempts(buckets[entries], found[entries], starts.times[lasts], _groups(starts, entries))
+
+
+def _earliest_converting(
+    firsts: NDArray[np.intp], runs: NDArray[np.intp], found: NDArray[np.int64]
+) -> NDArray[np.intp]:
+    """Return for each run of start events the row of the first that converts, else the first."""
+    converting = np.flatnonzero(found != NONE)
+    of_runs = runs[converting]
+    is_earliest = np.ones(len(converting), bool)
+    is_earliest[1:] = np.diff(of_runs) != 0
+    entries = firsts.copy()
+    entries[of_runs[is_earliest]] = converting[is_earliest]
+    return entries
+
+
+def _groups(starts: "Columns", entries: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return the least code among the start events at the instant of each entry, which is its first."""
+    if starts.codes is None or not len(starts):
+        return np.empty(0, np.int64)
+    codes = np.where(starts.codes < 0, len(starts.texts), starts.codes).astype(np.int64)
+    is_instant = np.ones(len(starts), bool)
+    is_instant[1:] = (np.diff(starts.user_keys) != 0) | (np.diff(starts.times) != 0)
+    least = np.minimum.reduceat(codes, np.flatnonzero(is_instant))
+    return least[np.cumsum(is_instant)[entries] - 1]

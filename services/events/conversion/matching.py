@@ -122,7 +122,9 @@ def _alone(
 
 
 def _count(events: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
-    return np.searchsorted(events, wanted, "right") - np.searchsorted(events, wanted)
+    counts: NDArray[np.intp] = np.searchsorted(events, wanted, "right")
+    counts -= np.searchsorted(events, wanted)
+    return counts
 
 
 def best_attempts(
@@ -169,4 +171,5 @@ def _groups(starts: "Columns", entries: NDArray[np.intp]) -> NDArray[np.int64]:
     is_instant = np.ones(len(starts), bool)
     is_instant[1:] = (np.diff(starts.user_keys) != 0) | (np.diff(starts.times) != 0)
     least = np.minimum.reduceat(codes, np.flatnonzero(is_instant))
-    return least[np.cumsum(is_instant)[entries] - 1]
+    groups: NDArray[np.int64] = least[np.cumsum(is_instant)[entries] - 1]
+    return groups

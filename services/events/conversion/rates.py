@@ -50,12 +50,8 @@ def rates(attempts: "Attempts", cells: NDArray[np.intp], count: int, open_since:
     order = np.lexsort((delays, converted))
     converters = np.bincount(converted, minlength=count)
     parts = np.split(delays[order] / _SECOND, np.cumsum(converters)[:-1])
-    return [
-        Rate(*numbers, *_middle(seconds))
-        for *numbers, seconds in zip(
-            starters.tolist(), converters.tolist(), open_entries.tolist(), parts, strict=True
-        )
-    ]
+    counts = zip(starters.tolist(), converters.tolist(), open_entries.tolist(), strict=True)
+    return [Rate(*each, *_middle(seconds)) for each, seconds in zip(counts, parts, strict=True)]
 
 
 def _middle(seconds: NDArray[np.float64]) -> tuple[float | None, float | None]:

@@ -1,4 +1,4 @@
-"""Columns of raw events kept in memory, a chunk for each (event, UTC day), and read again once they changed."""
+"""Columns of raw events kept in memory, a chunk for each (event, UTC day), read again once they changed."""
 
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass

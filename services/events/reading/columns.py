@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 class Columns:
     """Events sorted by user key, then time (Unix µs), all of one length.
 
-    codes: which of the texts, JSON values of one property, each event has; −1 where it lacks the property.
+    codes: which of the texts, JSON values of one property, each event has; -1 where it lacks the property.
     None where no property was asked for.
     """
 
@@ -48,7 +48,7 @@ def _recoded(parts: Sequence[Columns]) -> tuple[NDArray[np.int32] | None, tuple[
     code_of = {text: code for code, text in enumerate(texts)}
     columns = []
     for part in parts:
-        # The last place is that of the code −1.
+        # The last place is that of the code -1.
         table = np.array([*(code_of[text] for text in part.texts), -1], np.int32)
         columns.append(table[part.codes])
     return np.concatenate(columns), tuple(texts)

@@ -49,14 +49,14 @@ def found(
 
 @settings(max_examples=1500)
 @given(
-    histories(st.integers(0, 20)),
-    st.none() | st.integers(0, 10),
-    st.integers(0, 30),
-    st.booleans(),
-    st.sets(st.integers(1, END - 1), max_size=3),
+    events=histories(st.integers(0, 20)),
+    window=st.none() | st.integers(0, 10),
+    now=st.integers(0, 30),
+    first_only=st.booleans(),
+    cuts=st.sets(st.integers(1, END - 1), max_size=3),
 )
 def test_every_small_history_is_matched_as_by_exhaustive_search(
-    events: list[Happened], window: int | None, now: int, first_only: bool, cuts: set[int]
+    *, events: list[Happened], window: int | None, now: int, first_only: bool, cuts: set[int]
 ) -> None:
     bounds = [0, *sorted(cuts)]
     attempts, starts = found(events, bounds, window, first_only=first_only)

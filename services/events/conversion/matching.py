@@ -118,7 +118,9 @@ def _alone(
     rows = np.flatnonzero(nexts < len(ends))
     rows = rows[ends[nexts[rows]] == starts[rows]]
     wanted = starts[rows]
-    return rows[_count(starts, wanted) + _count(ends, wanted) - _count(shared, wanted) == 1]
+    different = _count(starts, wanted) + _count(ends, wanted) - _count(shared, wanted)
+    alone: NDArray[np.intp] = rows[different == 1]
+    return alone
 
 
 def _count(events: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -1,15 +1,12 @@
 """GetConversionRate over gRPC, against the exhaustive search over what was stored."""
 
-import json
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from brain.common.v1.common_pb2 import (
     INTERVAL_DAY,
-    INTERVAL_HOUR,
     INTERVAL_MONTH,
     INTERVAL_WEEK,
     PROPERTY_OPERATOR_EQUALS,
@@ -19,85 +16,12 @@ from brain.common.v1.common_pb2 import (
 from brain.events.v1 import conversion_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 
-from services.events.rollups.compaction import compact
 from tests.services.events.conftest import Clock, Service
-from tests.services.events.conversion.asking import MICROS, ask, event, instant, micros, span, store
-from tests.services.events.conversion.attempts import Happened, Outcome, outcomes, rate
-from tests.services.events.scans import track
+from tests.services.events.conversion.asking import MICROS, ask, micros, span
+from tests.services.events.conversion.attempts import Outcome, outcomes
+from tests.services.events.conversion.histories import DAY, HOUR, SPANS, check, histories, named, rows, stored
 
-HOUR = 3_600 * MICROS
-DAY = 24 * HOUR
-# New Year; clocks change on Lord Howe Island on 2011-04-03 and in London on 2011-03-27.
-FIRST = micros(2010, 12, 27)
-SPANS = {
-    "new year": (micros(2010, 12, 27), micros(2011, 1, 10)),
-    "clocks change": (micros(2011, 3, 25, 5, 17), micros(2011, 4, 6, 3, 1)),
-}
 ZONES = ("UTC", "Europe/London", "Asia/Kolkata", "Australia/Lord_Howe")
-PLANS = (None, "free", "pro", 7)
-Row = tuple[int, str, str, int, object]  # number, who, event, µs, plan
-
-
-def rows(first: int, last: int, count: int = 1_500) -> list[Row]:
-    """Events of 20 users, 3 devices and 3 sessions, many at the same or at neighbouring times."""
-    chance = random.Random(first)
-    people = [f"user-{n}" for n in range(20)] + [
-        f"{kind}-{n}" for kind in ("device", "session") for n in range(3)
-    ]
-    moments = [chance.randrange(first, last, HOUR // 2) for _ in range(40)]
-    return [
-        (
-            number,
-            chance.choice(people),
-            chance.choice(("seen", "bought")),
-            chance.choice(moments) + chance.choice((0, 0, -1, 1, 60 * MICROS, 61 * MICROS)),
-            chance.choice(PLANS),
-        )
-        for number in range(count)
-    ]
-
-
-def stored(service: Service, events: Sequence[Row]) -> None:
-    track(
-        service,
-        [
-            event(number, who, name, time, "" if plan is None else json.dumps({"plan": plan}))
-            for number, who, name, time, plan in events
-        ],
-    )
-
-
-def histories(
-    events: Sequence[Row], is_start: Callable[[Row], bool], is_end: Callable[[Row], bool]
-) -> list[Happened]:
-    people = {who: number for number, who in enumerate(sorted({row[1] for row in events}))}
-    return [
-        Happened(
-            row[0],
-            people[row[1]],
-            row[3],
-            is_start(row),
-            is_end(row),
-            None if row[4] is None else json.dumps(row[4]),
-        )
-        for row in events
-    ]
-
-
-def named(name: str, holds: Callable[[object], bool] = lambda _: True) -> Callable[[Row], bool]:
-    return lambda row: row[2] == name and holds(row[4])
-
-
-def check(actual: pb.ConversionRate, expected: Sequence[Outcome]) -> None:
-    starters, converters, open_entries, median, mean = rate(expected)
-    assert (actual.starters, actual.converters, actual.open_entries) == (starters, converters, open_entries)
-    assert actual.HasField("conversion_ratio") == bool(starters)
-    if starters:
-        assert actual.conversion_ratio == converters / starters
-    assert actual.HasField("median_seconds") == actual.HasField("mean_seconds") == bool(converters)
-    if converters:
-        assert (actual.median_seconds, actual.mean_seconds) == pytest.approx((median, mean))
-    assert actual.absent_reason == ("" if converters else "NO_CONVERTERS" if starters else "NO_STARTERS")
 
 
 @pytest.fixture(params=SPANS)
@@ -251,62 +175,3 @@ def test_whom_it_counts(
     )
     check(answer.total, list(outcomes(found, (first, last), HOUR, 2**62).values()))
     assert answer.population == population
-
-
-def test_choices_are_echoed(service: Service) -> None:
-    answer = ask(service, start_event="a", end_event="b", time_range=span(FIRST, FIRST + DAY))
-    assert answer == pb.GetConversionRateResponse(
-        total=pb.ConversionRate(absent_reason="NO_STARTERS"),
-        complete=True,
-        window_minutes=60,
-        entry=pb.CONVERSION_ENTRY_BEST,
-        population=pb.CONVERSION_POPULATION_ACTORS,
-        time_zone="UTC",
-    )
-
-
-def test_windows_reach_beyond_the_range_and_their_last_microsecond_counts(service: Service) -> None:
-    store(
-        service,
-        [
-            ("ann", "seen", FIRST + DAY - 1),
-            ("ann", "bought", FIRST + DAY - 1 + HOUR),
-            ("ben", "seen", FIRST),
-            ("ben", "bought", FIRST + HOUR + 1),
-            ("cyd", "seen", FIRST + DAY),  # the range's end
-            ("cyd", "bought", FIRST + DAY),
-        ],
-    )
-    answer = ask(service, start_event="seen", end_event="bought", time_range=span(FIRST, FIRST + DAY))
-    assert (answer.total.starters, answer.total.converters) == (2, 1)
-    assert answer.total.median_seconds == answer.total.mean_seconds == 3_600
-
-
-def test_hours_of_a_day_with_a_half_hour_change(service: Service) -> None:
-    """On 2011-04-03 clocks on Lord Howe Island went back half an hour at 2:00."""
-    midnight = int(datetime(2011, 4, 3, tzinfo=ZoneInfo("Australia/Lord_Howe")).timestamp()) * MICROS
-    store(service, [("ann", "seen", midnight), ("ann", "bought", midnight + 1)])
-    answer = ask(
-        service,
-        start_event="seen",
-        end_event="bought",
-        time_range=span(midnight, midnight + 3 * HOUR),
-        time_zone="Australia/Lord_Howe",
-        interval=INTERVAL_HOUR,
-    )
-    starts = [point.start_time for point in answer.points]
-    assert starts == [instant(midnight + hours * HOUR // 2) for hours in (0, 2, 5)]
-    assert [point.rate.starters for point in answer.points] == [1, 0, 0]
-
-
-@pytest.mark.usefixtures("still")
-def test_late_events_count_at_once_folded_or_not(service: Service) -> None:
-    store(service, [("ann", "seen", FIRST), ("ben", "seen", FIRST)])
-    request = {"start_event": "seen", "end_event": "bought", "time_range": span(FIRST, FIRST + DAY)}
-    assert ask(service, **request).total.converters == 0
-    track(service, [event(10, "ann", "bought", FIRST + 5)])
-    assert ask(service, **request).total.converters == 1
-    while compact(service.engine):
-        pass
-    track(service, [event(11, "ben", "bought", FIRST + 5)])
-    assert ask(service, **request).total.converters == 2

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
 from services.events.conversion.calls import ConversionCalls
+from services.events.conversion.metrics import ConversionMetrics
 from services.events.event_types import EventTypes
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
@@ -23,6 +24,7 @@ from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
 from services.events.reading.column_cache import ColumnCache
 from services.events.reading.grouped import GroupedCounts
+from services.events.reading.metrics import METRICS, by_name
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
 from services.events.rollups.cover import ReportingCalendar
@@ -140,7 +142,8 @@ def _registration(
         clock=clock,
     )
     conversion = ConversionCalls(columns, settings.reporting_time_zone, clock)
-    metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
+    known_metrics = METRICS | by_name(ConversionMetrics(columns, reading).metrics())
+    metrics = MetricServicer(known_metrics, cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, conversion]), server)

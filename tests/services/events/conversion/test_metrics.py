@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from statistics import median
 from zoneinfo import ZoneInfo
 
@@ -179,7 +180,7 @@ def test_the_metrics_are_listed_with_their_labels(service: Service) -> None:
 def test_a_window_that_is_none_is_refused_by_name(service: Service) -> None:
     for minutes in ("0", "527041", "-1", "1.5", "sixty", " 60", "\N{ARABIC-INDIC DIGIT SIX}", "9" * 200, ""):
         labels = {"start": "seen", "end": "bought", "window_minutes": minutes}
-        refused = refusal(lambda labels=labels: read(service, "conversion_ratio", labels))
+        refused = refusal(partial(read, service, "conversion_ratio", labels))
         assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
         assert set(refused.fields) == {"query.labels[window_minutes]"}
     missing = refusal(lambda: read(service, "conversion_ratio", {}))

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from services.events.reading.columns import Columns
 
 NONE = -1
 # A user's rank and a time go into one int64; a block of users holds as many ranks as fit.
-_PACKED = 2**62
+_PACKED_BITS = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,60 +49,65 @@ def delays(starts: "Columns", ends: "Columns", shared: "Columns", window: int | 
     found = np.full(len(starts), NONE, np.int64)
     if not len(starts):
         return found
+    is_first = np.diff(starts.user_keys, prepend=NONE) != 0
+    users = starts.user_keys[is_first]
     first = int(starts.times.min())
     last = max(int(columns.times.max()) for columns in (starts, ends) if len(columns))
-    # What lies outside would be packed into the numbers of another user.
-    ends, shared = (
-        columns.take((columns.times >= first) & (columns.times <= last)) for columns in (ends, shared)
-    )
-    for users in _blocks(starts.user_keys, last - first + 1):
-        packing = _Packing(users, first, last - first + 1)
-        rows = np.flatnonzero((starts.user_keys >= users[0]) & (starts.user_keys <= users[-1]))
-        packed = (packing.pack(starts.take(rows)), packing.pack(ends), packing.pack(shared))
-        found[rows] = _block_delays(*packed, packing.span)
+    bits = (last - first).bit_length()
+    all_starts = _Ranked(np.cumsum(is_first) - 1, starts.times - first)
+    all_ends, all_shared = (_ranked(columns, users, first, last) for columns in (ends, shared))
+    block = max(1, 2 ** (_PACKED_BITS - bits))
+    for rank in range(0, len(users), block):
+        rows = all_starts.rows(rank, rank + block)
+        packed_starts, packed_ends, packed_shared = (
+            each.packed(rank, rank + block, bits) for each in (all_starts, all_ends, all_shared)
+        )
+        found[rows] = _block_delays(packed_starts, packed_ends, packed_shared, bits)
     if window is not None:
         found[found > window] = NONE
     return found
 
 
-def _blocks(user_keys: NDArray[np.int32], span: int) -> "Iterator[NDArray[np.int32]]":
-    """Cut the different users, in order, into blocks that can be packed with times of a span."""
-    users = user_keys[np.flatnonzero(np.diff(user_keys, prepend=NONE))]
-    size = max(1, _PACKED // span)
-    for start in range(0, len(users), size):
-        yield users[start : start + size]
-
-
 @dataclass(frozen=True, slots=True)
-class _Packing:
-    """Makes one number of a user and a time, in the order of (user, time)."""
+class _Ranked:
+    """Events by the rank of their user, in order, and µs after the first start event."""
 
-    users: NDArray[np.int32]
-    first: int
-    span: int
+    ranks: NDArray[np.intp]
+    offsets: NDArray[np.int64]
 
-    def pack(self, columns: "Columns") -> NDArray[np.int64]:
-        """Return the events of these users, in order."""
-        ranks = np.minimum(np.searchsorted(self.users, columns.user_keys), len(self.users) - 1)
-        known = self.users[ranks] == columns.user_keys
-        packed: NDArray[np.int64] = ranks[known].astype(np.int64)
-        packed *= self.span
-        packed += columns.times[known] - self.first
-        return packed
+    def rows(self, first: int, after: int) -> slice:
+        """Return where the users of these ranks are."""
+        return slice(*np.searchsorted(self.ranks, (first, after)).tolist())
+
+    def packed(self, first: int, after: int, bits: int) -> NDArray[np.int64]:
+        """Return a number for each event of the users of these ranks, in the order of (user, time)."""
+        rows = self.rows(first, after)
+        numbers = self.ranks[rows].astype(np.int64)
+        numbers -= first
+        numbers <<= bits
+        numbers |= self.offsets[rows]
+        return numbers
+
+
+def _ranked(columns: "Columns", users: NDArray[np.int32], first: int, last: int) -> _Ranked:
+    """Rank the events of these users that lie within [first, last]: others would pass for other users."""
+    ranks = np.minimum(np.searchsorted(users, columns.user_keys), len(users) - 1)
+    wanted = users[ranks] == columns.user_keys
+    wanted &= (columns.times >= first) & (columns.times <= last)
+    return _Ranked(ranks[wanted], columns.times[wanted] - first)
 
 
 def _block_delays(
-    starts: NDArray[np.int64], ends: NDArray[np.int64], shared: NDArray[np.int64], span: int
+    starts: NDArray[np.int64], ends: NDArray[np.int64], shared: NDArray[np.int64], bits: int
 ) -> NDArray[np.int64]:
-    nexts = np.searchsorted(ends, starts)
-    alone = _alone(starts, ends, shared, nexts)
-    nexts[alone] += 1  # an event that is both and alone: the one after it
     found = np.full(len(starts), NONE, np.int64)
-    rows = np.flatnonzero(nexts < len(ends))
-    times = ends[nexts[rows]]
-    same_user = times // span == starts[rows] // span
-    rows = rows[same_user]
-    found[rows] = times[same_user] - starts[rows]
+    if not len(ends):
+        return found
+    nexts = np.searchsorted(ends, starts)
+    nexts[_alone(starts, ends, shared, nexts)] += 1  # an event that is both, and alone: the one after it
+    times = ends[np.minimum(nexts, len(ends) - 1)]
+    is_there = (nexts < len(ends)) & ((times ^ starts) >> bits == 0)  # and of the same user
+    np.subtract(times, starts, out=found, where=is_there)
     return found
 
 

@@ -85,7 +85,7 @@ def test_users_are_matched_alike_in_blocks_of_any_size(events: list[Happened], w
     shared = columns([each for each in events if each.is_start and each.is_end])
     whole = delays(starts, ends, shared, window)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_PACKED", 2)  # one user a block
+        patch.setattr(matching, "_PACKED_BITS", 0)  # one user a block
         assert delays(starts, ends, shared, window).tolist() == whole.tolist()
 
 

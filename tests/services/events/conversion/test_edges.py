@@ -210,3 +210,22 @@ def test_tokens_of_other_questions_are_refused_and_forged_ones_do_no_harm(servic
         forged = encode_token(request, position)
         refused = attempt(partial(ask, service, **SENSIBLE, group_property="p", page_token=forged))
         assert (refused is None) == (position[-1:] in (["a"], [""]))
+
+
+def test_the_example_of_the_documentation(service: Service) -> None:
+    """docs/numbers.md speaks of Ann."""
+    nine = FIRST + 9 * HOUR
+    store(
+        service,
+        [
+            ("ann", "viewed", nine),
+            ("ann", "viewed", nine + 3 * HOUR // 2),
+            ("ann", "bought", nine + 2 * HOUR),
+        ],
+    )
+    asked = {"start_event": "viewed", "end_event": "bought", "time_range": span(FIRST, FIRST + DAY)}
+    hour = ask(service, **asked, window_minutes=60).total
+    assert (hour.starters, hour.converters, hour.median_seconds) == (1, 1, 1_800)
+    first = ask(service, **asked, window_minutes=60, entry=pb.CONVERSION_ENTRY_FIRST).total
+    assert (first.starters, first.converters) == (1, 0)
+    assert ask(service, **asked, window_minutes=120).total.median_seconds == 7_200

@@ -4,6 +4,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 import click
 from brain.common.v1.common_pb2 import PropertyFilter, TimeRange
+from brain.events.v1.conversion_pb2 import GetConversionRateRequest
 from brain.events.v1.events_pb2 import (
     CountEventsRequest,
     EventOrder,
@@ -13,7 +14,7 @@ from brain.events.v1.events_pb2 import (
 )
 from brain.metrics.v1.metrics_pb2 import ListMetricsRequest, MetricQuery, ReadMetricRequest
 
-from brain_client import counting, questions, tables
+from brain_client import conversions, counting, questions, tables
 from brain_client.cli_session import Target, moment, pairs, typed
 
 _DEFAULT_RANGE = timedelta(days=30)
@@ -210,6 +211,51 @@ def metrics(target: Target, /, name: str | None, *, as_json: bool, **asked: Unpa
             series = brain.metrics.ReadMetric(ReadMetricRequest(query=asked_for)).series
             rows = [tables.point_row(point, series.time_zone) for point in series.points]
     tables.show(rows, as_json=as_json)
+
+
+@query.command()
+@click.argument("start_event")
+@click.argument("end_event")
+@click.option("--window-minutes", type=click.IntRange(1, 527_040), default=60, show_default=True)
+@click.option(
+    "--start-filter", "start_filters", multiple=True, metavar="PROPERTY=VALUE", help="May be repeated."
+)
+@click.option("--end-filter", "end_filters", multiple=True, metavar="PROPERTY=VALUE", help="May be repeated.")
+@click.option("--by", default="", metavar="PROPERTY", help="A property of START_EVENT.")
+@click.option("--interval", type=click.Choice(list(questions.INTERVALS)), help="One total where absent.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Groups.")
+@_range
+@_json
+@click.pass_obj
+def conversion(  # noqa: PLR0913 - the options of a command
+    target: Target,
+    /,
+    start_event: str,
+    end_event: str,
+    *,
+    window_minutes: int,
+    start_filters: tuple[str, ...],
+    end_filters: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    **asked: Unpack[_Asked],
+) -> None:
+    """Count who did START_EVENT and then END_EVENT within a window, over time or by a property."""
+    request = GetConversionRateRequest(
+        start_event=start_event,
+        end_event=end_event,
+        window_minutes=window_minutes,
+        start_filters=_filters(start_filters),
+        end_filters=_filters(end_filters),
+        time_range=_time_range(asked, asked["interval"]),
+        time_zone=asked["time_zone"],
+        interval=questions.interval(asked["interval"] or ""),
+        group_property=asked["by"],
+        page_size=limit if asked["by"] else 0,
+    )
+    with target.connect("admin") as brain:
+        answer = brain.events.GetConversionRate(request)
+    tables.show(conversions.rows(answer), as_json=as_json)
 
 
 def _time_range(asked: _Asked, interval: str | None = None) -> TimeRange:

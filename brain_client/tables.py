@@ -35,7 +35,7 @@ _PIPE_WIDTH = 200  # where there is no terminal to ask
 
 def event_row(event: Event) -> Row:
     """Return the fields that are there, named as `brain import` takes them."""
-    row: dict[str, object] = {"event_time": _instant(event.event_time), "event": event.event}
+    row: dict[str, object] = {"event_time": instant(event.event_time), "event": event.event}
     row |= {name: getattr(event, name) for name in _TEXTS if getattr(event, name)}
     if event.HasField("value"):
         row["value"] = event.value
@@ -50,7 +50,7 @@ def event_line(event: Event, time_zone: str) -> Row:
     """Return what identifies and describes an event to a person, in few columns; its time is local."""
     row = event_row(event)
     who = row.get("user_id") or row.get("anonymous_id")
-    briefly = {"event_time": _instant(event.event_time, time_zone), "event": row["event"], "who": who}
+    briefly = {"event_time": instant(event.event_time, time_zone), "event": row["event"], "who": who}
     return briefly | {name: row.get(name) for name in ("session_id", "value", "page", "properties")}
 
 
@@ -58,7 +58,7 @@ def count_row(count: EventCount, time_zone: str) -> Row:
     """Return start (local), group and numbers."""
     row: dict[str, object] = {}
     if count.HasField("start_time"):
-        row["start"] = _instant(count.start_time, time_zone)
+        row["start"] = instant(count.start_time, time_zone)
     if count.HasField("user"):
         row["user"] = count.user.id
     elif count.HasField("group"):
@@ -81,8 +81,8 @@ def top_row(event: TopEvent) -> Row:
 def active_row(active: ActiveUsers, time_zone: str) -> Row:
     """Return the period (local) and its people."""
     return {
-        "start": _instant(active.start_time, time_zone),
-        "end": _instant(active.end_time, time_zone),
+        "start": instant(active.start_time, time_zone),
+        "end": instant(active.end_time, time_zone),
         "users": active.users,
         "complete": active.complete,
     }
@@ -104,7 +104,7 @@ def metric_row(metric: MetricDescriptor) -> Row:
 def point_row(point: MetricPoint, time_zone: str) -> Row:
     """Return start (local) and value, None where it is not defined."""
     return {
-        "start": _instant(point.start_time, time_zone),
+        "start": instant(point.start_time, time_zone),
         "value": point.value if point.HasField("value") else None,
         "sample_size": point.sample_size,
         "complete": point.complete,
@@ -158,6 +158,7 @@ def _cell(name: str, value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _instant(stamp: Timestamp, time_zone: str = "") -> datetime:
+def instant(stamp: Timestamp, time_zone: str = "") -> datetime:
+    """Return the local time of a timestamp, UTC where no zone is given."""
     moment = _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
     return moment.astimezone(ZoneInfo(time_zone or "UTC"))

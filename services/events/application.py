@@ -12,6 +12,8 @@ from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
+from services.events.conversion.calls import ConversionCalls
+from services.events.conversion.metrics import ConversionMetrics
 from services.events.event_types import EventTypes
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
@@ -20,7 +22,9 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.reading.column_cache import ColumnCache
 from services.events.reading.grouped import GroupedCounts
+from services.events.reading.metrics import METRICS, by_name
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
 from services.events.rollups.cover import ReportingCalendar
@@ -125,20 +129,24 @@ def _registration(
 ) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
+    scanner = Scanner(reading)
+    columns = ColumnCache(scanner, settings.column_cache_bytes)
     events = EventCalls(
         tracking=tracking,
         engine=reading,
         cells=cells,
         grouped=GroupedCounts(reading),
-        scanner=Scanner(reading),
+        scanner=scanner,
         users=users,
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
-    metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
+    conversion = ConversionCalls(columns, settings.reporting_time_zone, clock)
+    known_metrics = METRICS | by_name(ConversionMetrics(columns, reading).metrics())
+    metrics = MetricServicer(known_metrics, cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, conversion]), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

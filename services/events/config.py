@@ -24,6 +24,8 @@ class EventsSettings(ServiceSettings):
     queue_events: int = Field(default=50_000, ge=5_000)
     # Ids of people kept in memory, about 200 bytes each.
     cached_users: int = Field(default=250_000, ge=1_000)
+    # Columns of raw events kept in memory for conversions, what was used least recently goes first.
+    column_cache_bytes: int = Field(default=256 * 2**20, ge=0)
     # Different (event name, category) pairs; events with new ones beyond are rejected.
     maximum_event_types: int = Field(default=10_000, ge=1)
     # A path on PostgreSQL's disk where it is this machine's: events are refused while less is free there.

@@ -1,6 +1,6 @@
 """MetricSourceService of events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, cast
@@ -9,7 +9,7 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.events import messages, questions
-from services.events.reading.metrics import METRICS, Metric, Point, Series
+from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
 from shared.errors import NotFound, ServiceError
 from shared.pagination import decode_token, encode_token
@@ -29,6 +29,7 @@ SHOWN_CHARACTERS = 100
 class MetricServicer(MetricSourceServiceServicer):
     """Lists and reads the metrics of events."""
 
+    metrics: Mapping[str, Metric]
     cells: CellStore
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
@@ -41,10 +42,10 @@ class MetricServicer(MetricSourceServiceServicer):
         size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
         after = decode_token(violations, request, request.page_token, (str,))
         violations.raise_if_any()
-        names = sorted(name for name in METRICS if not after or name > cast("str", after[0]))
+        names = sorted(name for name in self.metrics if not after or name > cast("str", after[0]))
         page = names[:size]
         return pb.ListMetricsResponse(
-            metrics=[_descriptor(METRICS[name]) for name in page],
+            metrics=[_descriptor(self.metrics[name]) for name in page],
             next_page_token=encode_token(request, [page[-1]]) if len(names) > size else "",
         )
 
@@ -73,7 +74,7 @@ class MetricServicer(MetricSourceServiceServicer):
             return pb.MetricResult(error=error.to_status())
 
     def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
-        metric = _known(query.name)
+        metric = self._known(query.name)
         violations = Violations()
         question = questions.metric_question(violations, query, metric.intervals, self.reporting_zone)
         series = Series(
@@ -87,23 +88,32 @@ class MetricServicer(MetricSourceServiceServicer):
         points = metric.read(self.cells, series) if series.intervals else []
         return _series(points, series, self.clock())
 
-
-def _known(name: str) -> Metric:
-    if name not in METRICS:
-        shown = name[:SHOWN_CHARACTERS]  # a longer message would be cut before it says what there is
-        nearest = ", ".join(get_close_matches(shown, METRICS, 3, 0.5)) or ", ".join(sorted(METRICS))
-        raise NotFound(f"there is no metric {shown!r} here; there is {nearest}", "METRIC_UNKNOWN")
-    return METRICS[name]
+    def _known(self, name: str) -> Metric:
+        if name not in self.metrics:
+            shown = name[:SHOWN_CHARACTERS]  # a longer message would be cut before it says what there is
+            nearest = get_close_matches(shown, self.metrics, 3, 0.5) or sorted(self.metrics)
+            message = f"there is no metric {shown!r} here; there is {', '.join(nearest)}"
+            raise NotFound(message, "METRIC_UNKNOWN")
+        return self.metrics[name]
 
 
 def _labels(violations: Violations, metric: Metric, query: pb.MetricQuery) -> dict[str, str]:
     for label in query.labels:
         if label not in metric.required_labels:
             violations.add(f"labels[{label}]", f"is not a label of {metric.name}")
-    return {
+    labels = {
         label: text(violations, f"labels[{label}]", query.labels.get(label, ""), maximum=200)
         for label in metric.required_labels
     }
+    for label, (least, greatest) in metric.number_labels.items():
+        if labels[label] and not _is_within(labels[label], least, greatest):
+            violations.add(f"labels[{label}]", f"must be a whole number from {least:,} to {greatest:,}")
+    return labels
+
+
+def _is_within(digits: str, least: int, greatest: int) -> bool:
+    is_number = digits.isascii() and digits.isdecimal()
+    return is_number and least <= int(digits) <= greatest
 
 
 def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:
@@ -114,7 +124,7 @@ def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:
                 start_time=from_micros(start),
                 value=point.value,
                 sample_size=point.sample_size,
-                complete=end <= now,
+                complete=(point.final_time or end) <= now,
             )
             for point, (start, end) in zip(points, series.intervals, strict=True)
         ],

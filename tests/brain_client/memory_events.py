@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc
 from brain.events.v1 import events_pb2 as pb
+from brain.events.v1.conversion_pb2 import GetConversionRateRequest, GetConversionRateResponse
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2 import MetricPoint, MetricSeries, ReadMetricRequest, ReadMetricResponse
 from brain.metrics.v1.metrics_pb2_grpc import (
@@ -120,6 +121,11 @@ class MemoryEvents(EventsServiceServicer):
         self, request: pb.GetActiveUsersRequest, context: grpc.ServicerContext
     ) -> pb.GetActiveUsersResponse:
         return self._answer(request, pb.GetActiveUsersResponse)
+
+    def GetConversionRate(  # noqa: N802 — the contract's name
+        self, request: GetConversionRateRequest, context: grpc.ServicerContext
+    ) -> GetConversionRateResponse:
+        return self._answer(request, GetConversionRateResponse)
 
     def _answer(self, request: Message, kind: type[Answer]) -> Answer:
         self.requests.append(request)

@@ -1,7 +1,7 @@
 """The metrics of events: what each means, and how it is read from cells."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value, or None where it is not defined, and how many observations it rests on."""
+    """A value, or None where it is not defined, and how many observations it rests on.
+
+    final_time: Unix µs from which only late events change it; None for the end of its interval.
+    """
 
     value: float | None
     sample_size: int
+    final_time: int | None = None
 
 
 Reader = Callable[["CellStore", Series], list[Point]]
@@ -44,7 +48,10 @@ Reader = Callable[["CellStore", Series], list[Point]]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, its definition, and its reader."""
+    """A metric, its definition, and its reader.
+
+    number_labels: the labels that are whole numbers, with the least and the greatest.
+    """
 
     name: str
     definition: str
@@ -52,6 +59,7 @@ class Metric:
     intervals: tuple[Interval, ...]
     read: Reader
     required_labels: tuple[str, ...] = ()
+    number_labels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def _active(days: int, calendar_interval: Interval | None) -> Reader:
@@ -99,9 +107,13 @@ def _value(cell: Cell) -> Point:
     return Point(cell.value_sum / VALUE_SCALE, cell.events)
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
+def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
+    """Return metrics by their names."""
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS = by_name(
+    (
         Metric("dau", "People active on the day.", "people", (Interval.DAY,), _active(1, None)),
         Metric(
             "wau",
@@ -149,4 +161,4 @@ METRICS = {
             _revenue,
         ),
     )
-}
+)

@@ -11,6 +11,7 @@ from brain.common.v1.common_pb2 import (
     TimeRange,
 )
 from brain.events.v1 import events_pb2 as pb
+from brain.events.v1.conversion_pb2 import GetConversionRateRequest
 from brain.metrics.v1.metrics_pb2 import (
     ListMetricsRequest,
     MetricQuery,
@@ -48,6 +49,10 @@ CALLS: dict[str, tuple[Message, Callable[[Service, Any], object]]] = {
     "GetActiveUsers": (
         pb.GetActiveUsersRequest(period=pb.ACTIVE_PERIOD_DAY),
         lambda service, request: service.events.GetActiveUsers(request),
+    ),
+    "GetConversionRate": (
+        GetConversionRateRequest(start_event="e", end_event="f", time_range=DAY),
+        lambda service, request: service.events.GetConversionRate(request),
     ),
     "ResolveUsers": (pb.ResolveUsersRequest(), lambda service, request: service.events.ResolveUsers(request)),
     "ListMetrics": (ListMetricsRequest(), lambda service, request: service.metrics.ListMetrics(request)),

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from brain.events.v1 import conversion_pb2 as brain_dot_events_dot_v1_dot_conversion__pb2
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -84,6 +85,11 @@ class EventsServiceStub:
                 request_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
                 _registered_method=True)
+        self.GetConversionRate = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetConversionRate',
+                request_serializer=brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServiceServicer:
@@ -160,6 +166,13 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConversionRate(self, request, context):
+        """Counts who did one event and then, within a window of time, another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +220,11 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.ResolveUsers,
                     request_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.SerializeToString,
+            ),
+            'GetConversionRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversionRate,
+                    request_deserializer=brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -457,6 +475,33 @@ class EventsService:
             '/brain.events.v1.EventsService/ResolveUsers',
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversionRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetConversionRate',
+            brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_conversion__pb2.GetConversionRateResponse.FromString,
             options,
             channel_credentials,
             insecure,

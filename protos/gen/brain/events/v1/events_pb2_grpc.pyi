@@ -3,6 +3,7 @@
 isort:skip_file
 Events: what happened, who did it, and the questions asked of it."""
 
+from brain.events.v1 import conversion_pb2 as _conversion_pb2
 from brain.events.v1 import events_pb2 as _events_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -62,6 +63,8 @@ class EventsServiceStub:
     """Counts active people, now or as a series."""
     ResolveUsers: _grpc.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    GetConversionRate: _grpc.UnaryUnaryMultiCallable[_conversion_pb2.GetConversionRateRequest, _conversion_pb2.GetConversionRateResponse]
+    """Counts who did one event and then, within a window of time, another."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -97,6 +100,8 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Counts active people, now or as a series."""
     ResolveUsers: _aio.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]  # type: ignore[assignment]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    GetConversionRate: _aio.UnaryUnaryMultiCallable[_conversion_pb2.GetConversionRateRequest, _conversion_pb2.GetConversionRateResponse]  # type: ignore[assignment]
+    """Counts who did one event and then, within a window of time, another."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -183,5 +188,13 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.ResolveUsersResponse, _abc.Awaitable[_events_pb2.ResolveUsersResponse]]:
         """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+
+    @_abc_1.abstractmethod
+    def GetConversionRate(
+        self,
+        request: _conversion_pb2.GetConversionRateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversion_pb2.GetConversionRateResponse, _abc.Awaitable[_conversion_pb2.GetConversionRateResponse]]:
+        """Counts who did one event and then, within a window of time, another."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -202,7 +202,9 @@ class MetricPoint(_message.Message):
     sample_size: _builtins.int
     """How many observations it rests on: events, people, or whatever the metric counts."""
     complete: _builtins.bool
-    """Whether the interval had ended when the answer was made. Late events may still change it."""
+    """Whether the interval, and what the metric waits for after it, had ended when the answer was made. Late
+    events may still change it.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Where the interval begins."""

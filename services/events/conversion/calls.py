@@ -29,5 +29,5 @@ class ConversionCalls:
     ) -> "pb.GetConversionRateResponse":
         """Count those who started and those who converted."""
         question = conversion_question(request, self.reporting_zone)
-        matched = read_matched(self.columns, question.conversion)
-        return conversion_answer(request, question, matched, self.clock())
+        now = self.clock()  # before it reads: what comes after is not in the answer
+        return conversion_answer(request, question, read_matched(self.columns, question.conversion), now)

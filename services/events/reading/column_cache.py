@@ -1,5 +1,6 @@
 """Columns of raw events kept in memory, a chunk for each (event, UTC day), read again once they changed."""
 
+import hashlib
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from threading import Lock
@@ -25,9 +26,9 @@ class Step:
     path: tuple[str, ...] | None = None
 
     @property
-    def key(self) -> str:
-        """Tell steps apart that hold different events: 1, 1.0 and True are equal, and different filters."""
-        return repr(self)
+    def key(self) -> bytes:
+        """Tell steps apart, briefly: 1 and True are equal in Python, and filters that differ."""
+        return hashlib.blake2b(repr(self).encode(), digest_size=24).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class ColumnCache:
     def __init__(self, scanner: "Scanner", maximum_bytes: int) -> None:
         self._scanner = scanner
         self._maximum_bytes = maximum_bytes
-        self._entries: OrderedDict[tuple[str, int], _Entry] = OrderedDict()
-        self._days: defaultdict[str, set[int]] = defaultdict(set)
+        self._entries: OrderedDict[tuple[bytes, int], _Entry] = OrderedDict()
+        self._days: defaultdict[bytes, set[int]] = defaultdict(set)
         self._held_bytes = 0
         self._lock = Lock()
 
@@ -78,7 +79,7 @@ class ColumnCache:
                 self._keep((key, chunk.day), chunk.revision, parts[chunk.day])
         return joined([parts[day] for day in sorted(parts)])
 
-    def _held(self, key: str, days: tuple[int, int]) -> dict[int, _Entry]:
+    def _held(self, key: bytes, days: tuple[int, int]) -> dict[int, _Entry]:
         first, last = days
         with self._lock:
             found = sorted(day for day in self._days.get(key, ()) if first <= day < last)
@@ -86,7 +87,7 @@ class ColumnCache:
                 self._entries.move_to_end((key, day))
             return {day: self._entries[key, day] for day in found}
 
-    def _keep(self, name: tuple[str, int], revision: int, columns: Columns) -> None:
+    def _keep(self, name: tuple[bytes, int], revision: int, columns: Columns) -> None:
         entry = _Entry(revision, columns, _size(columns))
         with self._lock:
             if name in self._entries:
@@ -99,7 +100,7 @@ class ColumnCache:
             while self._held_bytes > self._maximum_bytes:
                 self._drop(next(iter(self._entries)))
 
-    def _drop(self, name: tuple[str, int]) -> None:
+    def _drop(self, name: tuple[bytes, int]) -> None:
         key, day = name
         self._held_bytes -= self._entries.pop(name).size
         self._days[key].discard(day)

@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from brain.common.v1.common_pb2 import PropertyFilter
+from brain.common.v1.common_pb2 import PropertyFilter, TimeRange
 from brain.events.v1 import cohorts_pb2 as pb
 
 from tests.services.events.cohorts.test_cohorts import cohort, create, get, span

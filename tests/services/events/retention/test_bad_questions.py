@@ -29,7 +29,7 @@ def years(start: int, end: int) -> TimeRange:
 
 
 DAY = TimeRange(start_time=at(2011, 11, 10), end_time=at(2011, 11, 11))
-REQUESTS = {
+REQUESTS: dict[str, Any] = {
     "GetRetention": pb.GetRetentionRequest(interval=INTERVAL_DAY, time_range=DAY),
     "GetLifecycle": pb.GetLifecycleRequest(interval=INTERVAL_WEEK, time_range=DAY),
     "GetStickiness": pb.GetStickinessRequest(interval=INTERVAL_MONTH, time_range=DAY),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -159,8 +160,7 @@ def test_new_people_and_churn(shop: Service, zone: ZoneInfo) -> None:
     ]
     assert not churn.points[0].HasField("value")  # nobody was there before
     assert [point.value for point in churn.points[1:]] == [
-        len(active[before] - active[start]) / len(active[before])
-        for before, start in zip(months[:-1], months[1:], strict=True)
+        len(active[before] - active[start]) / len(active[before]) for before, start in pairwise(months)
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import demo, growth, ingest, measuring, memory, reads, report, scan, stack, unary
+from benchmarks import demo, growth, ingest, measuring, memory, reads, report, retention, scan, stack, unary
 from benchmarks.report import Line
 from benchmarks.stored import Stored
 
@@ -30,6 +30,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "unary": lambda stored, sizes: unary.run(stored.stack, sizes.unary_calls),
     "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
+    "retention": lambda stored, sizes: retention.run(stored, sizes.events, sizes.calls),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "demo": lambda stored, _: demo.run(stored.stack),

@@ -30,6 +30,8 @@ Days = dict[str, set[date]]
 INTERVALS = (INTERVAL_DAY, INTERVAL_WEEK, INTERVAL_MONTH)
 CASES = [
     (NEW_YEAR, "UTC", date(2010, 12, 27), date(2011, 1, 5), datetime(2011, 1, 3, 12, tzinfo=UTC)),
+    # Everything before the range lies in the week and the month before it, some of it not on the day before.
+    (NEW_YEAR, "UTC", date(2011, 1, 3), date(2011, 1, 5), datetime(2011, 2, 3, 12, tzinfo=UTC)),
     (LONG_DAY, "Europe/London", date(2011, 10, 29), date(2011, 11, 2), datetime(2011, 11, 5, tzinfo=UTC)),
     (
         HALF_HOUR,
@@ -41,7 +43,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=CASES, ids=["new year", "long day", "half hour"])
+@pytest.fixture(params=CASES, ids=["new year", "after new year", "long day", "half hour"])
 def case(
     request: pytest.FixtureRequest, holding: Callable[[list[Happened], str], Service], clock: Clock
 ) -> tuple[Service, list[Happened], date, date, datetime]:

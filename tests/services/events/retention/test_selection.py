@@ -181,3 +181,24 @@ def test_a_skipped_day_has_its_place_among_the_offsets(service: Service, clock: 
     query = MetricQuery(name="engagement_score", interval=INTERVAL_DAY, time_range=days, time_zone=apia.key)
     points = service.metrics.ReadMetric(ReadMetricRequest(query=query)).series.points
     assert [point.value for point in points] == [1, 0]
+
+
+def test_events_of_tomorrow_count_already(service: Service) -> None:
+    """It is the morning of 11 November 2011; clocks of senders may be a day ahead."""
+    track(service, ("2011-11-11T07", "seen", "free", ANN), ("2011-11-12T08", "seen", "free", ANN))
+    days = span(date(2011, 11, 11), date(2011, 11, 13), UTC_ZONE)
+    request = pb.GetRetentionRequest(interval=INTERVAL_DAY, offset_days=[1], time_range=days)
+    for returns in ([], ["seen"]):
+        request.return_events[:] = returns
+        today, tomorrow = service.events.GetRetention(request).cohorts
+        assert (today.size, tomorrow.size) == (1, 1)
+        assert (today.cells[0].returned, today.cells[0].complete) == (1, False)
+        assert tomorrow.cells[0].absent_reason == "NOT_BEGUN"
+
+
+def test_engagement_rests_on_thirty_days(service: Service) -> None:
+    track(service, ("2011-09-01T00:00", "seen", "free", ANN), ("2011-09-30T12:00", "seen", "free", BOB))
+    days = span(date(2011, 9, 30), date(2011, 10, 2), UTC_ZONE)
+    query = MetricQuery(name="engagement_score", interval=INTERVAL_DAY, time_range=days)
+    points = service.metrics.ReadMetric(ReadMetricRequest(query=query)).series.points
+    assert [(point.value, point.sample_size) for point in points] == [(0.5, 2), (0, 1)]

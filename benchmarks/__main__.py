@@ -9,7 +9,20 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import conversion, demo, growth, ingest, measuring, memory, reads, report, scan, stack, unary
+from benchmarks import (
+    conversion,
+    demo,
+    growth,
+    ingest,
+    measuring,
+    memory,
+    reads,
+    report,
+    retention,
+    scan,
+    stack,
+    unary,
+)
 from benchmarks.report import Line
 from benchmarks.stored import Stored
 
@@ -31,6 +44,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
     "conversion": lambda stored, sizes: conversion.run(stored, sizes.events, sizes.rounds),
+    "retention": lambda stored, sizes: retention.run(stored, sizes.events, sizes.calls),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "demo": lambda stored, _: demo.run(stored.stack),

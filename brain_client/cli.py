@@ -8,6 +8,7 @@ import grpc
 
 from brain_client.cli_import import import_command
 from brain_client.cli_query import query
+from brain_client.cli_retention import lifecycle, retention, stickiness
 from brain_client.cli_session import Target
 from brain_client.cli_tokens import tokens
 from brain_client.cli_track import track
@@ -35,6 +36,7 @@ Examples:
   brain query active month
   brain query counts --by property:country --start 2026-01-01 --json
   brain query metrics dau --interval day
+  brain query retention week --start-event signed_up --first-ever
   brain tokens create --role analyst --subject ana
 """
 
@@ -68,6 +70,8 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
 
 
 main.add_command(import_command)
+for command in (lifecycle, retention, stickiness):
+    query.add_command(command)
 main.add_command(query)
 main.add_command(tokens)
 main.add_command(track)

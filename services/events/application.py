@@ -12,6 +12,8 @@ from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
+from services.events.cohorts.calls import CohortCalls
+from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
 from services.events.conversion.metrics import ConversionMetrics
 from services.events.event_types import EventTypes
@@ -27,6 +29,8 @@ from services.events.reading.grouped import GroupedCounts
 from services.events.reading.metrics import METRICS, by_name
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
+from services.events.retention.calls import RetentionCalls
+from services.events.retention.metrics import METRICS as RETENTION_METRICS
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.servicer import EventCalls
@@ -141,12 +145,17 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
-    conversion = ConversionCalls(columns, settings.reporting_time_zone, clock)
-    known_metrics = METRICS | by_name(ConversionMetrics(columns, reading).metrics())
+    groups = [
+        events,
+        ConversionCalls(columns, settings.reporting_time_zone, clock),
+        RetentionCalls(cells, settings.reporting_time_zone, clock),
+        CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock),
+    ]
+    known_metrics = METRICS | RETENTION_METRICS | by_name(ConversionMetrics(columns, reading).metrics())
     metrics = MetricServicer(known_metrics, cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, conversion]), server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

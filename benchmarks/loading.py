@@ -18,6 +18,7 @@ from services.events.ingest.partitions import Partitions
 from services.events.ingest.store import Rows, insert
 from services.events.rollups.compaction import compact
 from services.events.rollups.cover import ReportingCalendar
+from services.events.sessions.folding import fold
 from services.events.users import UserDictionary
 from shared.database import create_engine, driver_cursor
 from shared.encryption import BlindIndex, Keyring
@@ -47,7 +48,7 @@ def load(stack: Stack, database: str, events: Columns) -> None:
     with ThreadPoolExecutor(_WRITERS) as writers:
         for _ in writers.map(store, ordered.parts(_PART)):
             pass
-    while compact(engine):
+    while compact(engine) or fold(engine):
         pass
     engine.dispose()
     _settle(stack, database)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore.
-_HOUSEKEEPING_CONNECTIONS = 3
+_HOUSEKEEPING_CONNECTIONS = 4
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -110,6 +110,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     )
     chores = [
         housekeeping.compaction(writing, measures),
+        housekeeping.session_folding(writing),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]

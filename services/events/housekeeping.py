@@ -1,4 +1,4 @@
-"""What happens beside the calls: folding deltas, partitions ahead of time, ending stalled writers."""
+"""What happens beside the calls: folding what ingest left, making partitions, ending stalled copies."""
 
 import logging
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from services.events.rollups.compaction import compact, waiting_bytes
+from services.events.sessions import folding as sessions
+from services.events.sessions.folding import fold
 from shared.database import translate
 from shared.errors import ServiceError
 
@@ -64,8 +66,20 @@ def compaction(engine: "Engine", measures: "Measures") -> Chore:
     return Chore("compaction", run)
 
 
+def session_folding(engine: "Engine") -> Chore:
+    """Fold runs of events into sessions, resting as compaction does."""
+
+    def run() -> float:
+        began = monotonic()
+        folded = fold(engine)
+        seconds = monotonic() - began
+        return rest(seconds, sessions.waiting_bytes(engine)) if folded else COMPACTION_SECONDS
+
+    return Chore("sessions", run)
+
+
 def rest(worked_seconds: float, waiting: int) -> float:
-    """Return how long compaction rests after work, while so many bytes of deltas wait."""
+    """Return how long folding rests after work, while so many bytes wait."""
     share = next((share for below, share in SHARES if waiting < below), 1.0)
     return max(COMPACTION_SECONDS, worked_seconds * (1 / share - 1)) if share < 1 else 0.0
 

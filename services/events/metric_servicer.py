@@ -9,7 +9,8 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.events import messages, questions
-from services.events.reading.metrics import METRICS, Metric, Point, Series
+from services.events.reading.catalog import METRICS
+from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
 from shared.errors import NotFound, ServiceError
 from shared.pagination import decode_token, encode_token

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from services.events.reading.store import CellStore
 
-_ALL = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
+ALL_INTERVALS = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Metric:
     intervals: tuple[Interval, ...]
     read: Reader
     required_labels: tuple[str, ...] = ()
+    # Why a value is absent, where one can be.
+    absent_reason: str = "there is nothing to count"
 
 
 def _active(days: int, calendar_interval: Interval | None) -> Reader:
@@ -121,7 +123,7 @@ METRICS = {
             "event_count",
             "How often the event happened.",
             "events",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(lambda cell: Point(float(cell.events), cell.events), users=False),
             ("event",),
         ),
@@ -129,7 +131,7 @@ METRICS = {
             "event_users",
             "Different people who did the event.",
             "people",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(lambda cell: Point(float(cell.count(Population.PEOPLE)), cell.events), users=True),
             ("event",),
         ),
@@ -137,7 +139,7 @@ METRICS = {
             "event_value",
             "Sum of the event's values.",
             "currency",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(_value, users=False),
             ("event",),
         ),
@@ -145,7 +147,7 @@ METRICS = {
             "revenue",
             "Sum of the values of events in category revenue, negative ones included.",
             "currency",
-            _ALL,
+            ALL_INTERVALS,
             _revenue,
         ),
     )

@@ -21,7 +21,7 @@ class CellStore:
     """Answers what happened in buckets of time."""
 
     def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
-        self._engine = engine
+        self.engine = engine
         self._calendar = calendar
 
     def read(
@@ -58,7 +58,7 @@ class CellStore:
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,
             }
-        with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(statement.encode(), parameters).fetchall()
         return gather(rows, plan, any_event=any_event)
 

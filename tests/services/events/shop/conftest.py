@@ -17,6 +17,7 @@ from deploy.postgres import EmbeddedPostgres
 from examples import online_retail
 from services.events import housekeeping
 from services.events.rollups.compaction import compact
+from services.events.sessions.folding import fold
 from tests import databases
 from tests.services.events.conftest import Clock, Service, running
 
@@ -47,6 +48,7 @@ class Starter:
         with ExitStack() as stack:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(housekeeping, "compact", lambda _engine: 0)
+                patch.setattr(housekeeping, "fold", lambda _engine: 0)
                 service = stack.enter_context(running(url, NOW, self.private_key, self.public_key_file))
                 service.application.housekeeper.stop()
             yield service
@@ -123,6 +125,8 @@ def half_folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Servic
         half = deltas(service.engine) // 2
         while deltas(service.engine) > half:
             assert compact(service.engine, 100_000)
+        while deltas(service.engine, "session_deltas") > half:
+            assert fold(service.engine, 10_000)
         yield service
 
 
@@ -130,14 +134,14 @@ def half_folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Servic
 def folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Service]:
     """Nothing is left to fold."""
     with start_shop.copy(imported.database) as service:
-        while compact(service.engine):
+        while compact(service.engine) or fold(service.engine):
             pass
         yield service
 
 
-def deltas(engine: sqlalchemy.Engine) -> int:
+def deltas(engine: sqlalchemy.Engine, table: str = "event_deltas") -> int:
     with engine.begin() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM event_deltas").scalar_one())
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 @pytest.fixture(params=["pending", "half_folded", "folded"])

@@ -1,0 +1,5 @@
+"""Every metric of events by name, whichever subject it belongs to."""
+
+from services.events.reading import metrics, session_metrics
+
+METRICS = {metric.name: metric for metric in (*metrics.METRICS.values(), *session_metrics.METRICS)}

@@ -20,11 +20,13 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.overview.calls import OverviewCalls
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
+from services.events.saved_metrics.calls import SavedMetricCalls
 from services.events.servicer import EventCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
@@ -136,10 +138,12 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
+    overview = OverviewCalls(cells, settings.reporting_time_zone, clock)
+    saved = SavedMetricCalls(reading, clock)
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, overview, saved]), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

@@ -1,6 +1,6 @@
 """MetricSourceService of events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, cast
@@ -74,14 +74,14 @@ class MetricServicer(MetricSourceServiceServicer):
             return pb.MetricResult(error=error.to_status())
 
     def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
-        metric = _known(query.name)
+        metric = known_metric(query.name)
         violations = Violations()
         question = questions.metric_question(violations, query, metric.intervals, self.reporting_zone)
         series = Series(
             question.intervals,
             question.interval,
             question.zone,
-            _labels(violations, metric, query),
+            labels_of(violations, metric, query.labels),
             messages.conditions(violations, "filters", query.filters),
         )
         violations.raise_if_any(prefix=f"{path}.")
@@ -89,7 +89,8 @@ class MetricServicer(MetricSourceServiceServicer):
         return _series(points, series, self.clock())
 
 
-def _known(name: str) -> Metric:
+def known_metric(name: str) -> Metric:
+    """Return the metric of this name; raise NotFound that names the nearest."""
     if name not in METRICS:
         shown = name[:SHOWN_CHARACTERS]  # a longer message would be cut before it says what there is
         nearest = ", ".join(get_close_matches(shown, METRICS, 3, 0.5)) or ", ".join(sorted(METRICS))
@@ -97,12 +98,13 @@ def _known(name: str) -> Metric:
     return METRICS[name]
 
 
-def _labels(violations: Violations, metric: Metric, query: pb.MetricQuery) -> dict[str, str]:
-    for label in query.labels:
+def labels_of(violations: Violations, metric: Metric, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels a metric needs; the caller raises."""
+    for label in labels:
         if label not in metric.required_labels:
             violations.add(f"labels[{label}]", f"is not a label of {metric.name}")
     return {
-        label: text(violations, f"labels[{label}]", query.labels.get(label, ""), maximum=200)
+        label: text(violations, f"labels[{label}]", labels.get(label, ""), maximum=200)
         for label in metric.required_labels
     }
 

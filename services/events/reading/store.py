@@ -22,7 +22,7 @@ class CellStore:
 
     def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
         self.engine = engine
-        self._calendar = calendar
+        self.calendar = calendar
 
     def read(
         self,
@@ -43,7 +43,7 @@ class CellStore:
             sets: whether cells must say who they were.
 
         """
-        plan = Plan.of(buckets, self._calendar)
+        plan = Plan.of(buckets, self.calendar)
         if not plan.buckets:
             return Cells({}, {})
         any_event = not by_type and selection.events is None and selection.categories is None

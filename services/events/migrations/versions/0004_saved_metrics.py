@@ -1,0 +1,37 @@
+"""Points of metrics that callers save, and an index that finds the payments of subscriptions."""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+# period: 1 hourly, 2 daily, 3 weekly, 4 monthly. Times are when a point's period begins.
+SAVED_METRICS = """
+CREATE TABLE saved_metrics (
+    name text COLLATE "C" NOT NULL,
+    period int2 NOT NULL CHECK (period BETWEEN 1 AND 4),
+    point_time timestamptz NOT NULL,
+    value float8 NOT NULL,
+    target float8,
+    metadata_json text,
+    saved_time timestamptz NOT NULL,
+    PRIMARY KEY (name, period, point_time)
+);
+"""
+
+# Few events are payments of subscriptions; without it every one of a year would be looked at.
+PAYMENTS = """
+CREATE INDEX events_billing_interval_idx ON events (event_time) WHERE properties ? 'billing_interval';
+"""
+
+
+def upgrade() -> None:
+    """Create both."""
+    op.execute(SAVED_METRICS)
+    op.execute(PAYMENTS)
+
+
+def downgrade() -> None:
+    """Drop both; saved points are lost."""
+    op.execute("DROP INDEX events_billing_interval_idx")
+    op.execute("DROP TABLE saved_metrics")

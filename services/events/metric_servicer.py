@@ -1,6 +1,6 @@
 """MetricSourceService of events."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, cast
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     import grpc
+    from brain.common.v1.common_pb2 import PropertyFilter
+
+    from services.events.domain import Condition
 
 MAXIMUM_QUERIES = 1_000
 SHOWN_CHARACTERS = 100
@@ -82,7 +85,7 @@ class MetricServicer(MetricSourceServiceServicer):
             question.interval,
             question.zone,
             labels_of(violations, metric, query.labels),
-            messages.conditions(violations, "filters", query.filters),
+            filters_of(violations, metric, query.filters),
         )
         violations.raise_if_any(prefix=f"{path}.")
         points = metric.read(self.cells, series) if series.intervals else []
@@ -107,6 +110,15 @@ def labels_of(violations: Violations, metric: Metric, labels: Mapping[str, str])
         label: text(violations, f"labels[{label}]", labels.get(label, ""), maximum=200)
         for label in metric.required_labels
     }
+
+
+def filters_of(
+    violations: Violations, metric: Metric, filters: "Sequence[PropertyFilter]"
+) -> "tuple[Condition, ...]":
+    """Return the conditions a metric is read with; the caller raises."""
+    if filters and not metric.takes_filters:
+        violations.add("filters", f"{metric.name} takes none")
+    return messages.conditions(violations, "filters", filters)
 
 
 def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:

@@ -11,7 +11,7 @@ from brain.events.v1 import overview_pb2 as pb
 from services.events import messages
 from services.events.calendar import Interval, day_start, local_date
 from services.events.growth import change
-from services.events.metric_servicer import known_metric, labels_of
+from services.events.metric_servicer import filters_of, known_metric, labels_of
 from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis
 from services.events.questions import within_years
 from services.events.reading.metrics import Metric, Point, Series
@@ -101,7 +101,7 @@ def _growth_question(
         names = ", ".join(each.name.lower() for each in metric.intervals)
         violations.add("period", f"{metric.name} is read by {names}")
     labels = labels_of(violations, metric, request.labels)
-    conditions = messages.conditions(violations, "filters", request.filters)
+    conditions = filters_of(violations, metric, request.filters)
     violations.raise_if_any()
     current = last_unit(now, interval, zone)
     return Series((last_unit(current[0], interval, zone), current), interval, zone, labels, conditions)

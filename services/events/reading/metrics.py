@@ -54,6 +54,7 @@ class Metric:
     required_labels: tuple[str, ...] = ()
     # Why a value is absent, where one can be.
     absent_reason: str = "there is nothing to count"
+    takes_filters: bool = True
 
 
 def _active(days: int, calendar_interval: Interval | None) -> Reader:

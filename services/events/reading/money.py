@@ -25,13 +25,13 @@ GROUP BY bucket
 
 # The first condition is that of the index events_billing_interval_idx.
 _PAYMENTS = """
-SELECT user_key, coalesce(properties ->> 'subscription_id', ''),
+SELECT user_key, coalesce(properties ->> 'subscription_id', '') COLLATE "C" AS subscription_id,
        (extract(epoch FROM event_time) * 1000000)::int8, value, properties ->> 'billing_interval'
 FROM events JOIN event_types USING (event_key)
 WHERE properties ? 'billing_interval' AND event_time >= %(start_time)s AND event_time < %(end_time)s
   AND category = 'revenue' AND value >= 0
   AND properties ->> 'billing_interval' = ANY(%(billing_intervals)s::text[]) {conditions}
-ORDER BY 1, 2 COLLATE "C", event_time, event_id
+ORDER BY user_key, subscription_id, event_time, event_id
 """
 
 # A payment for a year may be this old and still not have ended.

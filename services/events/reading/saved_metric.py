@@ -24,11 +24,12 @@ METRICS = (
     Metric(
         "saved",
         "What was saved under the name with SaveMetric, for the period of the interval's length; of several"
-        " points in an interval the latest. Filters do not apply to it.",
+        " points in an interval the latest.",
         "value",
         ALL_INTERVALS,
         _saved,
         ("name",),
         absent_reason="nothing was saved for the interval",
+        takes_filters=False,
     ),
 )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore.
-_HOUSEKEEPING_CONNECTIONS = 4
+_HOUSEKEEPING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -113,6 +113,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     chores = [
         housekeeping.compaction(writing, measures),
         housekeeping.session_folding(writing),
+        housekeeping.order_sets(writing, clock),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]

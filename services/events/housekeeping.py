@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from services.events.calendar import HOUR_MICROS
+from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact, waiting_bytes
 from services.events.sessions import folding as sessions
 from services.events.sessions.folding import fold
@@ -27,6 +29,7 @@ COMPACTION_SECONDS = 1.0
 # Which part of its time compaction may work, by how many bytes of deltas wait: ingest needs the processor
 # too, but every reader reads what waits.
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
+ORDERS_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 
 # Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
@@ -76,6 +79,15 @@ def session_folding(engine: "Engine") -> Chore:
         return rest(seconds, sessions.waiting_bytes(engine)) if folded else COMPACTION_SECONDS
 
     return Chore("sessions", run)
+
+
+def order_sets(engine: "Engine", clock: Callable[[], int]) -> Chore:
+    """Make the sets of orders of hours that are over."""
+
+    def run() -> float:
+        return COMPACTION_SECONDS if refresh(engine, clock() // HOUR_MICROS) else ORDERS_SECONDS
+
+    return Chore("orders", run)
 
 
 def rest(worked_seconds: float, waiting: int) -> float:

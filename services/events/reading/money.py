@@ -1,4 +1,4 @@
-"""Reads payments and orders from raw events: their properties are in no roll-up."""
+"""Reads payments, and orders of matching events, from raw events: properties are in no roll-up."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ _LONGEST_MICROS = 367 * 86_400 * MICROS
 def order_counts(
     engine: "Engine", buckets: "Sequence[tuple[int, int]]", wanted: "tuple[Condition, ...]"
 ) -> list[int]:
-    """Return how many different orders the revenue of each bucket is of; buckets follow without gaps."""
+    """Return how many different orders each bucket's matching revenue is of; buckets follow without gaps."""
     clauses, values = conditions.to_sql(wanted)
     parameters = values | {
         "bounds": [to_datetime_utc(start) for start, _ in buckets],

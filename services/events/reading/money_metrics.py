@@ -9,6 +9,7 @@ from services.events.domain import VALUE_SCALE, Population, Selection
 from services.events.reading.cells import Cell, count
 from services.events.reading.metrics import ALL_INTERVALS, Metric, Point, Series
 from services.events.reading.money import order_counts, payments
+from services.events.reading.orders import count_orders
 from services.events.reading.recurring import recurring
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def _per(value_sum: int, number: int) -> Point:
 
 
 def _aov(store: "CellStore", series: Series) -> list[Point]:
-    orders = order_counts(store.engine, series.intervals, series.conditions)
+    if series.conditions:
+        orders = order_counts(store.engine, series.intervals, series.conditions)
+    else:
+        orders = count_orders(store.engine, series.intervals)
     return list(map(_per, _revenue(store, series.intervals, series), orders))
 
 

@@ -1,4 +1,4 @@
-"""Points of metrics that callers save, and an index that finds the payments of subscriptions."""
+"""Points of metrics that callers save; an index of subscriptions' payments; the orders of each hour."""
 
 from alembic import op
 
@@ -24,14 +24,27 @@ PAYMENTS = """
 CREATE INDEX events_billing_interval_idx ON events (event_time) WHERE properties ? 'billing_interval';
 """
 
+# The orders of an hour's revenue as packed hashes, current while the revision is that of the hour's events.
+ORDERS = """
+CREATE TABLE order_hours (
+    event_key int4 NOT NULL,
+    hour int4 NOT NULL,
+    revision int8 NOT NULL,
+    orders bytea NOT NULL,
+    PRIMARY KEY (event_key, hour)
+);
+ALTER TABLE order_hours ALTER COLUMN orders SET STORAGE EXTERNAL;
+"""
+
 
 def upgrade() -> None:
-    """Create both."""
-    op.execute(SAVED_METRICS)
-    op.execute(PAYMENTS)
+    """Create them."""
+    for statements in (SAVED_METRICS, PAYMENTS, ORDERS):
+        op.execute(statements)
 
 
 def downgrade() -> None:
-    """Drop both; saved points are lost."""
+    """Drop them; saved points are lost."""
+    op.execute("DROP TABLE order_hours")
     op.execute("DROP INDEX events_billing_interval_idx")
     op.execute("DROP TABLE saved_metrics")

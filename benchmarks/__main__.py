@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import demo, growth, ingest, measuring, memory, reads, report, scan, stack, unary
+from benchmarks import demo, growth, ingest, measuring, memory, overview, reads, report, scan, stack, unary
 from benchmarks.report import Line
 from benchmarks.stored import Stored
 
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
+    "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "demo": lambda stored, _: demo.run(stored.stack),
 }

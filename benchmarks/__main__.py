@@ -16,6 +16,7 @@ from benchmarks import (
     ingest,
     measuring,
     memory,
+    overview,
     reads,
     report,
     retention,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "conversion": lambda stored, sizes: conversion.run(stored, sizes.events, sizes.rounds),
     "retention": lambda stored, sizes: retention.run(stored, sizes.events, sizes.calls),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
+    "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "demo": lambda stored, _: demo.run(stored.stack),
 }

@@ -16,8 +16,10 @@ from services.events.domain import UserKind
 from services.events.event_types import EventTypes
 from services.events.ingest.partitions import Partitions
 from services.events.ingest.store import Rows, insert
+from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact
 from services.events.rollups.cover import ReportingCalendar
+from services.events.sessions.folding import fold
 from services.events.users import UserDictionary
 from shared.database import create_engine, driver_cursor
 from shared.encryption import BlindIndex, Keyring
@@ -47,7 +49,7 @@ def load(stack: Stack, database: str, events: Columns) -> None:
     with ThreadPoolExecutor(_WRITERS) as writers:
         for _ in writers.map(store, ordered.parts(_PART)):
             pass
-    while compact(engine):
+    while compact(engine) or fold(engine) or refresh(engine, time.time_ns() // 3_600_000_000_000):
         pass
     engine.dispose()
     _settle(stack, database)
@@ -91,14 +93,15 @@ class _RowMaker:
         days = (events.times // data.DAY_MICROS).tolist()
         sessions = map(data.session_id, events.users.tolist(), days)
         ends = [self._ends[profile] for profile in events.profiles.tolist()]
-        return [_field(session) + end for session, end in zip(sessions, ends, strict=True)]
+        return [field(session) + end for session, end in zip(sessions, ends, strict=True)]
 
 
 def _values(profiles: NDArray[np.int32]) -> NDArray[np.int64]:
     return profiles.astype(np.int64) * 10_000  # hundredths as millionths
 
 
-def _field(text: str) -> bytes:
+def field(text: str) -> bytes:
+    """Return a text as binary COPY wants it; an empty one is NULL."""
     encoded = text.encode()
     return len(encoded).to_bytes(4, "big") + encoded if encoded else _NULL
 
@@ -107,4 +110,4 @@ def _end(profile: data.Profile) -> bytes:
     """Return the fields behind the session id as binary COPY wants them."""
     properties = b"\1" + profile.properties_json.encode()  # jsonb's version
     texts = ("", profile.page, profile.referrer, profile.user_agent)
-    return b"".join(map(_field, texts)) + len(properties).to_bytes(4, "big") + properties
+    return b"".join(map(field, texts)) + len(properties).to_bytes(4, "big") + properties

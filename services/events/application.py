@@ -15,7 +15,6 @@ from services.events import housekeeping
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
-from services.events.conversion.metrics import ConversionMetrics
 from services.events.event_types import EventTypes
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
@@ -23,16 +22,17 @@ from services.events.ingest.partitions import Partitions
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
+from services.events.metric_catalog import catalog
 from services.events.metric_servicer import MetricServicer
+from services.events.overview.calls import OverviewCalls
 from services.events.reading.column_cache import ColumnCache
 from services.events.reading.grouped import GroupedCounts
-from services.events.reading.metrics import METRICS, by_name
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
 from services.events.retention.calls import RetentionCalls
-from services.events.retention.metrics import METRICS as RETENTION_METRICS
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
+from services.events.saved_metrics.calls import SavedMetricCalls
 from services.events.servicer import EventCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore.
-_HOUSEKEEPING_CONNECTIONS = 3
+_HOUSEKEEPING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -118,6 +118,8 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     )
     chores = [
         housekeeping.compaction(writing, measures),
+        housekeeping.session_folding(writing),
+        housekeeping.order_sets(writing, clock),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]
@@ -145,18 +147,20 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
+    metrics = catalog(columns, reading)
     groups = [
         events,
         ConversionCalls(columns, settings.reporting_time_zone, clock),
         RetentionCalls(cells, settings.reporting_time_zone, clock),
         CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock),
+        OverviewCalls(metrics, cells, settings.reporting_time_zone, clock),
+        SavedMetricCalls(reading, clock),
     ]
-    known_metrics = METRICS | RETENTION_METRICS | by_name(ConversionMetrics(columns, reading).metrics())
-    metrics = MetricServicer(known_metrics, cells, settings.reporting_time_zone, clock)
+    source = MetricServicer(metrics, cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
-        add_MetricSourceServiceServicer_to_server(metrics, server)
+        add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 
     return register

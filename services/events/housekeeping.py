@@ -1,4 +1,4 @@
-"""What happens beside the calls: folding deltas, partitions ahead of time, ending stalled writers."""
+"""What happens beside the calls: folding what ingest left, making partitions, ending stalled copies."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from services.events.calendar import HOUR_MICROS
+from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact, waiting_bytes
+from services.events.sessions import folding as sessions
+from services.events.sessions.folding import fold
 from shared.database import translate
 from shared.errors import ServiceError
 
@@ -25,6 +29,7 @@ COMPACTION_SECONDS = 1.0
 # Which part of its time compaction may work, by how many bytes of deltas wait: ingest needs the processor
 # too, but every reader reads what waits.
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
+ORDERS_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 
 # Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
@@ -64,8 +69,29 @@ def compaction(engine: "Engine", measures: "Measures") -> Chore:
     return Chore("compaction", run)
 
 
+def session_folding(engine: "Engine") -> Chore:
+    """Fold runs of events into sessions, resting as compaction does."""
+
+    def run() -> float:
+        began = monotonic()
+        folded = fold(engine)
+        seconds = monotonic() - began
+        return rest(seconds, sessions.waiting_bytes(engine)) if folded else COMPACTION_SECONDS
+
+    return Chore("sessions", run)
+
+
+def order_sets(engine: "Engine", clock: Callable[[], int]) -> Chore:
+    """Make the sets of orders of hours that are over."""
+
+    def run() -> float:
+        return COMPACTION_SECONDS if refresh(engine, clock() // HOUR_MICROS) else ORDERS_SECONDS
+
+    return Chore("orders", run)
+
+
 def rest(worked_seconds: float, waiting: int) -> float:
-    """Return how long compaction rests after work, while so many bytes of deltas wait."""
+    """Return how long folding rests after work, while so many bytes wait."""
     share = next((share for below, share in SHARES if waiting < below), 1.0)
     return max(COMPACTION_SECONDS, worked_seconds * (1 / share - 1)) if share < 1 else 0.0
 

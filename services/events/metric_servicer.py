@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, cast
 
 from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
-from services.events import messages, questions
+from services.events import messages, metric_questions, questions
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
-from shared.errors import NotFound, ServiceError
+from shared.errors import ServiceError
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
-from shared.validation import Violations, page_size, text
+from shared.validation import Violations, page_size
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import grpc
 
 MAXIMUM_QUERIES = 1_000
-SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -74,46 +72,19 @@ class MetricServicer(MetricSourceServiceServicer):
             return pb.MetricResult(error=error.to_status())
 
     def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
-        metric = self._known(query.name)
+        metric = metric_questions.known(self.metrics, query.name)
         violations = Violations()
         question = questions.metric_question(violations, query, metric.intervals, self.reporting_zone)
         series = Series(
             question.intervals,
             question.interval,
             question.zone,
-            _labels(violations, metric, query),
-            messages.conditions(violations, "filters", query.filters),
+            metric_questions.labels(violations, metric, query.labels),
+            metric_questions.filters(violations, metric, query.filters),
         )
         violations.raise_if_any(prefix=f"{path}.")
         points = metric.read(self.cells, series) if series.intervals else []
         return _series(points, series, self.clock())
-
-    def _known(self, name: str) -> Metric:
-        if name not in self.metrics:
-            shown = name[:SHOWN_CHARACTERS]  # a longer message would be cut before it says what there is
-            nearest = get_close_matches(shown, self.metrics, 3, 0.5) or sorted(self.metrics)
-            message = f"there is no metric {shown!r} here; there is {', '.join(nearest)}"
-            raise NotFound(message, "METRIC_UNKNOWN")
-        return self.metrics[name]
-
-
-def _labels(violations: Violations, metric: Metric, query: pb.MetricQuery) -> dict[str, str]:
-    for label in query.labels:
-        if label not in metric.required_labels:
-            violations.add(f"labels[{label}]", f"is not a label of {metric.name}")
-    labels = {
-        label: text(violations, f"labels[{label}]", query.labels.get(label, ""), maximum=200)
-        for label in metric.required_labels
-    }
-    for label, (least, greatest) in metric.number_labels.items():
-        if labels[label] and not _is_within(labels[label], least, greatest):
-            violations.add(f"labels[{label}]", f"must be a whole number from {least:,} to {greatest:,}")
-    return labels
-
-
-def _is_within(digits: str, least: int, greatest: int) -> bool:
-    is_number = digits.isascii() and digits.isdecimal()
-    return is_number and least <= int(digits) <= greatest
 
 
 def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:

@@ -51,10 +51,11 @@ Buckets = tuple[tuple[int, int], ...]
 
 def range_of(violations: Violations, message: HasTimeRange) -> tuple[int, int]:
     """Return the required range of a request, [start, end) in Unix µs."""
-    return _within_years(violations, required_range(violations, "time_range", message))
+    return within_years(violations, required_range(violations, "time_range", message))
 
 
-def _within_years(violations: Violations, time_range: tuple[int, int]) -> tuple[int, int]:
+def within_years(violations: Violations, time_range: tuple[int, int]) -> tuple[int, int]:
+    """Return a range that lies where events can; (0, 0) after a violation."""
     start, end = time_range
     if start < EARLIEST or end > LATEST:
         violations.add("time_range", "must lie between 1970 and 2100")
@@ -169,7 +170,7 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
         first = today - timedelta(days=TRAILING_DAYS[period] - 1)
         periods = ((day_start(first, zone), day_start(today + timedelta(days=1), zone)),)
     else:
-        time_range = _within_years(violations, asked)
+        time_range = within_years(violations, asked)
         periods = messages.units_of(violations, "time_range", time_range, period, zone, "periods")
     if request.include_sessions and request.known_only:
         violations.add("known_only", "cannot be combined with include_sessions")
@@ -225,7 +226,7 @@ def list_question(request: pb.QueryEventsRequest) -> ListQuestion:
     listing = Listing(
         selection=_selection(violations, request),
         session_id=text(violations, "session_id", request.session_id, maximum=200, required=False) or None,
-        time_range=None if asked is None else _within_years(violations, asked),
+        time_range=None if asked is None else within_years(violations, asked),
         newest_first=request.order != pb.EVENT_ORDER_OLDEST_FIRST,
         limit=page_size(violations, "page_size", request.page_size, default=100, maximum=1000),
         after=_position(violations, after) if after else None,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each word mixed: a bijection after which any bit depends on all."""
     word = word + np.uint64(0x9E3779B97F4A7C15)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -29,7 +30,7 @@ def mix64(
         id_words: the upper and the lower eight bytes of the event ids.
 
     """
-    mixed = _mix(user_keys.astype(np.uint64))
-    mixed = _mix(mixed ^ times.astype(np.uint64))
-    mixed = _mix(mixed ^ id_words[0])
-    return _mix(mixed ^ id_words[1])
+    mixed = mix(user_keys.astype(np.uint64))
+    mixed = mix(mixed ^ times.astype(np.uint64))
+    mixed = mix(mixed ^ id_words[0])
+    return mix(mixed ^ id_words[1])

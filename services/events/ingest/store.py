@@ -1,4 +1,4 @@
-"""Writing events: leave out what is stored, copy the rest in one fixed order, append their delta.
+"""Writing events: leave out what is stored, copy the rest in one fixed order, append what they add.
 
 Everything happens in one transaction, so that events and roll-ups are never out of step. Copying straight
 into events costs less than a staging table and ON CONFLICT; see docs/decisions/0005.
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from services.events.calendar import HOUR_MICROS, to_micros
 from services.events.packed import POSTGRES_EPOCH_MICROS
+from services.events.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
 from services.events.revision import mix64
 from services.events.rollups.deltas import NO_VALUE, Inserted, group
+from services.events.sessions import pending
+from services.events.sessions.runs import Runs
+from services.events.sessions.tails import session_columns
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -125,21 +127,14 @@ def _nullable(column: NDArray[Any], kind: str, present: NDArray[np.bool_]) -> li
         return [_NULL] * len(column)
     return [
         field if is_there else _NULL
-        for field, is_there in zip(_cut(_with_lengths(column, kind)), present.tolist(), strict=True)
+        for field, is_there in zip(_cut(with_lengths(column, kind)), present.tolist(), strict=True)
     ]
-
-
-def _with_lengths(column: NDArray[Any], kind: str) -> NDArray[np.void]:
-    fields = np.empty(len(column), [("length", ">i4"), ("field", kind)])
-    fields["length"] = np.dtype(kind).itemsize
-    fields["field"] = column
-    return fields
 
 
 def insert(
     cursor: "Cursor[tuple[Any, ...]]", rows: Rows, received: datetime, calendar: "ReportingCalendar"
 ) -> NDArray[np.bool_]:
-    """Store the rows that are new and their delta; the caller commits.
+    """Store the rows that are new and what they add to roll-ups and sessions; the caller commits.
 
     Returns:
         Which rows were new; of rows that are the same event, the first.
@@ -158,6 +153,7 @@ def insert(
         with cursor.copy(_COPY) as copy:
             copy.write(copy_data(added, to_micros(received)))
         _append_delta(cursor, added, calendar)
+        pending.append(cursor, Runs.of_events(added.user_keys, added.times, *session_columns(added.tails)))
     return is_new
 
 
@@ -179,33 +175,12 @@ def _sorted(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 def _stored(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return which of the positions hold events that are stored already."""
     columns = {
-        "user_keys": PackedArray(rows.user_keys[positions], ">i4", 23),
-        "times": PackedArray(rows.times[positions] - POSTGRES_EPOCH_MICROS, ">i8", 1184),
-        "ids": PackedArray(np.frombuffer(rows.ids, "V16")[positions], "V16", 2950),
+        "user_keys": PackedArray(rows.user_keys[positions], INT4),
+        "times": PackedArray(rows.times[positions] - POSTGRES_EPOCH_MICROS, TIMESTAMPTZ),
+        "ids": PackedArray(np.frombuffer(rows.ids, "V16")[positions], UUID),
     }
-    cursor.adapters.register_dumper(PackedArray, _PackedArrayDumper)
     found = cursor.execute(_STORED, columns).fetchall()
     return np.array([position for (position,) in found], np.intp)
-
-
-@dataclass(frozen=True, slots=True)
-class PackedArray:
-    """An array parameter: a column, the binary form of its elements, PostgreSQL's number of their type."""
-
-    column: NDArray[Any]
-    kind: str
-    type_oid: int
-
-
-class _PackedArrayDumper(Dumper):
-    """Sends a column as a binary array, without touching its elements one by one."""
-
-    format = Format.BINARY
-
-    def dump(self, obj: PackedArray) -> bytes:
-        """Return dimensions, no NULLs, type, length, lower bound, and the elements."""
-        head = np.array([1, 0, obj.type_oid, len(obj.column), 1], ">i4")
-        return head.tobytes() + _with_lengths(obj.column, obj.kind).tobytes()
 
 
 def _append_delta(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, calendar: "ReportingCalendar") -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from services.events.reading.store import CellStore
 
-_ALL = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
+ALL_INTERVALS = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class Metric:
     read: Reader
     required_labels: tuple[str, ...] = ()
     number_labels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    # Why a value is absent, where one can be.
+    absent_reason: str = "there is nothing to count"
+    takes_filters: bool = True
 
 
 def _active(days: int, calendar_interval: Interval | None) -> Reader:
@@ -133,7 +136,7 @@ METRICS = by_name(
             "event_count",
             "How often the event happened.",
             "events",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(lambda cell: Point(float(cell.events), cell.events), users=False),
             ("event",),
         ),
@@ -141,7 +144,7 @@ METRICS = by_name(
             "event_users",
             "Different people who did the event.",
             "people",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(lambda cell: Point(float(cell.count(Population.PEOPLE)), cell.events), users=True),
             ("event",),
         ),
@@ -149,7 +152,7 @@ METRICS = by_name(
             "event_value",
             "Sum of the event's values.",
             "currency",
-            _ALL,
+            ALL_INTERVALS,
             _of_event(_value, users=False),
             ("event",),
         ),
@@ -157,7 +160,7 @@ METRICS = by_name(
             "revenue",
             "Sum of the values of events in category revenue, negative ones included.",
             "currency",
-            _ALL,
+            ALL_INTERVALS,
             _revenue,
         ),
     )

@@ -21,8 +21,8 @@ class CellStore:
     """Answers what happened in buckets of time."""
 
     def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
-        self._engine = engine
-        self._calendar = calendar
+        self.engine = engine
+        self.calendar = calendar
 
     def read(
         self,
@@ -43,7 +43,7 @@ class CellStore:
             sets: whether cells must say who they were.
 
         """
-        plan = Plan.of(buckets, self._calendar)
+        plan = Plan.of(buckets, self.calendar)
         if not plan.buckets:
             return Cells({}, {})
         any_event = not by_type and selection.events is None and selection.categories is None
@@ -58,7 +58,7 @@ class CellStore:
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,
             }
-        with self._engine.begin() as connection, driver_cursor(connection) as cursor:
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(statement.encode(), parameters).fetchall()
         return gather(rows, plan, any_event=any_event)
 

@@ -120,6 +120,8 @@ def service(start_service: Callable[..., Service]) -> Service:
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps deltas where they are: no folding in the background until the test folds."""
     monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
+    monkeypatch.setattr(housekeeping, "fold", lambda _engine: 0)
+    monkeypatch.setattr(housekeeping, "refresh", lambda _engine, _hour: 0)
 
 
 @pytest.fixture

@@ -16,10 +16,13 @@ from brain.events.v1 import events_pb2 as pb
 from deploy.postgres import EmbeddedPostgres
 from examples import online_retail
 from services.events import housekeeping
+from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact
+from services.events.sessions.folding import fold
 from tests import databases
 from tests.services.events.conftest import Clock, Service, running
 
+LATER = 500_000  # an hour in 2027
 BATCH, IN_FLIGHT = 4_000, 4
 # A week after the last line, so that every day and week of the data is over.
 NOW = Clock(int(datetime(2011, 12, 16, 12, tzinfo=UTC).timestamp()) * 1_000_000)
@@ -47,6 +50,8 @@ class Starter:
         with ExitStack() as stack:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(housekeeping, "compact", lambda _engine: 0)
+                patch.setattr(housekeeping, "fold", lambda _engine: 0)
+                patch.setattr(housekeeping, "refresh", lambda _engine, _hour: 0)
                 service = stack.enter_context(running(url, NOW, self.private_key, self.public_key_file))
                 service.application.housekeeper.stop()
             yield service
@@ -123,6 +128,9 @@ def half_folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Servic
         half = deltas(service.engine) // 2
         while deltas(service.engine) > half:
             assert compact(service.engine, 100_000)
+        while deltas(service.engine, "session_deltas") > half:
+            assert fold(service.engine, 10_000)
+        refresh(service.engine, LATER)
         yield service
 
 
@@ -130,14 +138,14 @@ def half_folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Servic
 def folded_shop(imported: Imported, start_shop: Starter) -> Iterator[Service]:
     """Nothing is left to fold."""
     with start_shop.copy(imported.database) as service:
-        while compact(service.engine):
+        while compact(service.engine) or fold(service.engine) or refresh(service.engine, LATER):
             pass
         yield service
 
 
-def deltas(engine: sqlalchemy.Engine) -> int:
+def deltas(engine: sqlalchemy.Engine, table: str = "event_deltas") -> int:
     with engine.begin() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM event_deltas").scalar_one())
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 @pytest.fixture(params=["pending", "half_folded", "folded"])

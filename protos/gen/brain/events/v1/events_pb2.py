@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from brain.common.v1 import common_pb2 as brain_dot_common_dot_v1_dot_common__pb2
 from brain.events.v1 import cohorts_pb2 as brain_dot_events_dot_v1_dot_cohorts__pb2
 from brain.events.v1 import conversion_pb2 as brain_dot_events_dot_v1_dot_conversion__pb2
+from brain.events.v1 import overview_pb2 as brain_dot_events_dot_v1_dot_overview__pb2
 from brain.events.v1 import retention_pb2 as brain_dot_events_dot_v1_dot_retention__pb2
+from brain.events.v1 import saved_metrics_pb2 as brain_dot_events_dot_v1_dot_saved__metrics__pb2
 from brain.options.v1 import options_pb2 as brain_dot_options_dot_v1_dot_options__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62rain/events/v1/events.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1d\x62rain/events/v1/cohorts.proto\x1a brain/events/v1/conversion.proto\x1a\x1f\x62rain/events/v1/retention.proto\x1a\x1e\x62rain/options/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x65vent\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x06 \x01(\t\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0fproperties_json\x18\t \x01(\tH\x00\x12-\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x0c\n\x04page\x18\x0b \x01(\t\x12\x10\n\x08referrer\x18\x0c \x01(\t\x12\x12\n\nuser_agent\x18\r \x01(\t\x12\x31\n\rreceived_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\n\x0fproperties_formB\x08\n\x06_value\":\n\x11TrackEventRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.brain.events.v1.Event\"\x9c\x01\n\x12TrackEventResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12\x31\n\rreceived_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x12TrackEventsRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\"\x9e\x01\n\x13TrackEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\x12.\n\nrejections\x18\x03 \x03(\x0b\x32\x1a.brain.events.v1.Rejection\x12\x31\n\rreceived_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x17TrackEventStreamRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\"\xb5\x01\n\x18TrackEventStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x12\n\nduplicates\x18\x03 \x01(\x05\x12.\n\nrejections\x18\x04 \x03(\x0b\x32\x1a.brain.events.v1.Rejection\x12\x31\n\rreceived_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x02\n\x12QueryEventsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x30\n\x07\x66ilters\x18\x06 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12.\n\ntime_range\x18\x07 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12*\n\x05order\x18\x08 \x01(\x0e\x32\x1b.brain.events.v1.EventOrder\x12\x11\n\tpage_size\x18\t \x01(\x05\x12\x12\n\npage_token\x18\n \x01(\t\"V\n\x13QueryEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\nKnownChunk\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x06\"\xe0\x01\n\x11ScanEventsRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x12\n\nwith_value\x18\x04 \x01(\x08\x12\x12\n\nproperties\x18\x05 \x03(\t\x12\x31\n\x0cknown_chunks\x18\x06 \x03(\x0b\x32\x1b.brain.events.v1.KnownChunk\"J\n\x0ePropertyColumn\x12\x10\n\x08property\x18\x01 \x01(\t\x12\x17\n\x0f\x64ictionary_json\x18\x02 \x03(\t\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\"\xe6\x01\n\x12ScanEventsResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x06\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x0f\n\x07partial\x18\x05 \x01(\x08\x12\x11\n\trow_count\x18\x06 \x01(\x05\x12\x11\n\tuser_keys\x18\x07 \x01(\x0c\x12\x13\n\x0b\x65vent_times\x18\x08 \x01(\x0c\x12\x0e\n\x06values\x18\t \x01(\x0c\x12\x33\n\nproperties\x18\n \x03(\x0b\x32\x1f.brain.events.v1.PropertyColumn\"\xe0\x02\n\x12\x43ountEventsRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12.\n\ntime_range\x18\x04 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12+\n\x08interval\x18\x06 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12-\n\x08group_by\x18\x07 \x01(\x0e\x32\x1b.brain.events.v1.CountGroup\x12\x16\n\x0egroup_property\x18\x08 \x01(\t\x12\x18\n\x10include_sessions\x18\t \x01(\x08\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\"\xcc\x01\n\nEventCount\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x12,\n\x04user\x18\x03 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x11\n\tvalue_sum\x18\x06 \x01(\x01\x12\x10\n\x08\x63omplete\x18\x07 \x01(\x08\x42\x08\n\x06_group\"n\n\x13\x43ountEventsResponse\x12+\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1b.brain.events.v1.EventCount\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"z\n\x13GetTopEventsRequest\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x12\n\nwith_users\x18\x04 \x01(\x08\"o\n\x08TopEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x13\n\x0bshare_ratio\x18\x03 \x01(\x01\x12\x12\n\x05users\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tvalue_sum\x18\x05 \x01(\x01\x42\x08\n\x06_users\"[\n\x14GetTopEventsResponse\x12-\n\ntop_events\x18\x01 \x03(\x0b\x32\x19.brain.events.v1.TopEvent\x12\x14\n\x0ctotal_events\x18\x02 \x01(\x03\"\xf9\x01\n\x15GetActiveUsersRequest\x12-\n\x06period\x18\x01 \x01(\x0e\x32\x1d.brain.events.v1.ActivePeriod\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x18\n\x10include_sessions\x18\x04 \x01(\x08\x12\x12\n\nknown_only\x18\x05 \x01(\x08\x12\x0e\n\x06\x65vents\x18\x06 \x03(\t\x12\x30\n\x07\x66ilters\x18\x07 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\"\x8c\x01\n\x0b\x41\x63tiveUsers\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"_\n\x16GetActiveUsersResponse\x12\x32\n\x0c\x61\x63tive_users\x18\x01 \x03(\x0b\x32\x1c.brain.events.v1.ActiveUsers\x12\x11\n\ttime_zone\x18\x02 \x01(\t\"D\n\rUserReference\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.brain.events.v1.UserKind\x12\n\n\x02id\x18\x02 \x01(\t\"W\n\x13ResolveUsersRequest\x12-\n\x05users\x18\x01 \x03(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x11\n\tuser_keys\x18\x02 \x03(\x05\"N\n\x0cResolvedUser\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x10\n\x08user_key\x18\x02 \x01(\x05\"D\n\x14ResolveUsersResponse\x12,\n\x05users\x18\x01 \x03(\x0b\x32\x1d.brain.events.v1.ResolvedUser*e\n\nEventOrder\x12\x1b\n\x17\x45VENT_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45VENT_ORDER_NEWEST_FIRST\x10\x01\x12\x1c\n\x18\x45VENT_ORDER_OLDEST_FIRST\x10\x02*\x8a\x01\n\nCountGroup\x12\x1b\n\x17\x43OUNT_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OUNT_GROUP_EVENT\x10\x01\x12\x18\n\x14\x43OUNT_GROUP_CATEGORY\x10\x02\x12\x14\n\x10\x43OUNT_GROUP_USER\x10\x03\x12\x18\n\x14\x43OUNT_GROUP_PROPERTY\x10\x04*u\n\x0c\x41\x63tivePeriod\x12\x1d\n\x19\x41\x43TIVE_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TIVE_PERIOD_DAY\x10\x01\x12\x16\n\x12\x41\x43TIVE_PERIOD_WEEK\x10\x02\x12\x17\n\x13\x41\x43TIVE_PERIOD_MONTH\x10\x03*i\n\x08UserKind\x12\x19\n\x15USER_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eUSER_KIND_USER\x10\x01\x12\x17\n\x13USER_KIND_ANONYMOUS\x10\x02\x12\x15\n\x11USER_KIND_SESSION\x10\x03\x32\xab\r\n\rEventsService\x12[\n\nTrackEvent\x12\".brain.events.v1.TrackEventRequest\x1a#.brain.events.v1.TrackEventResponse\"\x04\x88\xb5\x18\x01\x12^\n\x0bTrackEvents\x12#.brain.events.v1.TrackEventsRequest\x1a$.brain.events.v1.TrackEventsResponse\"\x04\x88\xb5\x18\x01\x12q\n\x10TrackEventStream\x12(.brain.events.v1.TrackEventStreamRequest\x1a).brain.events.v1.TrackEventStreamResponse\"\x04\x88\xb5\x18\x01(\x01\x30\x01\x12^\n\x0bQueryEvents\x12#.brain.events.v1.QueryEventsRequest\x1a$.brain.events.v1.QueryEventsResponse\"\x04\x88\xb5\x18\x02\x12]\n\nScanEvents\x12\".brain.events.v1.ScanEventsRequest\x1a#.brain.events.v1.ScanEventsResponse\"\x04\x88\xb5\x18\x02\x30\x01\x12^\n\x0b\x43ountEvents\x12#.brain.events.v1.CountEventsRequest\x1a$.brain.events.v1.CountEventsResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetTopEvents\x12$.brain.events.v1.GetTopEventsRequest\x1a%.brain.events.v1.GetTopEventsResponse\"\x04\x88\xb5\x18\x02\x12g\n\x0eGetActiveUsers\x12&.brain.events.v1.GetActiveUsersRequest\x1a\'.brain.events.v1.GetActiveUsersResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cResolveUsers\x12$.brain.events.v1.ResolveUsersRequest\x1a%.brain.events.v1.ResolveUsersResponse\"\x04\x88\xb5\x18\x02\x12p\n\x11GetConversionRate\x12).brain.events.v1.GetConversionRateRequest\x1a*.brain.events.v1.GetConversionRateResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetRetention\x12$.brain.events.v1.GetRetentionRequest\x1a%.brain.events.v1.GetRetentionResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetLifecycle\x12$.brain.events.v1.GetLifecycleRequest\x1a%.brain.events.v1.GetLifecycleResponse\"\x04\x88\xb5\x18\x02\x12\x64\n\rGetStickiness\x12%.brain.events.v1.GetStickinessRequest\x1a&.brain.events.v1.GetStickinessResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0c\x43reateCohort\x12$.brain.events.v1.CreateCohortRequest\x1a%.brain.events.v1.CreateCohortResponse\"\x04\x88\xb5\x18\x03\x12^\n\x0bListCohorts\x12#.brain.events.v1.ListCohortsRequest\x1a$.brain.events.v1.ListCohortsResponse\"\x04\x88\xb5\x18\x02\x12X\n\tGetCohort\x12!.brain.events.v1.GetCohortRequest\x1a\".brain.events.v1.GetCohortResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0c\x44\x65leteCohort\x12$.brain.events.v1.DeleteCohortRequest\x1a%.brain.events.v1.DeleteCohortResponse\"\x04\x88\xb5\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62rain/events/v1/events.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1d\x62rain/events/v1/cohorts.proto\x1a brain/events/v1/conversion.proto\x1a\x1e\x62rain/events/v1/overview.proto\x1a\x1f\x62rain/events/v1/retention.proto\x1a#brain/events/v1/saved_metrics.proto\x1a\x1e\x62rain/options/v1/options.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x65vent\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x06 \x01(\t\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0fproperties_json\x18\t \x01(\tH\x00\x12-\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x0c\n\x04page\x18\x0b \x01(\t\x12\x10\n\x08referrer\x18\x0c \x01(\t\x12\x12\n\nuser_agent\x18\r \x01(\t\x12\x31\n\rreceived_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\n\x0fproperties_formB\x08\n\x06_value\":\n\x11TrackEventRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.brain.events.v1.Event\"\x9c\x01\n\x12TrackEventResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12\x31\n\rreceived_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x12TrackEventsRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\"\x9e\x01\n\x13TrackEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\x12.\n\nrejections\x18\x03 \x03(\x0b\x32\x1a.brain.events.v1.Rejection\x12\x31\n\rreceived_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x17TrackEventStreamRequest\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\"\xb5\x01\n\x18TrackEventStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x12\n\nduplicates\x18\x03 \x01(\x05\x12.\n\nrejections\x18\x04 \x03(\x0b\x32\x1a.brain.events.v1.Rejection\x12\x31\n\rreceived_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x02\n\x12QueryEventsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61nonymous_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x30\n\x07\x66ilters\x18\x06 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12.\n\ntime_range\x18\x07 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12*\n\x05order\x18\x08 \x01(\x0e\x32\x1b.brain.events.v1.EventOrder\x12\x11\n\tpage_size\x18\t \x01(\x05\x12\x12\n\npage_token\x18\n \x01(\t\"V\n\x13QueryEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.brain.events.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\nKnownChunk\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x06\"\xe0\x01\n\x11ScanEventsRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x12\n\nwith_value\x18\x04 \x01(\x08\x12\x12\n\nproperties\x18\x05 \x03(\t\x12\x31\n\x0cknown_chunks\x18\x06 \x03(\x0b\x32\x1b.brain.events.v1.KnownChunk\"J\n\x0ePropertyColumn\x12\x10\n\x08property\x18\x01 \x01(\t\x12\x17\n\x0f\x64ictionary_json\x18\x02 \x03(\t\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\"\xe6\x01\n\x12ScanEventsResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x06\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x0f\n\x07partial\x18\x05 \x01(\x08\x12\x11\n\trow_count\x18\x06 \x01(\x05\x12\x11\n\tuser_keys\x18\x07 \x01(\x0c\x12\x13\n\x0b\x65vent_times\x18\x08 \x01(\x0c\x12\x0e\n\x06values\x18\t \x01(\x0c\x12\x33\n\nproperties\x18\n \x03(\x0b\x32\x1f.brain.events.v1.PropertyColumn\"\xe0\x02\n\x12\x43ountEventsRequest\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12.\n\ntime_range\x18\x04 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12+\n\x08interval\x18\x06 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12-\n\x08group_by\x18\x07 \x01(\x0e\x32\x1b.brain.events.v1.CountGroup\x12\x16\n\x0egroup_property\x18\x08 \x01(\t\x12\x18\n\x10include_sessions\x18\t \x01(\x08\x12\x11\n\tpage_size\x18\n \x01(\x05\x12\x12\n\npage_token\x18\x0b \x01(\t\"\xcc\x01\n\nEventCount\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x12,\n\x04user\x18\x03 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x11\n\tvalue_sum\x18\x06 \x01(\x01\x12\x10\n\x08\x63omplete\x18\x07 \x01(\x08\x42\x08\n\x06_group\"n\n\x13\x43ountEventsResponse\x12+\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1b.brain.events.v1.EventCount\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"z\n\x13GetTopEventsRequest\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x12\n\nwith_users\x18\x04 \x01(\x08\"o\n\x08TopEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x13\n\x0bshare_ratio\x18\x03 \x01(\x01\x12\x12\n\x05users\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tvalue_sum\x18\x05 \x01(\x01\x42\x08\n\x06_users\"[\n\x14GetTopEventsResponse\x12-\n\ntop_events\x18\x01 \x03(\x0b\x32\x19.brain.events.v1.TopEvent\x12\x14\n\x0ctotal_events\x18\x02 \x01(\x03\"\xf9\x01\n\x15GetActiveUsersRequest\x12-\n\x06period\x18\x01 \x01(\x0e\x32\x1d.brain.events.v1.ActivePeriod\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x18\n\x10include_sessions\x18\x04 \x01(\x08\x12\x12\n\nknown_only\x18\x05 \x01(\x08\x12\x0e\n\x06\x65vents\x18\x06 \x03(\t\x12\x30\n\x07\x66ilters\x18\x07 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\"\x8c\x01\n\x0b\x41\x63tiveUsers\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"_\n\x16GetActiveUsersResponse\x12\x32\n\x0c\x61\x63tive_users\x18\x01 \x03(\x0b\x32\x1c.brain.events.v1.ActiveUsers\x12\x11\n\ttime_zone\x18\x02 \x01(\t\"D\n\rUserReference\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.brain.events.v1.UserKind\x12\n\n\x02id\x18\x02 \x01(\t\"W\n\x13ResolveUsersRequest\x12-\n\x05users\x18\x01 \x03(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x11\n\tuser_keys\x18\x02 \x03(\x05\"N\n\x0cResolvedUser\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x10\n\x08user_key\x18\x02 \x01(\x05\"D\n\x14ResolveUsersResponse\x12,\n\x05users\x18\x01 \x03(\x0b\x32\x1d.brain.events.v1.ResolvedUser*e\n\nEventOrder\x12\x1b\n\x17\x45VENT_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45VENT_ORDER_NEWEST_FIRST\x10\x01\x12\x1c\n\x18\x45VENT_ORDER_OLDEST_FIRST\x10\x02*\x8a\x01\n\nCountGroup\x12\x1b\n\x17\x43OUNT_GROUP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OUNT_GROUP_EVENT\x10\x01\x12\x18\n\x14\x43OUNT_GROUP_CATEGORY\x10\x02\x12\x14\n\x10\x43OUNT_GROUP_USER\x10\x03\x12\x18\n\x14\x43OUNT_GROUP_PROPERTY\x10\x04*u\n\x0c\x41\x63tivePeriod\x12\x1d\n\x19\x41\x43TIVE_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TIVE_PERIOD_DAY\x10\x01\x12\x16\n\x12\x41\x43TIVE_PERIOD_WEEK\x10\x02\x12\x17\n\x13\x41\x43TIVE_PERIOD_MONTH\x10\x03*i\n\x08UserKind\x12\x19\n\x15USER_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eUSER_KIND_USER\x10\x01\x12\x17\n\x13USER_KIND_ANONYMOUS\x10\x02\x12\x15\n\x11USER_KIND_SESSION\x10\x03\x32\xab\x10\n\rEventsService\x12[\n\nTrackEvent\x12\".brain.events.v1.TrackEventRequest\x1a#.brain.events.v1.TrackEventResponse\"\x04\x88\xb5\x18\x01\x12^\n\x0bTrackEvents\x12#.brain.events.v1.TrackEventsRequest\x1a$.brain.events.v1.TrackEventsResponse\"\x04\x88\xb5\x18\x01\x12q\n\x10TrackEventStream\x12(.brain.events.v1.TrackEventStreamRequest\x1a).brain.events.v1.TrackEventStreamResponse\"\x04\x88\xb5\x18\x01(\x01\x30\x01\x12^\n\x0bQueryEvents\x12#.brain.events.v1.QueryEventsRequest\x1a$.brain.events.v1.QueryEventsResponse\"\x04\x88\xb5\x18\x02\x12]\n\nScanEvents\x12\".brain.events.v1.ScanEventsRequest\x1a#.brain.events.v1.ScanEventsResponse\"\x04\x88\xb5\x18\x02\x30\x01\x12^\n\x0b\x43ountEvents\x12#.brain.events.v1.CountEventsRequest\x1a$.brain.events.v1.CountEventsResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetTopEvents\x12$.brain.events.v1.GetTopEventsRequest\x1a%.brain.events.v1.GetTopEventsResponse\"\x04\x88\xb5\x18\x02\x12g\n\x0eGetActiveUsers\x12&.brain.events.v1.GetActiveUsersRequest\x1a\'.brain.events.v1.GetActiveUsersResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cResolveUsers\x12$.brain.events.v1.ResolveUsersRequest\x1a%.brain.events.v1.ResolveUsersResponse\"\x04\x88\xb5\x18\x02\x12p\n\x11GetConversionRate\x12).brain.events.v1.GetConversionRateRequest\x1a*.brain.events.v1.GetConversionRateResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetRetention\x12$.brain.events.v1.GetRetentionRequest\x1a%.brain.events.v1.GetRetentionResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0cGetLifecycle\x12$.brain.events.v1.GetLifecycleRequest\x1a%.brain.events.v1.GetLifecycleResponse\"\x04\x88\xb5\x18\x02\x12\x64\n\rGetStickiness\x12%.brain.events.v1.GetStickinessRequest\x1a&.brain.events.v1.GetStickinessResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0c\x43reateCohort\x12$.brain.events.v1.CreateCohortRequest\x1a%.brain.events.v1.CreateCohortResponse\"\x04\x88\xb5\x18\x03\x12^\n\x0bListCohorts\x12#.brain.events.v1.ListCohortsRequest\x1a$.brain.events.v1.ListCohortsResponse\"\x04\x88\xb5\x18\x02\x12X\n\tGetCohort\x12!.brain.events.v1.GetCohortRequest\x1a\".brain.events.v1.GetCohortResponse\"\x04\x88\xb5\x18\x02\x12\x61\n\x0c\x44\x65leteCohort\x12$.brain.events.v1.DeleteCohortRequest\x1a%.brain.events.v1.DeleteCohortResponse\"\x04\x88\xb5\x18\x03\x12^\n\x0bGetOverview\x12#.brain.events.v1.GetOverviewRequest\x1a$.brain.events.v1.GetOverviewResponse\"\x04\x88\xb5\x18\x02\x12\x64\n\rGetGrowthRate\x12%.brain.events.v1.GetGrowthRateRequest\x1a&.brain.events.v1.GetGrowthRateResponse\"\x04\x88\xb5\x18\x02\x12[\n\nSaveMetric\x12\".brain.events.v1.SaveMetricRequest\x1a#.brain.events.v1.SaveMetricResponse\"\x04\x88\xb5\x18\x03\x12[\n\nGetMetrics\x12\".brain.events.v1.GetMetricsRequest\x1a#.brain.events.v1.GetMetricsResponse\"\x04\x88\xb5\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -72,68 +74,76 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTSSERVICE'].methods_by_name['GetCohort']._serialized_options = b'\210\265\030\002'
   _globals['_EVENTSSERVICE'].methods_by_name['DeleteCohort']._loaded_options = None
   _globals['_EVENTSSERVICE'].methods_by_name['DeleteCohort']._serialized_options = b'\210\265\030\003'
-  _globals['_EVENTORDER']._serialized_start=4204
-  _globals['_EVENTORDER']._serialized_end=4305
-  _globals['_COUNTGROUP']._serialized_start=4308
-  _globals['_COUNTGROUP']._serialized_end=4446
-  _globals['_ACTIVEPERIOD']._serialized_start=4448
-  _globals['_ACTIVEPERIOD']._serialized_end=4565
-  _globals['_USERKIND']._serialized_start=4567
-  _globals['_USERKIND']._serialized_end=4672
-  _globals['_EVENT']._serialized_start=273
-  _globals['_EVENT']._serialized_end=664
-  _globals['_TRACKEVENTREQUEST']._serialized_start=666
-  _globals['_TRACKEVENTREQUEST']._serialized_end=724
-  _globals['_TRACKEVENTRESPONSE']._serialized_start=727
-  _globals['_TRACKEVENTRESPONSE']._serialized_end=883
-  _globals['_REJECTION']._serialized_start=885
-  _globals['_REJECTION']._serialized_end=942
-  _globals['_TRACKEVENTSREQUEST']._serialized_start=944
-  _globals['_TRACKEVENTSREQUEST']._serialized_end=1004
-  _globals['_TRACKEVENTSRESPONSE']._serialized_start=1007
-  _globals['_TRACKEVENTSRESPONSE']._serialized_end=1165
-  _globals['_TRACKEVENTSTREAMREQUEST']._serialized_start=1167
-  _globals['_TRACKEVENTSTREAMREQUEST']._serialized_end=1232
-  _globals['_TRACKEVENTSTREAMRESPONSE']._serialized_start=1235
-  _globals['_TRACKEVENTSTREAMRESPONSE']._serialized_end=1416
-  _globals['_QUERYEVENTSREQUEST']._serialized_start=1419
-  _globals['_QUERYEVENTSREQUEST']._serialized_end=1713
-  _globals['_QUERYEVENTSRESPONSE']._serialized_start=1715
-  _globals['_QUERYEVENTSRESPONSE']._serialized_end=1801
-  _globals['_KNOWNCHUNK']._serialized_start=1803
-  _globals['_KNOWNCHUNK']._serialized_end=1861
-  _globals['_SCANEVENTSREQUEST']._serialized_start=1864
-  _globals['_SCANEVENTSREQUEST']._serialized_end=2088
-  _globals['_PROPERTYCOLUMN']._serialized_start=2090
-  _globals['_PROPERTYCOLUMN']._serialized_end=2164
-  _globals['_SCANEVENTSRESPONSE']._serialized_start=2167
-  _globals['_SCANEVENTSRESPONSE']._serialized_end=2397
-  _globals['_COUNTEVENTSREQUEST']._serialized_start=2400
-  _globals['_COUNTEVENTSREQUEST']._serialized_end=2752
-  _globals['_EVENTCOUNT']._serialized_start=2755
-  _globals['_EVENTCOUNT']._serialized_end=2959
-  _globals['_COUNTEVENTSRESPONSE']._serialized_start=2961
-  _globals['_COUNTEVENTSRESPONSE']._serialized_end=3071
-  _globals['_GETTOPEVENTSREQUEST']._serialized_start=3073
-  _globals['_GETTOPEVENTSREQUEST']._serialized_end=3195
-  _globals['_TOPEVENT']._serialized_start=3197
-  _globals['_TOPEVENT']._serialized_end=3308
-  _globals['_GETTOPEVENTSRESPONSE']._serialized_start=3310
-  _globals['_GETTOPEVENTSRESPONSE']._serialized_end=3401
-  _globals['_GETACTIVEUSERSREQUEST']._serialized_start=3404
-  _globals['_GETACTIVEUSERSREQUEST']._serialized_end=3653
-  _globals['_ACTIVEUSERS']._serialized_start=3656
-  _globals['_ACTIVEUSERS']._serialized_end=3796
-  _globals['_GETACTIVEUSERSRESPONSE']._serialized_start=3798
-  _globals['_GETACTIVEUSERSRESPONSE']._serialized_end=3893
-  _globals['_USERREFERENCE']._serialized_start=3895
-  _globals['_USERREFERENCE']._serialized_end=3963
-  _globals['_RESOLVEUSERSREQUEST']._serialized_start=3965
-  _globals['_RESOLVEUSERSREQUEST']._serialized_end=4052
-  _globals['_RESOLVEDUSER']._serialized_start=4054
-  _globals['_RESOLVEDUSER']._serialized_end=4132
-  _globals['_RESOLVEUSERSRESPONSE']._serialized_start=4134
-  _globals['_RESOLVEUSERSRESPONSE']._serialized_end=4202
-  _globals['_EVENTSSERVICE']._serialized_start=4675
-  _globals['_EVENTSSERVICE']._serialized_end=6382
+  _globals['_EVENTSSERVICE'].methods_by_name['GetOverview']._loaded_options = None
+  _globals['_EVENTSSERVICE'].methods_by_name['GetOverview']._serialized_options = b'\210\265\030\002'
+  _globals['_EVENTSSERVICE'].methods_by_name['GetGrowthRate']._loaded_options = None
+  _globals['_EVENTSSERVICE'].methods_by_name['GetGrowthRate']._serialized_options = b'\210\265\030\002'
+  _globals['_EVENTSSERVICE'].methods_by_name['SaveMetric']._loaded_options = None
+  _globals['_EVENTSSERVICE'].methods_by_name['SaveMetric']._serialized_options = b'\210\265\030\003'
+  _globals['_EVENTSSERVICE'].methods_by_name['GetMetrics']._loaded_options = None
+  _globals['_EVENTSSERVICE'].methods_by_name['GetMetrics']._serialized_options = b'\210\265\030\002'
+  _globals['_EVENTORDER']._serialized_start=4273
+  _globals['_EVENTORDER']._serialized_end=4374
+  _globals['_COUNTGROUP']._serialized_start=4377
+  _globals['_COUNTGROUP']._serialized_end=4515
+  _globals['_ACTIVEPERIOD']._serialized_start=4517
+  _globals['_ACTIVEPERIOD']._serialized_end=4634
+  _globals['_USERKIND']._serialized_start=4636
+  _globals['_USERKIND']._serialized_end=4741
+  _globals['_EVENT']._serialized_start=342
+  _globals['_EVENT']._serialized_end=733
+  _globals['_TRACKEVENTREQUEST']._serialized_start=735
+  _globals['_TRACKEVENTREQUEST']._serialized_end=793
+  _globals['_TRACKEVENTRESPONSE']._serialized_start=796
+  _globals['_TRACKEVENTRESPONSE']._serialized_end=952
+  _globals['_REJECTION']._serialized_start=954
+  _globals['_REJECTION']._serialized_end=1011
+  _globals['_TRACKEVENTSREQUEST']._serialized_start=1013
+  _globals['_TRACKEVENTSREQUEST']._serialized_end=1073
+  _globals['_TRACKEVENTSRESPONSE']._serialized_start=1076
+  _globals['_TRACKEVENTSRESPONSE']._serialized_end=1234
+  _globals['_TRACKEVENTSTREAMREQUEST']._serialized_start=1236
+  _globals['_TRACKEVENTSTREAMREQUEST']._serialized_end=1301
+  _globals['_TRACKEVENTSTREAMRESPONSE']._serialized_start=1304
+  _globals['_TRACKEVENTSTREAMRESPONSE']._serialized_end=1485
+  _globals['_QUERYEVENTSREQUEST']._serialized_start=1488
+  _globals['_QUERYEVENTSREQUEST']._serialized_end=1782
+  _globals['_QUERYEVENTSRESPONSE']._serialized_start=1784
+  _globals['_QUERYEVENTSRESPONSE']._serialized_end=1870
+  _globals['_KNOWNCHUNK']._serialized_start=1872
+  _globals['_KNOWNCHUNK']._serialized_end=1930
+  _globals['_SCANEVENTSREQUEST']._serialized_start=1933
+  _globals['_SCANEVENTSREQUEST']._serialized_end=2157
+  _globals['_PROPERTYCOLUMN']._serialized_start=2159
+  _globals['_PROPERTYCOLUMN']._serialized_end=2233
+  _globals['_SCANEVENTSRESPONSE']._serialized_start=2236
+  _globals['_SCANEVENTSRESPONSE']._serialized_end=2466
+  _globals['_COUNTEVENTSREQUEST']._serialized_start=2469
+  _globals['_COUNTEVENTSREQUEST']._serialized_end=2821
+  _globals['_EVENTCOUNT']._serialized_start=2824
+  _globals['_EVENTCOUNT']._serialized_end=3028
+  _globals['_COUNTEVENTSRESPONSE']._serialized_start=3030
+  _globals['_COUNTEVENTSRESPONSE']._serialized_end=3140
+  _globals['_GETTOPEVENTSREQUEST']._serialized_start=3142
+  _globals['_GETTOPEVENTSREQUEST']._serialized_end=3264
+  _globals['_TOPEVENT']._serialized_start=3266
+  _globals['_TOPEVENT']._serialized_end=3377
+  _globals['_GETTOPEVENTSRESPONSE']._serialized_start=3379
+  _globals['_GETTOPEVENTSRESPONSE']._serialized_end=3470
+  _globals['_GETACTIVEUSERSREQUEST']._serialized_start=3473
+  _globals['_GETACTIVEUSERSREQUEST']._serialized_end=3722
+  _globals['_ACTIVEUSERS']._serialized_start=3725
+  _globals['_ACTIVEUSERS']._serialized_end=3865
+  _globals['_GETACTIVEUSERSRESPONSE']._serialized_start=3867
+  _globals['_GETACTIVEUSERSRESPONSE']._serialized_end=3962
+  _globals['_USERREFERENCE']._serialized_start=3964
+  _globals['_USERREFERENCE']._serialized_end=4032
+  _globals['_RESOLVEUSERSREQUEST']._serialized_start=4034
+  _globals['_RESOLVEUSERSREQUEST']._serialized_end=4121
+  _globals['_RESOLVEDUSER']._serialized_start=4123
+  _globals['_RESOLVEDUSER']._serialized_end=4201
+  _globals['_RESOLVEUSERSRESPONSE']._serialized_start=4203
+  _globals['_RESOLVEUSERSRESPONSE']._serialized_end=4271
+  _globals['_EVENTSSERVICE']._serialized_start=4744
+  _globals['_EVENTSSERVICE']._serialized_end=6835
 # @@protoc_insertion_point(module_scope)

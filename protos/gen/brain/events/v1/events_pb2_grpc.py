@@ -6,7 +6,9 @@ import warnings
 from brain.events.v1 import cohorts_pb2 as brain_dot_events_dot_v1_dot_cohorts__pb2
 from brain.events.v1 import conversion_pb2 as brain_dot_events_dot_v1_dot_conversion__pb2
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
+from brain.events.v1 import overview_pb2 as brain_dot_events_dot_v1_dot_overview__pb2
 from brain.events.v1 import retention_pb2 as brain_dot_events_dot_v1_dot_retention__pb2
+from brain.events.v1 import saved_metrics_pb2 as brain_dot_events_dot_v1_dot_saved__metrics__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -126,6 +128,26 @@ class EventsServiceStub:
                 '/brain.events.v1.EventsService/DeleteCohort',
                 request_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.FromString,
+                _registered_method=True)
+        self.GetOverview = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetOverview',
+                request_serializer=brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewResponse.FromString,
+                _registered_method=True)
+        self.GetGrowthRate = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetGrowthRate',
+                request_serializer=brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateResponse.FromString,
+                _registered_method=True)
+        self.SaveMetric = channel.unary_unary(
+                '/brain.events.v1.EventsService/SaveMetric',
+                request_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricResponse.FromString,
+                _registered_method=True)
+        self.GetMetrics = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetMetrics',
+                request_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.FromString,
                 _registered_method=True)
 
 
@@ -259,6 +281,34 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOverview(self, request, context):
+        """Tells the key figures of a period, each with its definition, beside those of the period before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGrowthRate(self, request, context):
+        """Tells how any metric grew from the closed period before the latest to the latest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveMetric(self, request, context):
+        """Saves points of metrics that the caller computes. Saving again replaces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMetrics(self, request, context):
+        """Lists saved points, with their change from the point before and how they stand to their target.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -346,6 +396,26 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.DeleteCohort,
                     request_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.SerializeToString,
+            ),
+            'GetOverview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOverview,
+                    request_deserializer=brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewResponse.SerializeToString,
+            ),
+            'GetGrowthRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGrowthRate,
+                    request_deserializer=brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateResponse.SerializeToString,
+            ),
+            'SaveMetric': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveMetric,
+                    request_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricResponse.SerializeToString,
+            ),
+            'GetMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetrics,
+                    request_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -812,6 +882,114 @@ class EventsService:
             '/brain.events.v1.EventsService/DeleteCohort',
             brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOverview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetOverview',
+            brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_overview__pb2.GetOverviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGrowthRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetGrowthRate',
+            brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_overview__pb2.GetGrowthRateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveMetric(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/SaveMetric',
+            brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_saved__metrics__pb2.SaveMetricResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetMetrics',
+            brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,7 +6,9 @@ Events: what happened, who did it, and the questions asked of it."""
 from brain.events.v1 import cohorts_pb2 as _cohorts_pb2
 from brain.events.v1 import conversion_pb2 as _conversion_pb2
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import overview_pb2 as _overview_pb2
 from brain.events.v1 import retention_pb2 as _retention_pb2
+from brain.events.v1 import saved_metrics_pb2 as _saved_metrics_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -81,6 +83,14 @@ class EventsServiceStub:
     """Counts a named cohort as it is now: its people, how many are active, how many came back."""
     DeleteCohort: _grpc.UnaryUnaryMultiCallable[_cohorts_pb2.DeleteCohortRequest, _cohorts_pb2.DeleteCohortResponse]
     """Deletes a named cohort. NOT_FOUND where there is none."""
+    GetOverview: _grpc.UnaryUnaryMultiCallable[_overview_pb2.GetOverviewRequest, _overview_pb2.GetOverviewResponse]
+    """Tells the key figures of a period, each with its definition, beside those of the period before."""
+    GetGrowthRate: _grpc.UnaryUnaryMultiCallable[_overview_pb2.GetGrowthRateRequest, _overview_pb2.GetGrowthRateResponse]
+    """Tells how any metric grew from the closed period before the latest to the latest."""
+    SaveMetric: _grpc.UnaryUnaryMultiCallable[_saved_metrics_pb2.SaveMetricRequest, _saved_metrics_pb2.SaveMetricResponse]
+    """Saves points of metrics that the caller computes. Saving again replaces."""
+    GetMetrics: _grpc.UnaryUnaryMultiCallable[_saved_metrics_pb2.GetMetricsRequest, _saved_metrics_pb2.GetMetricsResponse]
+    """Lists saved points, with their change from the point before and how they stand to their target."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -132,6 +142,14 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Counts a named cohort as it is now: its people, how many are active, how many came back."""
     DeleteCohort: _aio.UnaryUnaryMultiCallable[_cohorts_pb2.DeleteCohortRequest, _cohorts_pb2.DeleteCohortResponse]  # type: ignore[assignment]
     """Deletes a named cohort. NOT_FOUND where there is none."""
+    GetOverview: _aio.UnaryUnaryMultiCallable[_overview_pb2.GetOverviewRequest, _overview_pb2.GetOverviewResponse]  # type: ignore[assignment]
+    """Tells the key figures of a period, each with its definition, beside those of the period before."""
+    GetGrowthRate: _aio.UnaryUnaryMultiCallable[_overview_pb2.GetGrowthRateRequest, _overview_pb2.GetGrowthRateResponse]  # type: ignore[assignment]
+    """Tells how any metric grew from the closed period before the latest to the latest."""
+    SaveMetric: _aio.UnaryUnaryMultiCallable[_saved_metrics_pb2.SaveMetricRequest, _saved_metrics_pb2.SaveMetricResponse]  # type: ignore[assignment]
+    """Saves points of metrics that the caller computes. Saving again replaces."""
+    GetMetrics: _aio.UnaryUnaryMultiCallable[_saved_metrics_pb2.GetMetricsRequest, _saved_metrics_pb2.GetMetricsResponse]  # type: ignore[assignment]
+    """Lists saved points, with their change from the point before and how they stand to their target."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -282,5 +300,37 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cohorts_pb2.DeleteCohortResponse, _abc.Awaitable[_cohorts_pb2.DeleteCohortResponse]]:
         """Deletes a named cohort. NOT_FOUND where there is none."""
+
+    @_abc_1.abstractmethod
+    def GetOverview(
+        self,
+        request: _overview_pb2.GetOverviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_overview_pb2.GetOverviewResponse, _abc.Awaitable[_overview_pb2.GetOverviewResponse]]:
+        """Tells the key figures of a period, each with its definition, beside those of the period before."""
+
+    @_abc_1.abstractmethod
+    def GetGrowthRate(
+        self,
+        request: _overview_pb2.GetGrowthRateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_overview_pb2.GetGrowthRateResponse, _abc.Awaitable[_overview_pb2.GetGrowthRateResponse]]:
+        """Tells how any metric grew from the closed period before the latest to the latest."""
+
+    @_abc_1.abstractmethod
+    def SaveMetric(
+        self,
+        request: _saved_metrics_pb2.SaveMetricRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saved_metrics_pb2.SaveMetricResponse, _abc.Awaitable[_saved_metrics_pb2.SaveMetricResponse]]:
+        """Saves points of metrics that the caller computes. Saving again replaces."""
+
+    @_abc_1.abstractmethod
+    def GetMetrics(
+        self,
+        request: _saved_metrics_pb2.GetMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saved_metrics_pb2.GetMetricsResponse, _abc.Awaitable[_saved_metrics_pb2.GetMetricsResponse]]:
+        """Lists saved points, with their change from the point before and how they stand to their target."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

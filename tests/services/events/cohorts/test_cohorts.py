@@ -175,11 +175,12 @@ def test_a_cohort_is_counted_as_it_is_now(service: Service, clock: Clock) -> Non
         ("2011-09-02T12:00", "dora", "seen"),
         ("2011-09-02T12:00", "visit-1", "bought"),
         ("2011-09-03T00:00", "emil", "bought"),
-        # Ann came again on her days 1, 7 and 30, also as a buyer on the cohort's second day; Bob on his 7.
+        # Ann came again on her days 1, 7 and 30, also as a buyer on the cohort's second day; Bob on 7 and 30.
         ("2011-09-02T10:00", "ann", "bought"),
         ("2011-09-08T10:00", "ann", "seen"),
         ("2011-10-01T10:00", "ann", "seen"),
         ("2011-09-09T10:00", "bob", "seen"),
+        ("2011-10-02T10:00", "bob", "seen"),
         ("2011-11-11T01:00", "ann", "seen"),
         ("2011-11-05T00:00", "bob", "seen"),
         ("2011-10-13T00:00", "device-1", "seen"),
@@ -193,7 +194,7 @@ def test_a_cohort_is_counted_as_it_is_now(service: Service, clock: Clock) -> Non
         (1, 3, 1),
         (7, 3, 2),
         (14, 3, 0),
-        (30, 3, 1),
+        (30, 3, 2),
     ]
     assert [each.cohorts for each in found.retention] == [2] * 4
     assert found.retention[1].ratio == pytest.approx(2 / 3)
@@ -241,6 +242,18 @@ def test_days_are_those_of_the_cohorts_zone(service: Service) -> None:
     for zone, returned in (("UTC", 0), ("Asia/Kolkata", 1)):
         create(service, cohort(zone, start_event="bought", time_zone=zone))
         assert get(service, zone).retention[0].returned == returned
+
+
+def test_a_range_may_begin_and_end_within_a_day(service: Service) -> None:
+    create(service, cohort(time_range=span("2011-09-01T10:30", "2011-09-03T10:30")))
+    track(
+        service,
+        ("2011-09-01T10:29:59.999999", "early", "seen"),
+        ("2011-09-01T10:30", "ann", "seen"),
+        ("2011-09-03T10:29:59.999999", "bob", "seen"),
+        ("2011-09-03T10:30", "late", "seen"),
+    )
+    assert get(service).users == 2
 
 
 def test_conditions_say_who_is_in(service: Service) -> None:

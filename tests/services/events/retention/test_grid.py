@@ -48,3 +48,11 @@ def test_cohorts_of_any_lengths_are_those_of_each_person(
             )
             for person, day in entered.items()
         )
+
+
+def test_nothing_behind_the_range_is_a_return() -> None:
+    entered = entrants(DaySets(0, [BitMap([1])]), [(0, 1)], Entry.RECURRING, BitMap())
+    returns = DaySets(0, [BitMap(), BitMap([1])])
+    [[on_day]] = grid(entered, returns, [1], Window(Mode.ON_DAY, 1, today=9))
+    [[or_after]] = grid(entered, returns, [0], Window(Mode.ON_OR_AFTER, 1, today=9))
+    assert (on_day.returned, or_after.returned) == (1, 0)

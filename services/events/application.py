@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
 from services.events.event_types import EventTypes
+from services.events.identity.merging import Merger
+from services.events.identity.moving import Mover
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
@@ -20,6 +22,7 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.privacy.link_calls import LinkCalls
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 # One for each chore.
 _HOUSEKEEPING_CONNECTIONS = 3
+# For those who merge and erase people: one in the background, two calls.
+_CHANGING_CONNECTIONS = 3
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -88,12 +93,15 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
     reading = _engine(settings, settings.database_connections, opened, settings.statement_seconds)
     writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened)
+    changing = _engine(settings, _CHANGING_CONNECTIONS, opened)
     watching = _engine(settings, 1, opened)
     keep_reporting_zone(writing, settings.reporting_time_zone)
     calendar = ReportingCalendar(settings.reporting_time_zone)
     partitions = Partitions(writing)
     types = EventTypes(writing, settings.maximum_event_types)
     writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
+    mover = Mover(changing, calendar)
+    merger = Merger(changing, mover)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
     registry = CollectorRegistry()
@@ -102,7 +110,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     tracking = Tracking(commits, types, guard.admit, clock, measures)
     server = build(
         settings,
-        _registration(reading, calendar, tracking, settings, clock),
+        _registration(reading, calendar, (tracking, merger), settings, clock),
         SERVICES,
         verifier_of(settings),
         ready=lambda: is_reachable(watching),
@@ -112,17 +120,20 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
         housekeeping.compaction(writing, measures),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
+        housekeeping.merges(merger, mover, writer.merges_asked),
     ]
-    return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
+    engines = (reading, writing, changing, watching)
+    return Application(server, housekeeping.Housekeeper(chores), commits, engines)
 
 
 def _registration(
     reading: "Engine",
     calendar: ReportingCalendar,
-    tracking: Tracking,
+    changing: tuple[Tracking, Merger],
     settings: "EventsSettings",
     clock: Callable[[], int],
 ) -> Callable[[grpc.Server], None]:
+    tracking, merger = changing
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
     events = EventCalls(
@@ -135,10 +146,11 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
+    links = LinkCalls(users, merger)
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, links]), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

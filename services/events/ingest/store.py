@@ -4,7 +4,7 @@ Everything happens in one transaction, so that events and roll-ups are never out
 into events costs less than a staging table and ON CONFLICT; see docs/decisions/0005.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,14 @@ class Rows:
             self.anonymous_keys[positions],
             [self.tails[position] for position in positions.tolist()],
         )
+
+    def merged(self, current_keys: NDArray[np.int32]) -> "Rows":
+        """Return the rows under current keys; those that had another keep it as their anonymous key."""
+        if current_keys is self.user_keys:
+            return self
+        was_anonymous = current_keys != self.user_keys
+        anonymous_keys = np.where(was_anonymous, self.user_keys, self.anonymous_keys)
+        return replace(self, user_keys=current_keys, anonymous_keys=anonymous_keys)
 
 
 def copy_data(rows: Rows, received: int) -> bytes:

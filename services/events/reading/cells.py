@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyroaring import BitMap
+from pyroaring import AbstractBitMap, BitMap
 
 from services.events.domain import Population
 from services.events.reading.plan import NOWHERE, Plan
@@ -29,7 +29,7 @@ class Cell:
     value_sum: int = 0
     sets: list[BitMap] = field(default_factory=list)
     stored: tuple[int, int, int] = (0, 0, 0)
-    left: BitMap = NOBODY
+    left: AbstractBitMap = NOBODY
 
     def add(self, events: int, value_sum: int, users: BitMap | None, stored: tuple[int, int, int]) -> None:
         """Add a part; parts of a cell with more than one all bring their users, or none does."""

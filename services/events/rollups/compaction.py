@@ -90,9 +90,7 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
                 _TABLES, (groups.hours, groups.days), strict=True
             ):
                 names = {"table": table, "slot": slot, "revision": revision}
-                _merge(
-                    cursor, groups, slots, (_READ.format(**names), write, _DELETE.format(**names))
-                )
+                _merge(cursor, groups, slots, (_READ.format(**names), write, _DELETE.format(**names)))
         return len(payloads)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap, FrozenBitMap
+from pyroaring import AbstractBitMap, BitMap, FrozenBitMap
 
 from services.events.rollups.deltas import Groups
 
@@ -32,7 +32,7 @@ class Rollup:
     value_sum: int
     revision: int
     users: BitMap
-    left: BitMap = NOBODY
+    left: AbstractBitMap = NOBODY
 
     def __add__(self, other: "Rollup") -> "Rollup":
         left = self.left | other.left
@@ -100,7 +100,7 @@ def fold(groups: Groups, slots: NDArray[np.int32]) -> "Iterator[tuple[int, int, 
         yield event_key, slot, Rollup(events, (high << 32) + low, revision, users, left)
 
 
-def _split(user_keys: NDArray[np.int32]) -> tuple[BitMap, BitMap]:
+def _split(user_keys: NDArray[np.int32]) -> tuple[BitMap, AbstractBitMap]:
     """Return who did events, and who left."""
     gone = user_keys < 0
     if not gone.any():

@@ -27,11 +27,12 @@ REQUESTS = """
 CREATE TABLE merge_requests (
     anonymous_key int4 NOT NULL,
     user_key int4 NOT NULL,
-    requested_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    requested_time timestamptz NOT NULL DEFAULT now(),
+    place int4 NOT NULL,
     refused bool NOT NULL DEFAULT false,
     PRIMARY KEY (anonymous_key, user_key)
 );
-CREATE INDEX merge_requests_waiting_idx ON merge_requests (requested_time) WHERE NOT refused;
+CREATE INDEX merge_requests_waiting_idx ON merge_requests (requested_time, place) WHERE NOT refused;
 CREATE INDEX merge_requests_user_key_idx ON merge_requests (user_key);
 ALTER TABLE users ADD COLUMN merged_into int4;
 CREATE INDEX users_merged_into_idx ON users (merged_into) WHERE merged_into IS NOT NULL;

@@ -462,8 +462,8 @@ class QueryEventsRequest(_message.Message):
     user_id: _builtins.str
     """Only this user's events."""
     anonymous_id: _builtins.str
-    """Only events of this anonymous id, as long as it is nobody's; beside a user_id, only those events of the
-    user that came with this anonymous id.
+    """Only events of this anonymous id; once it is merged into a user, those events of the user that came with
+    it. Beside a user_id, only those events of the user that came with this anonymous id.
     """
     session_id: _builtins.str
     """Only this session's."""
@@ -1163,23 +1163,33 @@ class ResolvedUser(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     USER_KEY_FIELD_NUMBER: _builtins.int
+    ASKED_USER_KEY_FIELD_NUMBER: _builtins.int
     user_key: _builtins.int
-    """The key. Keys are never used again for somebody else."""
+    """The key of the person: of an anonymous id that was merged into a user, the user's. Keys are never used
+    again for somebody else.
+    """
+    asked_user_key: _builtins.int
+    """Where a key was asked for: that key. It differs from user_key where it was an anonymous id's that was
+    merged into a user; then `user` is that user.
+    """
     @_builtins.property
     def user(self) -> Global___UserReference:
-        """The id."""
+        """The id: as asked, or the id of the key."""
 
     def __init__(
         self,
         *,
         user: Global___UserReference | None = ...,
         user_key: _builtins.int = ...,
+        asked_user_key: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key", "asked_user_key", b"asked_user_key", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "user_key", b"user_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key", "asked_user_key", b"asked_user_key", "user", b"user", "user_key", b"user_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__asked_user_key: _TypeAlias = _typing.Literal["asked_user_key"]  # noqa: Y015
+    _WhichOneofArgType__asked_user_key: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__asked_user_key) -> _WhichOneofReturnType__asked_user_key | None: ...
 
 Global___ResolvedUser: _TypeAlias = ResolvedUser  # noqa: Y015
 

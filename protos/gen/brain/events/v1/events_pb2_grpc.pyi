@@ -4,6 +4,7 @@ isort:skip_file
 Events: what happened, who did it, and the questions asked of it."""
 
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import identity_pb2 as _identity_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -62,6 +63,12 @@ class EventsServiceStub:
     """Counts active people, now or as a series."""
     ResolveUsers: _grpc.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    LinkUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.LinkUserRequest, _identity_pb2.LinkUserResponse]
+    """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+    all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+    before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+    into another user: nothing moves then.
+    """
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -97,6 +104,12 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Counts active people, now or as a series."""
     ResolveUsers: _aio.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]  # type: ignore[assignment]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    LinkUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.LinkUserRequest, _identity_pb2.LinkUserResponse]  # type: ignore[assignment]
+    """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+    all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+    before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+    into another user: nothing moves then.
+    """
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -183,5 +196,17 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.ResolveUsersResponse, _abc.Awaitable[_events_pb2.ResolveUsersResponse]]:
         """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+
+    @_abc_1.abstractmethod
+    def LinkUser(
+        self,
+        request: _identity_pb2.LinkUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.LinkUserResponse, _abc.Awaitable[_identity_pb2.LinkUserResponse]]:
+        """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+        all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+        before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+        into another user: nothing moves then.
+        """
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

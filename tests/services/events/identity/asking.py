@@ -14,7 +14,9 @@ SECOND = 1_320_000_000  # 2011-10-30 18:40:00
 ALL_TIME = TimeRange(start_time=Timestamp(seconds=1_300_000_000), end_time=Timestamp(seconds=1_330_000_000))
 
 
-def event(name: str, *, user: str = "", anonymous: str = "", after: int = 0, what: str = "viewed") -> pb.Event:
+def event(
+    name: str, *, user: str = "", anonymous: str = "", after: int = 0, what: str = "viewed"
+) -> pb.Event:
     made = pb.Event(event_id=name, user_id=user, anonymous_id=anonymous, session_id="s", event=what)
     made.event_time.FromSeconds(SECOND + after)
     return made

@@ -9,11 +9,14 @@ import grpc
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
 from services.events.event_types import EventTypes
-from services.events.identity.merging import Merger
+from services.events.identity.erasing import Eraser
+from services.events.identity.journal import Journal
+from services.events.identity.merging import SERVICE, Merger
 from services.events.identity.moving import Mover
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
@@ -22,7 +25,9 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
+from services.events.privacy.servicer import PrivacyServicer
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
@@ -49,6 +54,7 @@ SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
+    "brain.privacy.v1.PrivacyService",
 )
 
 
@@ -102,6 +108,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
     mover = Mover(changing, calendar)
     merger = Merger(changing, mover)
+    eraser = _eraser(changing, settings, mover, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
     registry = CollectorRegistry()
@@ -110,7 +117,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     tracking = Tracking(commits, types, guard.admit, clock, measures)
     server = build(
         settings,
-        _registration(reading, calendar, (tracking, merger), settings, clock),
+        _registration(reading, calendar, (tracking, merger, eraser), settings, clock),
         SERVICES,
         verifier_of(settings),
         ready=lambda: is_reachable(watching),
@@ -129,11 +136,11 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
 def _registration(
     reading: "Engine",
     calendar: ReportingCalendar,
-    changing: tuple[Tracking, Merger],
+    changing: tuple[Tracking, Merger, Eraser],
     settings: "EventsSettings",
     clock: Callable[[], int],
 ) -> Callable[[grpc.Server], None]:
-    tracking, merger = changing
+    tracking, merger, eraser = changing
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
     events = EventCalls(
@@ -147,22 +154,35 @@ def _registration(
         clock=clock,
     )
     links = LinkCalls(users, merger)
+    privacy = PrivacyServicer(Exporter(reading, eraser.keyring, eraser.index), eraser)
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events, links]), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
+        add_PrivacyServiceServicer_to_server(privacy, server)
 
     return register
 
 
 def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
-    return UserDictionary(
-        engine,
+    return UserDictionary(engine, *_secrets(settings), settings.cached_users)
+
+
+def _eraser(engine: "Engine", settings: "EventsSettings", mover: Mover, clock: Callable[[], int]) -> Eraser:
+    """Return what erases people, once it has erased again whom a restored database holds."""
+    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
+    eraser = Eraser(engine, *_secrets(settings), mover, journal, clock)
+    if journal is not None:
+        eraser.apply(journal.read(), SERVICE)
+    return eraser
+
+
+def _secrets(settings: "EventsSettings") -> tuple[Keyring, BlindIndex]:
+    return (
         Keyring.parse(settings.encryption_keys.get_secret_value()),
         BlindIndex.parse(settings.blind_index_key.get_secret_value()),
-        settings.cached_users,
     )
 
 

@@ -1,5 +1,6 @@
 """The settings of the events service."""
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import DirectoryPath, Field, model_validator
@@ -31,6 +32,10 @@ class EventsSettings(ServiceSettings):
     minimum_free_bytes: int = Field(default=0, ge=0)
     # A connection that sends nothing for this long in the middle of sending events is ended.
     stalled_copy_seconds: float = Field(default=10, gt=0)
+
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
 
     @model_validator(mode="after")
     def _watches_a_disk_for_something(self) -> Self:

@@ -18,6 +18,7 @@ CREATE TABLE identity_log (
     pending bool NOT NULL DEFAULT true,
     events int8 NOT NULL DEFAULT 0
 );
+CREATE INDEX identity_log_from_key_idx ON identity_log (from_key);
 CREATE INDEX identity_log_pending_idx ON identity_log (position) WHERE pending;
 """
 

@@ -28,6 +28,7 @@ from services.events.metric_servicer import MetricServicer
 from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
 from services.events.privacy.servicer import PrivacyServicer
+from services.events.raw_retention import RawRetention
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
 # One for each chore.
 _HOUSEKEEPING_CONNECTIONS = 3
-# For those who merge and erase people: one in the background, two calls.
-_CHANGING_CONNECTIONS = 3
+# For those who merge and erase people, one in the background and two calls; and for dropping partitions.
+_CHANGING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -114,7 +115,8 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
-    tracking = Tracking(commits, types, guard.admit, clock, measures)
+    retention = RawRetention(settings.raw_retention_months)
+    tracking = Tracking(commits, types, guard.admit, clock, measures, retention.earliest)
     server = build(
         settings,
         _registration(reading, calendar, (tracking, merger, eraser), settings, clock),
@@ -127,6 +129,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
         housekeeping.compaction(writing, measures),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
+        housekeeping.raw_retention(changing, retention, clock),
         housekeeping.merges(merger, mover, writer.merges_asked),
     ]
     engines = (reading, writing, changing, watching)

@@ -33,6 +33,8 @@ class EventsSettings(ServiceSettings):
     # A connection that sends nothing for this long in the middle of sending events is ended.
     stalled_copy_seconds: float = Field(default=10, gt=0)
 
+    # Months (UTC) before the current one whose raw events are kept; 0 keeps all. Roll-ups stay.
+    raw_retention_months: int = Field(default=0, ge=0)
     # A file outside the database where erasures are noted too, and read from at each start: a database that
     # was restored from before an erasure is told of it then.
     erasure_journal: Path | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from services.events.raw_retention import RawRetention
 from services.events.rollups.compaction import compact, waiting_bytes
 from shared.database import translate
 from shared.errors import ServiceError
@@ -86,6 +87,17 @@ def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chor
         return 3600.0
 
     return Chore("partitions", run)
+
+
+def raw_retention(engine: "Engine", retention: RawRetention, clock: Callable[[], int]) -> Chore:
+    """Drop the partitions of months that are kept no longer."""
+
+    def run() -> float:
+        for name in retention.drop(engine, clock()):
+            _log.info("dropped a partition", extra={"partition": name})
+        return 3600.0
+
+    return Chore("raw retention", run)
 
 
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:

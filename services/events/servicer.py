@@ -185,7 +185,9 @@ class EventCalls:
         names = self.users.read(current.values()) if current else {}
         resolved += [
             pb.ResolvedUser(
-                user=messages.to_reference(names[current[key]]), user_key=current[key], asked_user_key=key
+                user=messages.to_reference(names[current[key]]),
+                user_key=current[key],
+                asked_user_key=key if key in merged else None,
             )
             for key in request.user_keys
             if current[key] in names

@@ -1169,8 +1169,8 @@ class ResolvedUser(_message.Message):
     again for somebody else.
     """
     asked_user_key: _builtins.int
-    """Where a key was asked for: that key. It differs from user_key where it was an anonymous id's that was
-    merged into a user; then `user` is that user.
+    """The key that was asked for, where that was an anonymous id's that was merged into a user; then `user` is
+    that user. Absent otherwise.
     """
     @_builtins.property
     def user(self) -> Global___UserReference:

@@ -19,6 +19,8 @@ class Followed:
 
     def __init__(self) -> None:
         self.position: int | None = None
+        # Up to here no change is pending.
+        self.settled: int | None = None
         # What was looked up in an earlier generation may be about people who are gone.
         self.generation = 0
         self._merges: dict[int, int] = {}
@@ -26,13 +28,13 @@ class Followed:
     def clear(self) -> None:
         """Forget everything."""
         self.generation += 1
-        self.position = None
+        self.position = self.settled = None
         self._merges = {}
 
-    def start(self, position: int, generation: int) -> None:
-        """Follow the log from a position that was read in a generation."""
+    def start(self, position: int, settled: int, generation: int) -> None:
+        """Follow the log from a position that was read in a generation, with what was pending then."""
         if self.position is None and generation == self.generation:
-            self.position = position
+            self.position, self.settled = position, settled
 
     def learn(self, merges: "Mapping[int, int]") -> None:
         """Remember merges that were looked up."""
@@ -42,22 +44,22 @@ class Followed:
         return len(self._merges)
 
     def apply(self, changes: "Sequence[Change]") -> set[int]:
-        """Follow changes; return the keys that stand for nobody now."""
-        gone = {change.from_key for change in changes if change.kind is ChangeKind.ERASE}
+        """Follow the changes behind what was settled; return the keys that stand for nobody since then."""
+        if self.position is None:
+            return set()
+        new = [change for change in changes if change.position > self.position]
+        gone = {change.from_key for change in new if change.kind is ChangeKind.ERASE}
         self.learn(
-            {
-                change.from_key: change.to_key
-                for change in changes
-                if change.kind is ChangeKind.MERGE and change.to_key
-            }
+            {each.from_key: each.to_key for each in new if each.kind is ChangeKind.MERGE and each.to_key}
         )
         for key in gone:
             self._merges.pop(key, None)
         if gone:
             self.generation += 1
-        last = max(change.position for change in changes)
-        if self.position is not None:
-            self.position = max(self.position, last)
+        self.position = max([self.position, *(change.position for change in new)])
+        pending = [change.position for change in changes if change.pending]
+        # Whoever read the log earlier may set this back, which costs reading a little again.
+        self.settled = min(pending) - 1 if pending else max(change.position for change in changes)
         return gone
 
     def merged_into(self, key: int) -> int | None:

@@ -47,7 +47,10 @@ SELECT user_key, merged_into FROM users
 WHERE user_key = ANY(%(keys)s::int4[]) AND merged_into IS NOT NULL
 """
 
-_POSITION = "SELECT coalesce(max(position), 0) FROM identity_log"
+_POSITION = """
+SELECT coalesce((SELECT max(position) FROM identity_log), 0),
+       (SELECT min(position) - 1 FROM identity_log WHERE pending)
+"""
 
 _FOREVER = 4_102_444_800_000_000  # 2100
 # Beyond this many known merges all is forgotten, and looked up again as it is needed.
@@ -137,22 +140,22 @@ class UserDictionary:
         generation = self.followed.generation
         if self.followed.position is None:
             with self._engine.begin() as connection, driver_cursor(connection) as cursor:
-                [position] = cursor.execute(_POSITION).fetchone() or (0,)
+                position, settled = cursor.execute(_POSITION).fetchone() or (0, None)
             with self._changing:
-                self.followed.start(position, generation)
+                self.followed.start(position, position if settled is None else settled, generation)
         return generation
 
-    def apply(self, changes: "Sequence[Change]") -> None:
-        """Follow changes of the identity log."""
+    def apply(self, changes: "Sequence[Change]", generation: int) -> None:
+        """Follow changes of the identity log that were read in a generation."""
         if not changes:
             return
         with self._changing:
+            if self.followed.generation != generation:  # they may be another database's
+                return
             gone = self.followed.apply(changes)
             if gone:
-                for who in [who for who, key in list(self._cache.items()) if key in gone]:
+                for who in [who for who, key in self._cache.items() if key in gone]:
                     self._forget(who)
-            if len(self.followed) > _MAXIMUM_MERGES:
-                self._clear()
 
     def _made(self, people: list[Who], latest: "Mapping[Who, int]") -> dict[Who, Whereabouts]:
         found = self.whereabouts(people)

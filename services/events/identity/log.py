@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 # In one statement with the lock, the log would be read as it was before the lock was granted.
 _FOLLOW = """
 SELECT pg_advisory_xact_lock_shared('users'::regclass::oid::bigint);
-SELECT position, kind, from_key, to_key, pending FROM identity_log WHERE position > {position}
-UNION SELECT position, kind, from_key, to_key, pending FROM identity_log WHERE pending
-ORDER BY position
+SELECT position, kind, from_key, to_key, pending FROM identity_log
+WHERE position > {position} ORDER BY position
 """
 
 # An ingest transaction that hangs must not make all others queue behind whoever waits for it here.
@@ -50,17 +49,17 @@ def follow(cursor: "Cursor[tuple[Any, ...]]", users: "UserDictionary") -> list[C
         The merges whose events are not moved yet.
 
     """
-    position = users.followed.position
-    if position is None:  # all was forgotten a moment ago, and what was looked up will be again
-        position = _END
+    generation, settled = users.followed.generation, users.followed.settled
+    if settled is None:  # all was forgotten a moment ago, and what was looked up will be again
+        settled = _END
     with cursor.connection.cursor() as plain:  # two statements at once go only without parameters
-        plain.execute(_FOLLOW.format(position=position).encode())
+        plain.execute(_FOLLOW.format(position=settled).encode())
         plain.nextset()
         changes = [
             Change(place, ChangeKind(kind), from_key, to_key, pending)
             for place, kind, from_key, to_key, pending in plain.fetchall()
         ]
-    users.apply([change for change in changes if change.position > position])
+    users.apply(changes, generation)
     return [change for change in changes if change.pending and change.kind is ChangeKind.MERGE]
 
 

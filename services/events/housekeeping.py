@@ -123,8 +123,8 @@ def merges(merger: "Merger", mover: "Mover", wanted: Event) -> Chore:
     """Merge whom events say to be one person, and finish what was interrupted."""
 
     def run() -> float:
-        decided = merger.settle()
-        return 0.0 if mover.step() or decided else MERGE_SECONDS
+        # First moved, then decided anew: whoever stores events looks at all that is decided and not moved.
+        return 0.0 if mover.step() or merger.settle() else MERGE_SECONDS
 
     return Chore("merges", run, wanted)
 

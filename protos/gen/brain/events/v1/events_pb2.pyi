@@ -161,7 +161,9 @@ class Event(_message.Message):
     user_id: _builtins.str
     """Signed-in user, up to 200 characters."""
     anonymous_id: _builtins.str
-    """Device or browser id of somebody not signed in, up to 200 characters."""
+    """Device or browser id of somebody not signed in, up to 200 characters. Beside a user_id it says who that
+    was: its history and whatever it does later are the user's, unless it was another user's before.
+    """
     session_id: _builtins.str
     """Session, 1 to 200 characters. Required."""
     event: _builtins.str
@@ -287,7 +289,9 @@ Global___TrackEventResponse: _TypeAlias = TrackEventResponse  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
-    """An event of a batch that was refused. Sending it again unchanged is refused again."""
+    """An event of a batch that was refused. Sending it again unchanged is refused again. The reason begins with
+    "erased" where a user_id, anonymous_id or session_id is of somebody who was erased after the event.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -7,6 +7,7 @@ import click
 import grpc
 
 from brain_client.cli_import import import_command
+from brain_client.cli_privacy import privacy
 from brain_client.cli_query import query
 from brain_client.cli_retention import lifecycle, retention, stickiness
 from brain_client.cli_session import Target
@@ -37,6 +38,8 @@ Examples:
   brain query counts --by property:country --start 2026-01-01 --json
   brain query metrics dau --interval day
   brain query retention week --start-event signed_up --first-ever
+  brain privacy export u-1
+  brain privacy erase u-1 --mode erase
   brain tokens create --role analyst --subject ana
 """
 
@@ -72,6 +75,7 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
 main.add_command(import_command)
 for command in (lifecycle, retention, stickiness):
     query.add_command(command)
+main.add_command(privacy)
 main.add_command(query)
 main.add_command(tokens)
 main.add_command(track)

@@ -8,8 +8,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+import grpc
 
 from brain_client.client import Brain
+from shared.clients import channel
 
 _LOCAL = Path(".brain")
 
@@ -25,6 +27,10 @@ class Target:
     def connect(self, role: str) -> Brain:
         """Return a client with the given token, else the one that the local run made for this role."""
         return Brain(self.address, self.token or _local_token(role), ca_pem=self.ca_pem)
+
+    def channel(self, address: str, role: str) -> grpc.Channel:
+        """Return a channel to any service, with the token that connect() would use."""
+        return channel(address, self.token or _local_token(role), ca_pem=self.ca_pem)
 
 
 def _local_token(role: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.events.questions import CountQuestion
     from services.events.reading.listing import Listing
     from services.events.reading.scanning import Chunk
+    from services.events.whereabouts import Whereabouts
 
 # A message of a scan stays below the 4 MiB that clients accept unless told otherwise.
 MESSAGE_ROWS = 100_000
@@ -29,15 +30,23 @@ def ungrouped(counts: tuple[Count, ...]) -> GroupCounts:
     return GroupCounts(None, counts)
 
 
-def of_people(listing: "Listing", keys: Sequence[int | None]) -> "Listing":
-    """Return a listing of the events of the first key's owner that came with the second key, if there is one.
+def of_people(listing: "Listing", people: "Sequence[Whereabouts | None]") -> "Listing":
+    """Return a listing of the events of the first id's person that came with the second, if there is one.
 
-    Nobody has a key that is None, so nobody's events are listed then.
+    An anonymous id that was merged stands for what its user did under it. Nobody's events are listed where
+    an id stands for nobody.
     """
+    keys = [place.key if place else None for place in people]
     if None in keys:
         return replace(listing, user_keys=())
+    first, *came_with = keys
+    user = people[0].merged_into if people[0] else None
+    if user is not None:
+        return replace(listing, user_keys=(user,), anonymous_key=first)
     return replace(
-        listing, user_keys=tuple(key for key in keys[:1] if key), anonymous_key=keys[1] if keys[1:] else None
+        listing,
+        user_keys=tuple(key for key in (first,) if key),
+        anonymous_key=came_with[0] if came_with else None,
     )
 
 
@@ -47,6 +56,8 @@ def event_counts(
     """Return every interval of every group."""
     result = []
     for group in groups:
+        if question.group_by == pb.COUNT_GROUP_USER and int(group.group or 0) not in people:
+            continue  # erased since they were counted
         buckets = zip(question.buckets, question.bucket_ends, group.counts, strict=True)
         for (start, _), end, count in buckets:
             message = pb.EventCount(

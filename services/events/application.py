@@ -9,6 +9,7 @@ import grpc
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
@@ -16,6 +17,10 @@ from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
 from services.events.event_types import EventTypes
+from services.events.identity.erasing import Eraser
+from services.events.identity.journal import Journal
+from services.events.identity.merging import SERVICE, Merger
+from services.events.identity.moving import Mover
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
@@ -25,6 +30,10 @@ from services.events.measures import Measures
 from services.events.metric_catalog import catalog
 from services.events.metric_servicer import MetricServicer
 from services.events.overview.calls import OverviewCalls
+from services.events.privacy.exporting import Exporter
+from services.events.privacy.link_calls import LinkCalls
+from services.events.privacy.servicer import PrivacyServicer
+from services.events.raw_retention import RawRetention
 from services.events.reading.column_cache import ColumnCache
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
@@ -34,6 +43,7 @@ from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.saved_metrics.calls import SavedMetricCalls
 from services.events.servicer import EventCalls
+from services.events.sessions.rebuild import rebuild
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.database import create_engine, is_reachable
@@ -47,11 +57,15 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore.
+# One for each chore.
 _HOUSEKEEPING_CONNECTIONS = 5
+# For those who merge and erase people, one in the background and two calls; and for dropping partitions.
+_CHANGING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
+    "brain.privacy.v1.PrivacyService",
 )
 
 
@@ -96,21 +110,26 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
     reading = _engine(settings, settings.database_connections, opened, settings.statement_seconds)
     writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened)
+    changing = _engine(settings, _CHANGING_CONNECTIONS, opened)
     watching = _engine(settings, 1, opened)
     keep_reporting_zone(writing, settings.reporting_time_zone)
     calendar = ReportingCalendar(settings.reporting_time_zone)
     partitions = Partitions(writing)
     types = EventTypes(writing, settings.maximum_event_types)
     writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
+    mover = Mover(changing, calendar, corrections=(rebuild,))
+    merger = Merger(changing, mover)
+    eraser = _eraser(changing, settings, mover, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
     registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
-    tracking = Tracking(commits, types, guard.admit, clock, measures)
+    retention = RawRetention(settings.raw_retention_months)
+    tracking = Tracking(commits, types, guard.admit, clock, measures, retention.earliest)
     server = build(
         settings,
-        _registration(reading, calendar, tracking, settings, clock),
+        _registration(reading, calendar, (tracking, merger, eraser), settings, clock),
         SERVICES,
         verifier_of(settings),
         ready=lambda: is_reachable(watching),
@@ -122,17 +141,21 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
         housekeeping.order_sets(writing, clock),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
+        housekeeping.raw_retention(changing, retention, clock),
+        housekeeping.merges(merger, mover, writer.merges_asked),
     ]
-    return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
+    engines = (reading, writing, changing, watching)
+    return Application(server, housekeeping.Housekeeper(chores), commits, engines)
 
 
 def _registration(
     reading: "Engine",
     calendar: ReportingCalendar,
-    tracking: Tracking,
+    changing: tuple[Tracking, Merger, Eraser],
     settings: "EventsSettings",
     clock: Callable[[], int],
 ) -> Callable[[grpc.Server], None]:
+    tracking, merger, eraser = changing
     cells = CellStore(reading, calendar)
     users = _users(reading, settings)
     scanner = Scanner(reading)
@@ -155,23 +178,37 @@ def _registration(
         CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock),
         OverviewCalls(metrics, cells, settings.reporting_time_zone, clock),
         SavedMetricCalls(reading, clock),
+        LinkCalls(users, merger),
     ]
     source = MetricServicer(metrics, cells, settings.reporting_time_zone, clock)
+    privacy = PrivacyServicer(Exporter(reading, eraser.keyring, eraser.index), eraser)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
+        add_PrivacyServiceServicer_to_server(privacy, server)
 
     return register
 
 
 def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
-    return UserDictionary(
-        engine,
+    return UserDictionary(engine, *_secrets(settings), settings.cached_users)
+
+
+def _eraser(engine: "Engine", settings: "EventsSettings", mover: Mover, clock: Callable[[], int]) -> Eraser:
+    """Return what erases people, once it has erased again whom a restored database holds."""
+    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
+    eraser = Eraser(engine, *_secrets(settings), mover, journal, clock)
+    if journal is not None:
+        eraser.apply(journal.read(), SERVICE)
+    return eraser
+
+
+def _secrets(settings: "EventsSettings") -> tuple[Keyring, BlindIndex]:
+    return (
         Keyring.parse(settings.encryption_keys.get_secret_value()),
         BlindIndex.parse(settings.blind_index_key.get_secret_value()),
-        settings.cached_users,
     )
 
 

@@ -1,5 +1,6 @@
 """The settings of the events service."""
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import DirectoryPath, Field, model_validator
@@ -16,7 +17,7 @@ class EventsSettings(ServiceSettings):
     address: str = "127.0.0.1:50051"
     metrics_address: str = "127.0.0.1:9101"
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Connections to PostgreSQL for calls that read; writers and housekeeping have six more and one a writer.
+    # Connections to PostgreSQL for calls that read; writers and others have eleven more and one a writer.
     database_connections: int = Field(default=8, ge=1)
     # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
@@ -33,6 +34,12 @@ class EventsSettings(ServiceSettings):
     minimum_free_bytes: int = Field(default=0, ge=0)
     # A connection that sends nothing for this long in the middle of sending events is ended.
     stalled_copy_seconds: float = Field(default=10, gt=0)
+
+    # Months (UTC) before the current one whose raw events are kept; 0 keeps all. Roll-ups stay.
+    raw_retention_months: int = Field(default=0, ge=0)
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
 
     @model_validator(mode="after")
     def _watches_a_disk_for_something(self) -> Self:

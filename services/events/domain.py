@@ -17,6 +17,29 @@ class UserKind(IntEnum):
 
 # Somebody: (kind, id). Tuples, because they are the keys of the hottest dictionary.
 Who = tuple[UserKind, str]
+
+
+class ChangeKind(IntEnum):
+    """What may happen to somebody's key, as stored."""
+
+    MERGE = 1  # an anonymous id became a user's
+    ERASE = 2  # erased, or anonymised
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A key that stands for nobody from a position of the identity log on; to_key has its events, if any.
+
+    While it is pending, events from before are still stored under from_key.
+    """
+
+    position: int
+    kind: ChangeKind
+    from_key: int
+    to_key: int | None
+    pending: bool
+
+
 # What an event is called: (event, category).
 Name = tuple[str, str]
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from services.events.calendar import HOUR_MICROS
+from services.events.raw_retention import RawRetention
 from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact, waiting_bytes
 from services.events.sessions import folding as sessions
@@ -20,6 +21,8 @@ from shared.errors import ServiceError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from services.events.identity.merging import Merger
+    from services.events.identity.moving import Mover
     from services.events.ingest.partitions import Partitions
     from services.events.measures import Measures
 
@@ -31,6 +34,8 @@ COMPACTION_SECONDS = 1.0
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
 ORDERS_SECONDS = 10.0
 RETRY_SECONDS = 1.0
+# How soon another replica takes up what a dead one left.
+MERGE_SECONDS = 1.0
 
 # Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
 # timeout of PostgreSQL's, and holds its transaction open.
@@ -49,10 +54,14 @@ WHERE pid = :pid AND query_start = :query_start AND wait_event = 'ClientRead'
 
 @dataclass(frozen=True)
 class Chore:
-    """Something done again and again; it returns how many seconds to wait before the next time."""
+    """Something done again and again; it returns how many seconds to wait before the next time.
+
+    Whoever sets `wanted` cuts that short.
+    """
 
     name: str
     run: Callable[[], float]
+    wanted: Event = field(default_factory=Event)
 
 
 def compaction(engine: "Engine", measures: "Measures") -> Chore:
@@ -106,6 +115,17 @@ def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chor
     return Chore("partitions", run)
 
 
+def raw_retention(engine: "Engine", retention: RawRetention, clock: Callable[[], int]) -> Chore:
+    """Drop the partitions of months that are kept no longer."""
+
+    def run() -> float:
+        for name in retention.drop(engine, clock()):
+            _log.info("dropped a partition", extra={"partition": name})
+        return 3600.0
+
+    return Chore("raw retention", run)
+
+
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:
     """End connections that sent nothing for so long in the middle of sending events."""
     since: dict[tuple[object, ...], float] = {}  # when a copy was first seen to be where it is
@@ -125,11 +145,22 @@ def stalled_copies(engine: "Engine", seconds: float) -> Chore:
     return Chore("stalled copies", run)
 
 
+def merges(merger: "Merger", mover: "Mover", wanted: Event) -> Chore:
+    """Merge whom events say to be one person, and finish what was interrupted."""
+
+    def run() -> float:
+        # First moved, then decided anew: whoever stores events looks at all that is decided and not moved.
+        return 0.0 if mover.step() or merger.settle() else MERGE_SECONDS
+
+    return Chore("merges", run, wanted)
+
+
 class Housekeeper:
     """A thread for each chore."""
 
     def __init__(self, chores: list[Chore]) -> None:
         self._stopping = Event()
+        self._chores = chores
         self._threads = [
             Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True)
             for chore in chores
@@ -140,13 +171,19 @@ class Housekeeper:
     def stop(self) -> None:
         """End the threads once each has finished what it is at."""
         self._stopping.set()
+        for chore in self._chores:
+            chore.wanted.set()
         for thread in self._threads:
             thread.join()
 
     def _repeat(self, chore: Chore) -> None:
         failing = False
         wait = 0.0
-        while not self._stopping.wait(wait):
+        while True:
+            chore.wanted.wait(wait)
+            chore.wanted.clear()
+            if self._stopping.is_set():
+                return
             try:
                 wait = chore.run()
             except Exception as error:  # noqa: BLE001 - whatever it is, the chore is needed tomorrow

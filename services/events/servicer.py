@@ -81,8 +81,8 @@ class EventCalls:
         question = questions.list_question(request)
         listing = question.listing
         if question.people:
-            keys = self.users.known_keys(question.people)
-            listing = answers.of_people(listing, [keys.get(who) for who in question.people])
+            found = self.users.whereabouts(list(question.people))
+            listing = answers.of_people(listing, [found.get(who) for who in question.people])
         stored, position = list_events(self.engine, listing)
         people = self.users.read(
             {key for event in stored for key in (event.user_key, event.anonymous_key) if key}
@@ -175,9 +175,21 @@ class EventCalls:
             violations.add("users", f"at most {questions.MAXIMUM_RESOLVED:,} together with user_keys")
         violations.raise_if_any()
         keys = self.users.known_keys(people) if people else {}
-        names = self.users.read(request.user_keys) if request.user_keys else {}
-        found = [(who, keys[who]) for who in people if who in keys]
-        found += [(names[key], key) for key in request.user_keys if key in names]
-        return pb.ResolveUsersResponse(
-            users=[pb.ResolvedUser(user=messages.to_reference(who), user_key=key) for who, key in found]
-        )
+        resolved = [
+            pb.ResolvedUser(user=messages.to_reference(who), user_key=keys[who])
+            for who in people
+            if who in keys
+        ]
+        merged = self.users.merged(request.user_keys) if request.user_keys else {}
+        current = {key: merged.get(key, key) for key in request.user_keys}
+        names = self.users.read(current.values()) if current else {}
+        resolved += [
+            pb.ResolvedUser(
+                user=messages.to_reference(names[current[key]]),
+                user_key=current[key],
+                asked_user_key=key if key in merged else None,
+            )
+            for key in request.user_keys
+            if current[key] in names
+        ]
+        return pb.ResolveUsersResponse(users=resolved)

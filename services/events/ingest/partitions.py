@@ -46,6 +46,14 @@ def month_of(day: date) -> Partition:
     return Partition(start, next_unit(start, Interval.MONTH))
 
 
+def partition_named(name: str) -> Partition:
+    """Return the partition of a table's name."""
+    year, _, month = name.removeprefix("events_y").partition("m")
+    if month:
+        return month_of(date(int(year), int(month), 1))
+    return Partition(date(int(year), 1, 1), date(int(year) + 1, 1, 1))
+
+
 def partition_for(day: date, today: date, existing: "Collection[Partition]") -> Partition:
     """Return a day's partition: an existing one, else its year if that ended long ago, else its month."""
     for partition in existing:

@@ -4,25 +4,28 @@ Everything happens in one transaction, so that events and roll-ups are never out
 into events costs less than a staging table and ON CONFLICT; see docs/decisions/0005.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS, to_micros
+from services.events.calendar import to_micros
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
-from services.events.revision import mix64
-from services.events.rollups.deltas import NO_VALUE, Inserted, group
+from services.events.rollups.appending import append, groups_of
+from services.events.rollups.deltas import NO_VALUE
 from services.events.sessions import pending
 from services.events.sessions.runs import Runs
 from services.events.sessions.tails import session_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg import Cursor
 
+    from services.events.domain import Change
     from services.events.rollups.cover import ReportingCalendar
 
 # As LATERAL, for a join may be planned as a scan of every partition.
@@ -41,10 +44,6 @@ CROSS JOIN LATERAL (
 # whole group is then tried again, and finds it stored.
 _COPY = """COPY events (user_key, event_time, event_id, event_key, received_time, value, anonymous_key,
     session_id, event_id_text, page, referrer, user_agent, properties) FROM STDIN (FORMAT binary)"""
-
-_DELTA = """
-INSERT INTO event_deltas (first_hour, last_hour, payload) VALUES (%(first_hour)s, %(last_hour)s, %(payload)s)
-"""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -95,6 +94,14 @@ class Rows:
             [self.tails[position] for position in positions.tolist()],
         )
 
+    def merged(self, current_keys: NDArray[np.int32]) -> "Rows":
+        """Return the rows under current keys; those that had another keep it as their anonymous key."""
+        if current_keys is self.user_keys:
+            return self
+        was_anonymous = current_keys != self.user_keys
+        anonymous_keys = np.where(was_anonymous, self.user_keys, self.anonymous_keys)
+        return replace(self, user_keys=current_keys, anonymous_keys=anonymous_keys)
+
 
 def copy_data(rows: Rows, received: int) -> bytes:
     """Return the rows, received at a Unix microsecond, in PostgreSQL's binary COPY format."""
@@ -132,9 +139,20 @@ def _nullable(column: NDArray[Any], kind: str, present: NDArray[np.bool_]) -> li
 
 
 def insert(
-    cursor: "Cursor[tuple[Any, ...]]", rows: Rows, received: datetime, calendar: "ReportingCalendar"
+    cursor: "Cursor[tuple[Any, ...]]",
+    rows: Rows,
+    received: datetime,
+    calendar: "ReportingCalendar",
+    moving: "Sequence[Change]" = (),
 ) -> NDArray[np.bool_]:
     """Store the rows that are new and what they add to roll-ups and sessions; the caller commits.
+
+    Args:
+        cursor: of the transaction.
+        rows: under the keys that the identity log says.
+        received: the server's clock.
+        calendar: of the reporting days.
+        moving: pending merges; an event of theirs may still be stored under its old key.
 
     Returns:
         Which rows were new; of rows that are the same event, the first.
@@ -145,7 +163,7 @@ def insert(
     """
     order, is_new = _sorted(rows)
     unique = order[is_new[order]]
-    stored = _stored(cursor, rows, unique)
+    stored = _stored(cursor, rows, unique, moving)
     is_new[unique[stored]] = False
     chosen = np.delete(unique, stored)
     if len(chosen):
@@ -172,30 +190,33 @@ def _sorted(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     return order, is_new
 
 
-def _stored(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+def _stored(
+    cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp], moving: "Sequence[Change]"
+) -> NDArray[np.intp]:
     """Return which of the positions hold events that are stored already."""
+    looks, keys = _looks(rows.user_keys[positions], moving)
+    sought = positions[looks]
     columns = {
-        "user_keys": PackedArray(rows.user_keys[positions], INT4),
-        "times": PackedArray(rows.times[positions] - POSTGRES_EPOCH_MICROS, TIMESTAMPTZ),
-        "ids": PackedArray(np.frombuffer(rows.ids, "V16")[positions], UUID),
+        "user_keys": PackedArray(keys, INT4),
+        "times": PackedArray(rows.times[sought] - POSTGRES_EPOCH_MICROS, TIMESTAMPTZ),
+        "ids": PackedArray(np.frombuffer(rows.ids, "V16")[sought], UUID),
     }
     found = cursor.execute(_STORED, columns).fetchall()
-    return np.array([position for (position,) in found], np.intp)
+    return np.unique(looks[np.array([position for (position,) in found], np.intp)])
+
+
+def _looks(
+    user_keys: NDArray[np.int32], moving: "Sequence[Change]"
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Return which rows to look for under which keys: their own, and those their history still has."""
+    looks, keys = [np.arange(len(user_keys))], [user_keys]
+    for change in moving:
+        of_them = np.flatnonzero(user_keys == change.to_key)
+        looks.append(of_them)
+        keys.append(np.full(len(of_them), change.from_key, np.int32))
+    return np.concatenate(looks), np.concatenate(keys)
 
 
 def _append_delta(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, calendar: "ReportingCalendar") -> None:
-    words = np.frombuffer(rows.ids, ">u8").astype(np.uint64).reshape(-1, 2)
-    hours = (rows.times // HOUR_MICROS).astype(np.int32)
-    groups = group(
-        Inserted(
-            event_keys=rows.event_keys,
-            user_keys=rows.user_keys,
-            values=rows.values,
-            shares=mix64(rows.user_keys, rows.times, (words[:, 0], words[:, 1])),
-            days=calendar.days_of(rows.times),
-            hours=hours,
-        )
-    )
-    cursor.execute(
-        _DELTA, {"first_hour": int(hours.min()), "last_hour": int(hours.max()), "payload": groups.pack()}
-    )
+    columns = (rows.event_keys, rows.user_keys, rows.times, rows.ids, rows.values)
+    append(cursor, groups_of(*columns, calendar))

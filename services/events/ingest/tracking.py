@@ -9,6 +9,7 @@ from uuid import UUID
 
 from brain.events.v1 import events_pb2 as pb
 
+from services.events.calendar import to_datetime_utc
 from services.events.ingest.batch import Batch
 from services.events.ingest.event_ids import original_id
 from services.events.ingest.group_commit import GroupCommit
@@ -48,13 +49,15 @@ class Tracking:
         admit: Callable[[], None],
         clock: Callable[[], int],
         measures: Measures,
+        earliest: Callable[[int], int | None] = lambda _now: None,
     ) -> None:
-        """`admit` raises when no events may be taken in at the moment."""
+        """`admit` raises when no events may be taken in at the moment; `earliest` is kept at an instant."""
         self._commits = commits
         self._event_types = event_types
         self._admit = admit
         self._clock = clock
         self._measures = measures
+        self._earliest = earliest
         # Batches are read one after the other: threads that pass the interpreter to and fro in the middle of
         # theirs take a tenth longer.
         self._reading = Lock()
@@ -116,6 +119,10 @@ class Tracking:
                 if name not in known
             ]
             batch = batch.take([row for row, name in enumerate(batch.names) if name in known])
+        earliest = self._earliest(now)
+        if earliest is not None and batch.times and min(batch.times) < earliest:
+            batch, expired = _kept(batch, earliest)
+            rejected += expired
         return batch, rejected
 
     def _raise_rejected(self, rejected: "Sequence[Rejected]") -> None:
@@ -129,6 +136,17 @@ class Tracking:
         except FutureTimeoutError as error:
             message = f"the events were not committed within {COMMIT_SECONDS} s; they still may be"
             raise DeadlineExceeded(message, "COMMIT_TIMEOUT") from error
+
+
+def _kept(batch: Batch, earliest: int) -> tuple[Batch, list[Rejected]]:
+    """Leave out what is older than what is kept: it would come back after its month was dropped."""
+    reason = f"is before {to_datetime_utc(earliest):%Y-%m-%d}, from where on events are kept"
+    expired = [
+        Rejected(index, "event_time", reason)
+        for index, time in zip(batch.indexes, batch.times, strict=True)
+        if time < earliest
+    ]
+    return batch.take([row for row, time in enumerate(batch.times) if time >= earliest]), expired
 
 
 def _check_size(request: "pb.TrackEventsRequest | pb.TrackEventStreamRequest") -> None:

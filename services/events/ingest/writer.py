@@ -7,6 +7,7 @@ must not fail its neighbours: the group is halved until the bad event stands alo
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,11 @@ import psycopg
 from numpy.typing import NDArray
 
 from services.events.calendar import to_datetime_utc
+from services.events.domain import UserKind
+from services.events.identity.log import follow
 from services.events.ingest.batch import Batch
 from services.events.ingest.incoming import Rejected
+from services.events.ingest.merge_requests import MergeRequests
 from services.events.ingest.overlap import Overlap
 from services.events.ingest.store import Rows, insert
 from services.events.reconnects import Reconnects
@@ -23,14 +27,23 @@ from shared.database import driver_cursor
 from shared.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Engine
 
+    from services.events.domain import Who
     from services.events.event_types import EventTypes
     from services.events.ingest.partitions import Partitions
     from services.events.rollups.cover import ReportingCalendar
     from services.events.users import UserDictionary
 
 ATTEMPTS = 10
+_ID_FIELDS = {
+    UserKind.USER: "user_id",
+    UserKind.ANONYMOUS: "anonymous_id",
+    UserKind.SESSION: "session_id",
+}
+_ERASED_REASON = "erased: who did this was erased at this time or later"
 # Data exceptions, and limits such as the size of an index row.
 _REFUSED_CLASSES = ("22", "54")
 # Deadlocks, serialisation failures, a partition that somebody took away, and an event that somebody else
@@ -68,7 +81,10 @@ class Writer:
         calendar: "ReportingCalendar",
         clock: Callable[[], int],
     ) -> None:
-        self._reconnects = Reconnects(engine, users, event_types, partitions)
+        self._requests = MergeRequests(users.followed)
+        self._reconnects = Reconnects(engine, users, event_types, partitions, self._requests)
+        # Set whenever somebody has to be merged.
+        self.merges_asked = Event()
         self._overlap = Overlap()
         self._engine = engine
         self._users = users
@@ -80,7 +96,7 @@ class Writer:
     def write(self, batches: list[Batch]) -> list[Outcome | Exception]:
         """Store the batches in one transaction; where that is refused, each for itself."""
         try:
-            is_new = self._store_again(batches)
+            is_new, keys = self._store_again(batches)
         except psycopg.Error as error:
             if not _is_refusal(error):
                 raise
@@ -88,7 +104,10 @@ class Writer:
                 return [self._halve(batches[0], error)]
             return [outcome for batch in batches for outcome in self.write([batch])]
         ends = list(accumulate(map(len, batches)))
-        return [Outcome(is_new[end - len(batch) : end]) for batch, end in zip(batches, ends, strict=True)]
+        return [
+            Outcome(is_new[end - len(batch) : end], _erased(batch, keys[end - len(batch) : end]))
+            for batch, end in zip(batches, ends, strict=True)
+        ]
 
     def _halve(self, batch: Batch, error: psycopg.Error) -> Outcome:
         if len(batch) == 1:
@@ -104,32 +123,41 @@ class Writer:
         return Outcome(np.concatenate((first.is_new, second.is_new)), first.rejected + second.rejected)
 
     def _rows(self, batches: list[Batch]) -> Rows:
+        """Return the rows under the ids' own keys, 0 for what somebody did who was erased after it."""
         who = [who for batch in batches for who in batch.who]
         anonymous = [who for batch in batches for who in batch.anonymous]
         names = [name for batch in batches for name in batch.names]
-        others = [other for other in anonymous if other is not None]
-        other_keys = self._users.keys(others) if others else {}
+        times = [time for batch in batches for time in batch.times]
         event_keys = self._event_types.keys(names)
         return Rows(
-            user_keys=np.array(self._users.key_column(who), np.int32),
-            times=np.array([time for batch in batches for time in batch.times], np.int64),
+            user_keys=np.array(self._users.key_column(who, times), np.int32),
+            times=np.array(times, np.int64),
             ids=b"".join([event_id for batch in batches for event_id in batch.ids]),
             event_keys=np.array([event_keys[name] for name in names], np.int32),
             values=np.array([value for batch in batches for value in batch.values], np.int64),
-            anonymous_keys=np.array(
-                [0 if other is None else other_keys[other] for other in anonymous], np.int32
-            ),
+            anonymous_keys=self._anonymous_keys(anonymous, times),
             tails=[tail for batch in batches for tail in batch.tails],
         )
 
-    def _store_again(self, batches: list[Batch]) -> NDArray[np.bool_]:
-        """Return which rows are new, trying again where that can help."""
+    def _anonymous_keys(self, anonymous: "Sequence[Who | None]", times: "Sequence[int]") -> NDArray[np.int32]:
+        keys = np.zeros(len(anonymous), np.int32)
+        rows = [row for row, who in enumerate(anonymous) if who is not None]
+        if rows:
+            who = [who for who in anonymous if who is not None]
+            keys[rows] = self._users.key_column(who, [times[row] for row in rows])
+        return keys
+
+    def _store_again(self, batches: list[Batch]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """Return which rows are new, and whose keys, trying again where that can help."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._store(batches)
             except _ReconnectedError:
                 if attempt == ATTEMPTS:
                     raise Unavailable("the database comes and goes", "DATABASE_UNAVAILABLE") from None
+            except _ErasedError:
+                if attempt == ATTEMPTS:
+                    raise Unavailable("too many people are being erased", "INGEST_CONTENTION") from None
             except psycopg.Error as error:
                 if error.sqlstate not in _RETRIED:
                     raise
@@ -139,9 +167,14 @@ class Writer:
                     self._partitions.clear()
         raise AssertionError("unreachable")
 
-    def _store(self, batches: list[Batch]) -> NDArray[np.bool_]:
-        connections = self._reconnects.count
-        rows = self._rows(batches)
+    def _store(self, batches: list[Batch]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        connections, generation = self._reconnects.count, self._users.begin()
+        sent = self._rows(batches)
+        chosen = np.flatnonzero(sent.user_keys)
+        rows = sent if len(chosen) == len(sent) else sent.take(chosen)
+        is_new = np.zeros(len(sent), bool)
+        if not len(rows):
+            return is_new, sent.user_keys
         now = self._clock()
         self._partitions.ensure(rows.times, now)
         with (
@@ -151,11 +184,32 @@ class Writer:
         ):
             if self._reconnects.count != connections:  # the keys may be those of another database
                 raise _ReconnectedError
-            return insert(cursor, rows, to_datetime_utc(now), self._calendar)
+            moving = follow(cursor, self._users)
+            if self._users.followed.generation != generation:  # some of the keys may be nobody's now
+                raise _ErasedError
+            rows = rows.merged(self._users.followed.current(rows.user_keys))
+            is_new[chosen] = insert(cursor, rows, to_datetime_utc(now), self._calendar, moving)
+            asked = self._requests.ask(cursor, rows)
+        if asked:
+            self._requests.remember(asked)
+            self.merges_asked.set()
+        return is_new, sent.user_keys
 
 
 class _ReconnectedError(Exception):
     """A connection was made since the keys were looked up."""
+
+
+class _ErasedError(Exception):
+    """Somebody was erased since the keys were looked up."""
+
+
+def _erased(batch: Batch, keys: NDArray[np.int32]) -> tuple[Rejected, ...]:
+    """Return the rejections of what the erased did before they were."""
+    return tuple(
+        Rejected(batch.indexes[row], _ID_FIELDS[batch.who[row][0]], _ERASED_REASON)
+        for row in np.flatnonzero(keys == 0).tolist()
+    )
 
 
 def _is_refusal(error: psycopg.Error) -> bool:

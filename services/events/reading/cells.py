@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyroaring import BitMap
+from pyroaring import AbstractBitMap, BitMap
 
 from services.events.domain import Population
 from services.events.reading.plan import NOWHERE, Plan
 from services.events.reading.statements import Kind
 from services.events.rollups.deltas import Groups
-from services.events.rollups.fold import ANY_EVENT, bitmap, fold, known, people
+from services.events.rollups.fold import ANY_EVENT, NOBODY, bitmap, fold, known, people
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class Cell:
     """Events, the sum of their values in millionths, and who did them.
 
-    `sets` is empty where the stored counts say it: known, people, actors.
+    `sets` is empty where the stored counts say it: known, people, actors. Those who left have no events any
+    more, whatever the sets say.
     """
 
     events: int = 0
     value_sum: int = 0
     sets: list[BitMap] = field(default_factory=list)
     stored: tuple[int, int, int] = (0, 0, 0)
+    left: AbstractBitMap = NOBODY
 
     def add(self, events: int, value_sum: int, users: BitMap | None, stored: tuple[int, int, int]) -> None:
         """Add a part; parts of a cell with more than one all bring their users, or none does."""
@@ -41,8 +43,10 @@ class Cell:
     @property
     def users(self) -> BitMap | None:
         """Return who they are, if known; all parts are united at once, which is five times as quick."""
-        if len(self.sets) > 1:
-            self.sets = [BitMap.union(*self.sets)]
+        if len(self.sets) > 1 or (self.sets and self.left):
+            united = BitMap.union(*self.sets)
+            self.sets = [united - self.left if self.left else united]
+            self.left = NOBODY
         return self.sets[0] if self.sets else None
 
     def count(self, population: Population) -> int:
@@ -105,7 +109,7 @@ def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
         cell.add(events, int(value_sum or 0), _set(kind, users), (known_, people_, actors))
     if deltas:
         _add_deltas(cells, Groups.join(deltas), plan, None if any_event else frozenset(names))
-    return Cells(cells, names)
+    return Cells({name: cell for name, cell in cells.items() if cell.events}, names)
 
 
 def _set(kind: int, users: bytes | None) -> BitMap | None:
@@ -142,3 +146,4 @@ def _add_deltas(
     for event_key, bucket, rollup in fold(groups, buckets):
         cell = cells.setdefault((ANY_EVENT if event_keys is None else event_key, bucket), Cell())
         cell.add(rollup.events, rollup.value_sum, rollup.users, (0, 0, 0))
+        cell.left = cell.left | rollup.left  # in place it would change the roll-up's own

@@ -56,6 +56,13 @@ ON CONFLICT (event_key, day) DO UPDATE SET events = excluded.events, value_sum =
     known = excluded.known, people = excluded.people, actors = excluded.actors, user_keys = excluded.user_keys
 """
 
+# A slot that everybody left.
+_DELETE = """
+DELETE FROM {table} WHERE (event_key, {slot}) IN (
+    SELECT * FROM unnest(%(keys)s::int4[], %(slots)s::int4[])
+)
+"""
+
 _TABLES = (
     ("event_hours", "hour", "revision", _WRITE_HOURS),
     ("event_days", "day", "0", _WRITE_DAYS),
@@ -82,9 +89,8 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
             for (table, slot, revision, write), slots in zip(
                 _TABLES, (groups.hours, groups.days), strict=True
             ):
-                _merge(
-                    cursor, groups, slots, (_READ.format(table=table, slot=slot, revision=revision), write)
-                )
+                names = {"table": table, "slot": slot, "revision": revision}
+                _merge(cursor, groups, slots, (_READ.format(**names), write, _DELETE.format(**names)))
         return len(payloads)
 
 
@@ -95,9 +101,9 @@ def waiting_bytes(engine: "Engine") -> int:
 
 
 def _merge(
-    cursor: "Cursor[tuple[Any, ...]]", groups: Groups, slots: "NDArray[Any]", statements: tuple[str, str]
+    cursor: "Cursor[tuple[Any, ...]]", groups: Groups, slots: "NDArray[Any]", statements: tuple[str, str, str]
 ) -> None:
-    read, write = statements
+    read, write, delete = statements
     added = sorted(with_any_event(fold(groups, slots)).items())
     for start in range(0, len(added), _CHUNK):
         rollups = dict(added[start : start + _CHUNK])
@@ -105,7 +111,13 @@ def _merge(
         for key, slot, events, value_sum, revision, users in cursor.execute(read, names).fetchall():
             stored = Rollup(events, int(value_sum), revision, BitMap.deserialize(users))
             rollups[key, slot] = stored + rollups[key, slot]
+        empty = [name for name, rollup in rollups.items() if not rollup.events]
+        for name in empty:
+            del rollups[name]
+        names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
         cursor.execute(write, names | _columns(list(rollups.values())))
+        if empty:
+            cursor.execute(delete, {"keys": [key for key, _ in empty], "slots": [slot for _, slot in empty]})
 
 
 def _columns(rollups: list[Rollup]) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ A group is what shares (event, reporting day, UTC hour). Packing all groups of a
 makes the cost of a delta independent of how far its events are spread in time; see docs/decisions/0001.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -45,7 +45,9 @@ class Inserted:
 class Groups:
     """Columns with a row for each group, and the groups' user keys one after the other.
 
-    The sum of a group's values is value_high · 2³² + value_low: two sums that cannot overflow.
+    The sum of a group's values is value_high · 2³² + value_low: two sums that cannot overflow. A negative
+    user key says that this user has no events in the group any more. Whoever leaves one group leaves all of
+    theirs in the same delta, and their key is never stored again.
     """
 
     event_keys: NDArray[np.int32]
@@ -84,6 +86,17 @@ class Groups:
         """Append the rows of several; groups may then occur more than once."""
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def negated(self) -> "Groups":
+        """Return what takes these events, all there are of their users, out of the roll-ups."""
+        return replace(
+            self,
+            events=-self.events,
+            value_high=-self.value_high,
+            value_low=-self.value_low,
+            revisions=np.uint64(0) - self.revisions,
+            user_keys=-self.user_keys,
+        )
 
     def take(self, rows: NDArray[np.intp]) -> "Groups":
         """Return some rows, in the order named."""

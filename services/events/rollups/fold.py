@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
+from pyroaring import AbstractBitMap, BitMap, FrozenBitMap
 
 from services.events.rollups.deltas import Groups
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ANY_EVENT = 0
 FIRST_ANONYMOUS_KEY = 2**29
 FIRST_SESSION_KEY = 2**30
+NOBODY = FrozenBitMap()
 _REVISION_MODULUS = 2**64
 
 
@@ -23,20 +24,25 @@ _REVISION_MODULUS = 2**64
 class Rollup:
     """What is known of the events in one slot: their number, the sum of their values, who did them.
 
-    value_sum is in millionths, revision modulo 2⁶⁴.
+    value_sum is in millionths, revision modulo 2⁶⁴. `left` are those who have no events in the slot any more,
+    whatever other roll-ups of it say; so the order in which roll-ups are added does not matter.
     """
 
     events: int
     value_sum: int
     revision: int
     users: BitMap
+    left: AbstractBitMap = NOBODY
 
     def __add__(self, other: "Rollup") -> "Rollup":
+        left = self.left | other.left
+        users = self.users | other.users
         return Rollup(
             self.events + other.events,
             self.value_sum + other.value_sum,
             (self.revision + other.revision) % _REVISION_MODULUS,
-            self.users | other.users,
+            users - left if left else users,
+            left,
         )
 
     @property
@@ -90,8 +96,17 @@ def fold(groups: Groups, slots: NDArray[np.int32]) -> "Iterator[tuple[int, int, 
     for (event_key, slot), events, high, low, revision, first, last in zip(
         names, *sums, lows, highs, strict=True
     ):
-        users = bitmap(sorted_groups.user_keys[first:last])
-        yield event_key, slot, Rollup(events, (high << 32) + low, revision, users)
+        users, left = _split(sorted_groups.user_keys[first:last])
+        yield event_key, slot, Rollup(events, (high << 32) + low, revision, users, left)
+
+
+def _split(user_keys: NDArray[np.int32]) -> tuple[BitMap, AbstractBitMap]:
+    """Return who did events, and who left."""
+    gone = user_keys < 0
+    if not gone.any():
+        return bitmap(user_keys), NOBODY
+    left = bitmap(-user_keys[gone])
+    return bitmap(user_keys[~gone]) - left, left
 
 
 def with_any_event(rollups: "Iterable[tuple[int, int, Rollup]]") -> dict[tuple[int, int], Rollup]:

@@ -12,11 +12,13 @@ import sqlalchemy
 from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from hypothesis import HealthCheck, settings
 
 from services.events import application, housekeeping
 from services.events.application import Application
 from services.events.config import EventsSettings
+from services.events.identity.merging import Merger
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
@@ -50,11 +52,13 @@ class Service:
     events: EventsServiceStub = field(init=False)
     metrics: MetricSourceServiceStub = field(init=False)
     audit: AuditServiceStub = field(init=False)
+    privacy: PrivacyServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "events", EventsServiceStub(self.channel))
         object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
         object.__setattr__(self, "audit", AuditServiceStub(self.channel))
+        object.__setattr__(self, "privacy", PrivacyServiceStub(self.channel))
 
 
 @pytest.fixture
@@ -122,6 +126,12 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
     monkeypatch.setattr(housekeeping, "fold", lambda _engine: 0)
     monkeypatch.setattr(housekeeping, "refresh", lambda _engine, _hour: 0)
+
+
+@pytest.fixture
+def unmerged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves people apart whose ids came together: nothing moves in the background."""
+    monkeypatch.setattr(Merger, "settle", lambda _merger: 0)
 
 
 @pytest.fixture

@@ -147,6 +147,7 @@ def _check_totals(base: Slots, name: str, mismatches: list[str]) -> None:
 def _add_deltas(
     slots: Slots, payloads: list[bytes], slot_of: Callable[[Groups], Any], *, with_revision: bool
 ) -> None:
+    left: dict[tuple[int, int], set[int]] = defaultdict(set)  # who has no events there any more
     for payload in payloads:
         groups = Groups.unpack(payload)
         columns = (groups.event_keys, slot_of(groups), groups.user_counts, groups.events)
@@ -157,7 +158,14 @@ def _add_deltas(
         ):
             own, users = users[:count], users[count:]
             found = slots.setdefault((event_key, slot), Slot())
-            found.add(events, (high << 32) + low, revision if with_revision else 0, own)
+            found.add(
+                events, (high << 32) + low, revision if with_revision else 0, (key for key in own if key > 0)
+            )
+            left[event_key, slot].update(-key for key in own if key < 0)
+    for name, keys in left.items():
+        slots[name].users -= keys
+        if not slots[name].events:
+            del slots[name]
 
 
 def _compare(expected: Slots, found: Slots, name: str, mismatches: list[str]) -> None:

@@ -9,7 +9,7 @@ from shared.audit import AuditEntry
 from tests.services.events.conftest import Service
 
 
-def test_the_migration_is_the_first_entry(service: Service) -> None:
+def test_the_migrations_are_the_first_entries(service: Service) -> None:
     *_, entry = service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries  # newest first
     assert (entry.actor, entry.action, entry.subject) == (getuser(), "migrate", "schema events")
     assert dict(entry.details) == {"revision": "0001"}

@@ -25,6 +25,8 @@ from tests.services.events.scans import (
     track,
 )
 
+pytestmark = pytest.mark.usefixtures("unmerged")
+
 
 @pytest.mark.usefixtures("still")
 def test_equal_sets_have_equal_revisions_in_any_order_of_arrival_and_folding(

@@ -29,6 +29,8 @@ from tests.services.events.scans import (
     track,
 )
 
+pytestmark = pytest.mark.usefixtures("unmerged")
+
 
 def test_columns_are_sorted_and_hold_each_event_of_the_touched_days(service: Service) -> None:
     sent = made_events(range(500))

@@ -53,7 +53,11 @@ def send(service: Service, method: MethodDescriptor, request: bytes) -> Refusal:
     return refusal(call)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method",
+    [each for each in METHODS if any(True for _ in broken_texts(each.input_type))],
+    ids=lambda method: method.name,
+)
 def test_a_text_that_is_no_utf8_is_named(service: Service, method: MethodDescriptor) -> None:
     texts = list(broken_texts(method.input_type))
     assert texts

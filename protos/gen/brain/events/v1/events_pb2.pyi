@@ -161,7 +161,9 @@ class Event(_message.Message):
     user_id: _builtins.str
     """Signed-in user, up to 200 characters."""
     anonymous_id: _builtins.str
-    """Device or browser id of somebody not signed in, up to 200 characters."""
+    """Device or browser id of somebody not signed in, up to 200 characters. Beside a user_id it says who that
+    was: its history and whatever it does later are the user's, unless it was another user's before.
+    """
     session_id: _builtins.str
     """Session, 1 to 200 characters. Required."""
     event: _builtins.str
@@ -287,7 +289,9 @@ Global___TrackEventResponse: _TypeAlias = TrackEventResponse  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
-    """An event of a batch that was refused. Sending it again unchanged is refused again."""
+    """An event of a batch that was refused. Sending it again unchanged is refused again. The reason begins with
+    "erased" where a user_id, anonymous_id or session_id is of somebody who was erased after the event.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -462,8 +466,8 @@ class QueryEventsRequest(_message.Message):
     user_id: _builtins.str
     """Only this user's events."""
     anonymous_id: _builtins.str
-    """Only events of this anonymous id, as long as it is nobody's; beside a user_id, only those events of the
-    user that came with this anonymous id.
+    """Only events of this anonymous id; once it is merged into a user, those events of the user that came with
+    it. Beside a user_id, only those events of the user that came with this anonymous id.
     """
     session_id: _builtins.str
     """Only this session's."""
@@ -1163,23 +1167,33 @@ class ResolvedUser(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     USER_KEY_FIELD_NUMBER: _builtins.int
+    ASKED_USER_KEY_FIELD_NUMBER: _builtins.int
     user_key: _builtins.int
-    """The key. Keys are never used again for somebody else."""
+    """The key of the person: of an anonymous id that was merged into a user, the user's. Keys are never used
+    again for somebody else.
+    """
+    asked_user_key: _builtins.int
+    """The key that was asked for, where that was an anonymous id's that was merged into a user; then `user` is
+    that user. Absent otherwise.
+    """
     @_builtins.property
     def user(self) -> Global___UserReference:
-        """The id."""
+        """The id: as asked, or the id of the key."""
 
     def __init__(
         self,
         *,
         user: Global___UserReference | None = ...,
         user_key: _builtins.int = ...,
+        asked_user_key: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key", "asked_user_key", b"asked_user_key", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "user_key", b"user_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key", "asked_user_key", b"asked_user_key", "user", b"user", "user_key", b"user_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__asked_user_key: _TypeAlias = _typing.Literal["asked_user_key"]  # noqa: Y015
+    _WhichOneofArgType__asked_user_key: _TypeAlias = _typing.Literal["_asked_user_key", b"_asked_user_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__asked_user_key) -> _WhichOneofReturnType__asked_user_key | None: ...
 
 Global___ResolvedUser: _TypeAlias = ResolvedUser  # noqa: Y015
 

@@ -6,6 +6,7 @@ import warnings
 from brain.events.v1 import cohorts_pb2 as brain_dot_events_dot_v1_dot_cohorts__pb2
 from brain.events.v1 import conversion_pb2 as brain_dot_events_dot_v1_dot_conversion__pb2
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
+from brain.events.v1 import identity_pb2 as brain_dot_events_dot_v1_dot_identity__pb2
 from brain.events.v1 import overview_pb2 as brain_dot_events_dot_v1_dot_overview__pb2
 from brain.events.v1 import retention_pb2 as brain_dot_events_dot_v1_dot_retention__pb2
 from brain.events.v1 import saved_metrics_pb2 as brain_dot_events_dot_v1_dot_saved__metrics__pb2
@@ -148,6 +149,11 @@ class EventsServiceStub:
                 '/brain.events.v1.EventsService/GetMetrics',
                 request_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.FromString,
+                _registered_method=True)
+        self.LinkUser = channel.unary_unary(
+                '/brain.events.v1.EventsService/LinkUser',
+                request_serializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.FromString,
                 _registered_method=True)
 
 
@@ -309,6 +315,16 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LinkUser(self, request, context):
+        """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+        all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+        before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+        into another user: nothing moves then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -416,6 +432,11 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.GetMetrics,
                     request_deserializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.SerializeToString,
+            ),
+            'LinkUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.LinkUser,
+                    request_deserializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -990,6 +1011,33 @@ class EventsService:
             '/brain.events.v1.EventsService/GetMetrics',
             brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_saved__metrics__pb2.GetMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LinkUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/LinkUser',
+            brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

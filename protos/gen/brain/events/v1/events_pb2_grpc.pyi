@@ -6,6 +6,7 @@ Events: what happened, who did it, and the questions asked of it."""
 from brain.events.v1 import cohorts_pb2 as _cohorts_pb2
 from brain.events.v1 import conversion_pb2 as _conversion_pb2
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import identity_pb2 as _identity_pb2
 from brain.events.v1 import overview_pb2 as _overview_pb2
 from brain.events.v1 import retention_pb2 as _retention_pb2
 from brain.events.v1 import saved_metrics_pb2 as _saved_metrics_pb2
@@ -91,6 +92,12 @@ class EventsServiceStub:
     """Saves points of metrics that the caller computes. Saving again replaces."""
     GetMetrics: _grpc.UnaryUnaryMultiCallable[_saved_metrics_pb2.GetMetricsRequest, _saved_metrics_pb2.GetMetricsResponse]
     """Lists saved points, with their change from the point before and how they stand to their target."""
+    LinkUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.LinkUserRequest, _identity_pb2.LinkUserResponse]
+    """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+    all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+    before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+    into another user: nothing moves then.
+    """
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -150,6 +157,12 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Saves points of metrics that the caller computes. Saving again replaces."""
     GetMetrics: _aio.UnaryUnaryMultiCallable[_saved_metrics_pb2.GetMetricsRequest, _saved_metrics_pb2.GetMetricsResponse]  # type: ignore[assignment]
     """Lists saved points, with their change from the point before and how they stand to their target."""
+    LinkUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.LinkUserRequest, _identity_pb2.LinkUserResponse]  # type: ignore[assignment]
+    """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+    all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+    before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+    into another user: nothing moves then.
+    """
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -332,5 +345,17 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_saved_metrics_pb2.GetMetricsResponse, _abc.Awaitable[_saved_metrics_pb2.GetMetricsResponse]]:
         """Lists saved points, with their change from the point before and how they stand to their target."""
+
+    @_abc_1.abstractmethod
+    def LinkUser(
+        self,
+        request: _identity_pb2.LinkUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.LinkUserResponse, _abc.Awaitable[_identity_pb2.LinkUserResponse]]:
+        """Merges an anonymous id into a user: its history and whatever it does later are the user's, once and for
+        all. An event that carries both ids asks for the same, and is followed within moments; counts are exact
+        before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
+        into another user: nothing moves then.
+        """
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

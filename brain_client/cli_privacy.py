@@ -1,0 +1,175 @@
+"""The commands about people's data. Each asks every service that is named, as each holds its own part."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import BinaryIO, TypeVar
+
+import click
+import grpc
+from brain.events.v1.events_pb2 import UserKind, UserReference
+from brain.privacy.v1.privacy_pb2 import (
+    ApplyTombstonesRequest,
+    EraseUserRequest,
+    ErasureMode,
+    ExportUserRequest,
+    ListTombstonesRequest,
+    Tombstone,
+)
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from brain_client.cli_session import Target
+from brain_client.errors import explain
+
+_KINDS = {"user": "USER_KIND_USER", "anonymous": "USER_KIND_ANONYMOUS", "session": "USER_KIND_SESSION"}
+_MODES = {"erase": "ERASURE_MODE_ERASE", "anonymize": "ERASURE_MODE_ANONYMIZE"}
+_PAGE = 10_000
+_PATIENCE_SECONDS = 3_600.0  # a person may have millions of events
+Answer = TypeVar("Answer")
+
+_kind = click.option(
+    "--kind", type=click.Choice(list(_KINDS)), default="user", show_default=True, help="What the id is."
+)
+_services = click.option(
+    "--service",
+    "services",
+    multiple=True,
+    metavar="ADDRESS",
+    envvar="BRAIN_SERVICES",
+    show_envvar=True,
+    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any, --address.",
+)
+
+
+@click.group()
+def privacy() -> None:
+    """Export and erase people."""
+
+
+@privacy.command()
+@click.argument("user")
+@_kind
+@_services
+@click.pass_obj
+def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -> None:
+    """Print everything held about USER, a JSON object a line."""
+    request = ExportUserRequest(user=_reference(user, kind))
+
+    def ask(address: str, stub: PrivacyServiceStub) -> int:
+        lines = 0
+        for reply in stub.ExportUser(request, timeout=_PATIENCE_SECONDS):
+            for line in reply.json_lines:
+                click.echo(f'{{"service":{json.dumps(address)},{line[1:]}')
+                lines += 1
+        return lines
+
+    _ask_each(target, services, ask)
+
+
+@privacy.command()
+@click.argument("user")
+@_kind
+@click.option(
+    "--mode", type=click.Choice(list(_MODES)), required=True, help="How much remains of the events."
+)
+@_services
+@click.confirmation_option(prompt="This cannot be undone. Go on?")
+@click.pass_obj
+def erase(target: Target, /, user: str, kind: str, mode: str, services: tuple[str, ...]) -> None:
+    """Erase USER, with every id merged into theirs, and print the receipts."""
+    request = EraseUserRequest(user=_reference(user, kind), mode=ErasureMode.Value(_MODES[mode]))
+
+    def ask(address: str, stub: PrivacyServiceStub) -> None:
+        reply = stub.EraseUser(request, timeout=_PATIENCE_SECONDS)
+        rows = {each.table: each.rows for each in reply.touched_tables}
+        receipt = {"service": address, "erased_time": reply.erased_time.ToJsonString(), "rows": rows}
+        click.echo(json.dumps(receipt))
+
+    _ask_each(target, services, ask)
+
+
+@privacy.group()
+def tombstones() -> None:
+    """Keep who was erased apart from the database, and tell a restored one."""
+
+
+@tombstones.command(name="export")
+@_services
+@click.pass_obj
+def export_tombstones(target: Target, /, services: tuple[str, ...]) -> None:
+    """Print who was erased, as hashes that lead to nobody, a JSON object a line."""
+
+    def ask(address: str, stub: PrivacyServiceStub) -> None:
+        token = None
+        while token != "":
+            page = stub.ListTombstones(ListTombstonesRequest(page_size=_PAGE, page_token=token or ""))
+            for each in page.tombstones:
+                click.echo(json.dumps(_written(address, each)))
+            token = page.next_page_token
+
+    _ask_each(target, services, ask)
+
+
+@tombstones.command(name="apply")
+@click.argument("file", type=click.File("rb"))
+@_services
+@click.pass_obj
+def apply_tombstones(target: Target, /, file: BinaryIO, services: tuple[str, ...]) -> None:
+    """Erase again whom FILE (- for standard input), an export, names. Each service gets its own lines."""
+    addresses = services or (target.address,)
+    by_service: dict[str, list[Tombstone]] = {address: [] for address in addresses}
+    for line in file:
+        if line.strip():
+            service, tombstone = _read(line)
+            if service not in by_service:
+                raise click.UsageError(f"the file holds tombstones of {service}: name it with --service")
+            by_service[service].append(tombstone)
+
+    def ask(address: str, stub: PrivacyServiceStub) -> None:
+        applied = erased = 0
+        for start in range(0, len(by_service[address]), _PAGE):
+            part = by_service[address][start : start + _PAGE]
+            reply = stub.ApplyTombstones(ApplyTombstonesRequest(tombstones=part), timeout=_PATIENCE_SECONDS)
+            applied, erased = applied + reply.applied, erased + reply.erased_ids
+        click.echo(json.dumps({"service": address, "applied": applied, "erased_ids": erased}))
+
+    _ask_each(target, services, ask)
+
+
+def _ask_each(
+    target: Target, services: Iterable[str], ask: Callable[[str, PrivacyServiceStub], object]
+) -> None:
+    """Ask every service, also after one has failed; then fail with what each of those said."""
+    failures = []
+    for address in tuple(services) or (target.address,):
+        try:
+            with target.channel(address, "admin") as channel:
+                ask(address, PrivacyServiceStub(channel))
+        except grpc.RpcError as error:
+            failures.append(f"{address}: {explain(error)}")
+    if failures:
+        raise click.ClickException("\n".join(failures))
+
+
+def _reference(name: str, kind: str) -> UserReference:
+    return UserReference(kind=UserKind.Value(_KINDS[kind]), id=name)
+
+
+def _written(address: str, tombstone: Tombstone) -> dict[str, str]:
+    return {
+        "service": address,
+        "who_digest": tombstone.who_digest.hex(),
+        "erased_time": tombstone.erased_time.ToJsonString(),
+        "mode": next(name for name, value in _MODES.items() if value == ErasureMode.Name(tombstone.mode)),
+    }
+
+
+def _read(line: bytes) -> tuple[str, Tombstone]:
+    try:
+        record = json.loads(line)
+        erased = Timestamp()
+        erased.FromJsonString(record["erased_time"])
+        digest, mode = bytes.fromhex(record["who_digest"]), ErasureMode.Value(_MODES[record["mode"]])
+        return str(record["service"]), Tombstone(who_digest=digest, erased_time=erased, mode=mode)
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(f"not a line of an export: {line[:100]!r}") from error

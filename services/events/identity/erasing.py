@@ -1,0 +1,192 @@
+"""Erasing people: what says who they were goes at once, a tombstone in its place; their events follow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from services.events.calendar import to_datetime_utc, to_micros
+from services.events.domain import ChangeKind, UserKind, Who
+from services.events.identity.journal import ErasureMode, Journal, Tombstone
+from services.events.identity.log import append, lock
+from services.events.identity.moving import Mover
+from services.events.whereabouts import hash_of, read_whereabouts, tombstone_of
+from shared.audit import AuditEntry, record
+from shared.database import driver_cursor
+from shared.encryption import BlindIndex, Keyring
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+    from sqlalchemy import Connection, Engine
+
+# The ids of people: their own, and those merged into them.
+_IDS = """
+SELECT user_key, kind, who_hash FROM users
+WHERE user_key = ANY(%(keys)s::int4[]) OR merged_into = ANY(%(keys)s::int4[])
+ORDER BY kind, user_key
+"""
+
+_ALL_IDS = "SELECT user_key, who_hash FROM users WHERE user_key > %(after)s ORDER BY user_key LIMIT 100000"
+
+_BURY = """
+INSERT INTO tombstones (who_digest, erased_time, mode)
+SELECT * FROM unnest(%(digests)s::bytea[], %(times)s::timestamptz[], %(modes)s::int2[])
+ON CONFLICT (who_digest) DO UPDATE SET erased_time = greatest(tombstones.erased_time, excluded.erased_time),
+    mode = excluded.mode
+"""
+
+_BURIED = """
+SELECT who_digest, erased_time FROM tombstones WHERE who_digest = ANY(%(digests)s::bytea[])
+"""
+
+_LIST = """
+SELECT who_digest, erased_time, mode FROM tombstones
+WHERE who_digest > %(after)s::bytea ORDER BY who_digest LIMIT %(limit)s
+"""
+
+_NOBODY = """
+INSERT INTO users (user_key, kind, who_hash, who_encrypted)
+VALUES (nextval(CASE %(kind)s::int WHEN 1 THEN 'known_user_keys' WHEN 2 THEN 'anonymous_user_keys'
+                ELSE 'session_user_keys' END), %(kind)s, %(who_hash)s, %(encrypted)s)
+RETURNING user_key
+"""
+
+_FORGET_REQUESTS = """
+DELETE FROM merge_requests
+WHERE anonymous_key = ANY(%(keys)s::int4[]) OR user_key = ANY(%(keys)s::int4[])
+"""
+
+_FORGET = "DELETE FROM users WHERE user_key = ANY(%(keys)s::int4[])"
+
+_MOVED = """
+SELECT coalesce(sum(events), 0)::int8 FROM identity_log
+WHERE kind = 2 AND from_key = ANY(%(keys)s::int4[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
+
+    erased: int
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Erases people, and remembers that they were."""
+
+    engine: "Engine"
+    keyring: Keyring
+    index: BlindIndex
+    mover: Mover
+    journal: Journal | None
+    clock: Callable[[], int]
+
+    def erase(self, who: Who, mode: ErasureMode, actor: str) -> Receipt:
+        """Erase somebody with all their ids; somebody never seen leaves a tombstone alone."""
+        now = self.clock()
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            lock(cursor)
+            place = read_whereabouts(cursor, self.index, [who]).get(who)
+            keys = [place.merged_into or place.key] if place and place.key else []
+            ids = cursor.execute(_IDS, {"keys": keys}).fetchall()
+            hashes = {hash_of(self.index, who), *(who_hash for _, _, who_hash in ids)}
+            buried = [Tombstone(tombstone_of(self.index, each), now, mode) for each in sorted(hashes)]
+            self._bury(cursor, buried)
+            rows, position = self._forget(cursor, ids, mode)
+            _audit(connection, actor, mode, {"ids": len(ids)})
+            if self.journal is not None:
+                self.journal.append(buried)
+        self.mover.finish(position)
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            [events] = cursor.execute(_MOVED, {"keys": [key for key, _, _ in ids]}).fetchone() or (0,)
+        return Receipt(now, {"events": events, **rows, "tombstones": len(buried)})
+
+    def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
+        """Erase whom tombstones name; return how many of them said anything new, and how many ids went."""
+        new = self._unknown(tombstones)
+        if not new:
+            return 0, 0
+        keys = self._keys_of({each.who_digest: each.mode for each in new})
+        position = erased = 0
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            lock(cursor)
+            self._bury(cursor, new)
+            for mode in ErasureMode:
+                for key in keys[mode]:  # each a person of their own
+                    ids = cursor.execute(_IDS, {"keys": [key]}).fetchall()
+                    _, last = self._forget(cursor, ids, mode)
+                    position, erased = max(position, last), erased + len(ids)
+            _audit(connection, actor, None, {"tombstones": len(new), "ids": erased})
+        self.mover.finish(position)
+        return len(new), erased
+
+    def buried(self, after: bytes, limit: int) -> list[Tombstone]:
+        """Return tombstones behind a digest, in order."""
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            rows = cursor.execute(_LIST, {"after": after, "limit": limit}).fetchall()
+        return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
+
+    def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            digests = [each.who_digest for each in tombstones]
+            known = dict(cursor.execute(_BURIED, {"digests": digests}).fetchall())
+        latest: dict[bytes, Tombstone] = {}
+        for each in sorted(tombstones, key=lambda each: each.erased):
+            latest[each.who_digest] = each
+        return [
+            each
+            for digest, each in sorted(latest.items())
+            if digest not in known or to_micros(known[digest]) < each.erased
+        ]
+
+    def _keys_of(self, modes: dict[bytes, ErasureMode]) -> dict[ErasureMode, list[int]]:
+        """Look through everybody, as only the tombstone can be made from what is stored of them."""
+        keys: dict[ErasureMode, list[int]] = {mode: [] for mode in ErasureMode}
+        after = 0
+        while True:
+            with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+                rows = cursor.execute(_ALL_IDS, {"after": after}).fetchall()
+            for key, who_hash in rows:
+                mode = modes.get(tombstone_of(self.index, who_hash))
+                if mode is not None:
+                    keys[mode].append(key)
+            if not rows:
+                return keys
+            after = rows[-1][0]
+
+    def _bury(self, cursor: "Cursor[tuple[Any, ...]]", tombstones: Sequence[Tombstone]) -> None:
+        parameters = {
+            "digests": [each.who_digest for each in tombstones],
+            "times": [to_datetime_utc(each.erased) for each in tombstones],
+            "modes": [each.mode.value for each in tombstones],
+        }
+        cursor.execute(_BURY, parameters)
+
+    def _forget(
+        self, cursor: "Cursor[tuple[Any, ...]]", ids: "Sequence[tuple[Any, ...]]", mode: ErasureMode
+    ) -> tuple[dict[str, int], int]:
+        """Delete ids and log that their keys stand for nobody; return rows by table, and the position."""
+        keys = [key for key, _, _ in ids]
+        if not keys:
+            return {"users": 0, "merge_requests": 0}, 0
+        nobody = self._nobody(cursor, ids[0][1]) if mode is ErasureMode.ANONYMIZE else None
+        position = append(cursor, [(ChangeKind.ERASE, key, nobody) for key in keys])
+        requests = cursor.execute(_FORGET_REQUESTS, {"keys": keys}).rowcount
+        cursor.execute(_FORGET, {"keys": keys})
+        return {"users": len(keys), "merge_requests": requests}, position
+
+    def _nobody(self, cursor: "Cursor[tuple[Any, ...]]", kind: int) -> int:
+        """Return the key of a new person of a kind whose id says nothing."""
+        text = f"anonymized-{uuid4().hex}"
+        who_hash = hash_of(self.index, (UserKind(kind), text))
+        encrypted = self.keyring.encrypt(text.encode(), who_hash)
+        names = {"kind": kind, "who_hash": who_hash, "encrypted": encrypted}
+        [key] = cursor.execute(_NOBODY, names).fetchone() or (0,)
+        return int(key)
+
+
+def _audit(connection: "Connection", actor: str, mode: ErasureMode | None, details: dict[str, int]) -> None:
+    action = "apply tombstones" if mode is None else f"{mode.name.lower()} user"
+    record(connection, AuditEntry(actor, action, "a person", details))

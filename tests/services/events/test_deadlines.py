@@ -23,7 +23,6 @@ def at(year: int) -> Timestamp:
     return stamp
 
 
-@pytest.mark.usefixtures("still")  # a chore would wait for the lock as well
 def test_a_read_that_waits_for_a_lock_ends_with_its_caller(service: Service) -> None:
     span = TimeRange(start_time=at(2011), end_time=at(2012))
     with service.engine.begin() as connection:

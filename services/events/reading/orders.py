@@ -8,7 +8,6 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.events.calendar import HOUR_MICROS
 from services.events.packed import columns, unix_times
@@ -20,6 +19,7 @@ from shared.database import driver_cursor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
     from psycopg import Cursor
     from sqlalchemy import Engine
 

@@ -4,10 +4,10 @@ A set is current while its revision is that of its hour's events, so nothing has
 hours without a current one are read from raw events, and a chore makes their sets anew.
 """
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.events.calendar import HOUR_MICROS
 from services.events.packed import columns, unix_times
@@ -19,6 +19,7 @@ from shared.database import driver_cursor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
     from psycopg import Cursor
     from sqlalchemy import Engine
 
@@ -78,7 +79,7 @@ HourName = tuple[int, int]
 
 def count_orders(engine: "Engine", buckets: "Sequence[tuple[int, int]]") -> list[int]:
     """Return how many different orders the revenue of each bucket is of; buckets follow without gaps."""
-    starts = np.array([start for start, _ in buckets], np.int64)
+    starts = [start for start, _ in buckets]
     first, last = buckets[0][0], buckets[-1][1]
     hours = {"first_hour": first // HOUR_MICROS, "last_hour": -(-last // HOUR_MICROS)}
     found: list[list[NDArray[np.int64]]] = [[] for _ in buckets]
@@ -146,10 +147,10 @@ def _known(
     return revisions, sets
 
 
-def _whole_bucket(hour: int, buckets: "Sequence[tuple[int, int]]", starts: NDArray[np.int64]) -> int | None:
+def _whole_bucket(hour: int, buckets: "Sequence[tuple[int, int]]", starts: list[int]) -> int | None:
     """Return the bucket that a whole hour lies in, if it does."""
     begin, end = hour * HOUR_MICROS, (hour + 1) * HOUR_MICROS
-    bucket = int(np.searchsorted(starts, begin, side="right")) - 1
+    bucket = bisect_right(starts, begin) - 1
     return bucket if bucket >= 0 and end <= buckets[bucket][1] else None
 
 

@@ -26,6 +26,7 @@ from services.events.reading.store import CellStore
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.servicer import EventCalls
+from services.events.snapshots.calls import SnapshotCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.database import create_engine, is_reachable
@@ -135,10 +136,11 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
+    groups = [events, SnapshotCalls(reading, clock)]
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
+        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
+from brain.events.v1 import snapshots_pb2 as brain_dot_events_dot_v1_dot_snapshots__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -84,6 +85,26 @@ class EventsServiceStub:
                 request_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
                 _registered_method=True)
+        self.SaveSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/SaveSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/brain.events.v1.EventsService/ListSnapshots',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/DeleteSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServiceServicer:
@@ -160,6 +181,34 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SaveSnapshot(self, request, context):
+        """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Lists saved states, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +256,26 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.ResolveUsers,
                     request_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.SerializeToString,
+            ),
+            'SaveSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -457,6 +526,114 @@ class EventsService:
             '/brain.events.v1.EventsService/ResolveUsers',
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/SaveSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/ListSnapshots',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/DeleteSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

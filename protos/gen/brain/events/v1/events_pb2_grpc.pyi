@@ -4,6 +4,7 @@ isort:skip_file
 Events: what happened, who did it, and the questions asked of it."""
 
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import snapshots_pb2 as _snapshots_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -62,6 +63,14 @@ class EventsServiceStub:
     """Counts active people, now or as a series."""
     ResolveUsers: _grpc.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    SaveSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.SaveSnapshotRequest, _snapshots_pb2.SaveSnapshotResponse]
+    """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+    GetSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.GetSnapshotRequest, _snapshots_pb2.GetSnapshotResponse]
+    """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+    ListSnapshots: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.ListSnapshotsRequest, _snapshots_pb2.ListSnapshotsResponse]
+    """Lists saved states, newest first."""
+    DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]
+    """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -97,6 +106,14 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Counts active people, now or as a series."""
     ResolveUsers: _aio.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]  # type: ignore[assignment]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    SaveSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.SaveSnapshotRequest, _snapshots_pb2.SaveSnapshotResponse]  # type: ignore[assignment]
+    """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+    GetSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.GetSnapshotRequest, _snapshots_pb2.GetSnapshotResponse]  # type: ignore[assignment]
+    """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+    ListSnapshots: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.ListSnapshotsRequest, _snapshots_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
+    """Lists saved states, newest first."""
+    DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
+    """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -183,5 +200,37 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.ResolveUsersResponse, _abc.Awaitable[_events_pb2.ResolveUsersResponse]]:
         """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+
+    @_abc_1.abstractmethod
+    def SaveSnapshot(
+        self,
+        request: _snapshots_pb2.SaveSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.SaveSnapshotResponse, _abc.Awaitable[_snapshots_pb2.SaveSnapshotResponse]]:
+        """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _snapshots_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.GetSnapshotResponse, _abc.Awaitable[_snapshots_pb2.GetSnapshotResponse]]:
+        """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+
+    @_abc_1.abstractmethod
+    def ListSnapshots(
+        self,
+        request: _snapshots_pb2.ListSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.ListSnapshotsResponse, _abc.Awaitable[_snapshots_pb2.ListSnapshotsResponse]]:
+        """Lists saved states, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteSnapshot(
+        self,
+        request: _snapshots_pb2.DeleteSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.DeleteSnapshotResponse, _abc.Awaitable[_snapshots_pb2.DeleteSnapshotResponse]]:
+        """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

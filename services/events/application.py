@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
 from services.events.event_types import EventTypes
-from services.events.ingest.admission import DiskGuard
+from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
+from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
@@ -100,7 +101,8 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
-    tracking = Tracking(commits, types, guard.admit, clock, measures)
+    admission = Admission(guard, Quotas(), settings.events_per_minute)
+    tracking = Tracking(commits, types, admission.admit, clock, measures)
     server = build(
         settings,
         _registration(reading, calendar, tracking, settings, clock),

@@ -26,6 +26,8 @@ class EventsSettings(ServiceSettings):
     cached_users: int = Field(default=250_000, ge=1_000)
     # Different (event name, category) pairs; events with new ones beyond are rejected.
     maximum_event_types: int = Field(default=10_000, ge=1)
+    # Events a minute that one token may send to this process where the token does not say; 0 for any number.
+    events_per_minute: int = Field(default=0, ge=0)
     # A path on PostgreSQL's disk where it is this machine's: events are refused while less is free there.
     disk_path: DirectoryPath | None = None
     minimum_free_bytes: int = Field(default=0, ge=0)

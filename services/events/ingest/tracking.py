@@ -45,11 +45,11 @@ class Tracking:
         self,
         commits: GroupCommit,
         event_types: "EventTypes",
-        admit: Callable[[], None],
+        admit: Callable[[int], None],
         clock: Callable[[], int],
         measures: Measures,
     ) -> None:
-        """`admit` raises when no events may be taken in at the moment."""
+        """`admit` raises when so many events may not be taken in at the moment."""
         self._commits = commits
         self._event_types = event_types
         self._admit = admit
@@ -67,7 +67,7 @@ class Tracking:
 
         """
         _check_size(request)
-        self._admit()
+        self._admit(len(request.events))
         now = self._clock()
         batch, rejected = self._read(request.events, now)
         accepted = duplicates = 0
@@ -89,7 +89,7 @@ class Tracking:
             InvalidArgument: naming each bad field.
 
         """
-        self._admit()
+        self._admit(1)
         now = self._clock()
         batch, rejected = self._read([event], now)
         self._raise_rejected(rejected)

@@ -32,6 +32,8 @@ class EventsServiceStub:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def __init__(self, channel):
@@ -113,6 +115,8 @@ class EventsServiceServicer:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def TrackEvent(self, request, context):
@@ -291,6 +295,8 @@ class EventsService:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @staticmethod

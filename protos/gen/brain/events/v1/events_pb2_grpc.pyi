@@ -33,6 +33,8 @@ class EventsServiceStub:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @_typing.overload
@@ -79,6 +81,8 @@ class EventsServiceAsyncStub(EventsServiceStub):
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -121,6 +125,8 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @_abc_1.abstractmethod

@@ -21,6 +21,7 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.reading.by_property import PropertyCells
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
@@ -127,19 +128,21 @@ def _registration(
     clock: Callable[[], int],
 ) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
+    properties = PropertyCells(reading)
     users = _users(reading, settings)
     events = EventCalls(
         tracking=tracking,
         engine=reading,
         cells=cells,
         grouped=GroupedCounts(reading),
+        properties=properties,
         scanner=Scanner(reading),
         users=users,
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
     groups = [events, SnapshotCalls(reading, clock)]
-    metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
+    metrics = MetricServicer(cells, properties, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)

@@ -21,6 +21,7 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_servicer import MetricServicer
+from services.events.properties.calls import PropertyCalls
 from services.events.reading.by_property import PropertyCells
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
     from services.events.config import EventsSettings
 
-# One for each chore.
-_HOUSEKEEPING_CONNECTIONS = 3
+# One for each chore, and another where history is read beside it.
+_HOUSEKEEPING_CONNECTIONS = 5
 SERVICES = (
     "brain.events.v1.EventsService",
     "brain.metrics.v1.MetricSourceService",
@@ -115,6 +116,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     chores = [
         housekeeping.compaction(writing, measures),
         housekeeping.partitions_ahead(partitions, clock),
+        housekeeping.registered_properties(writing, calendar),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
     ]
     return Application(server, housekeeping.Housekeeper(chores), commits, (reading, writing, watching))
@@ -128,7 +130,7 @@ def _registration(
     clock: Callable[[], int],
 ) -> Callable[[grpc.Server], None]:
     cells = CellStore(reading, calendar)
-    properties = PropertyCells(reading)
+    properties = PropertyCells(reading, calendar)
     users = _users(reading, settings)
     events = EventCalls(
         tracking=tracking,
@@ -141,7 +143,7 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
-    groups = [events, SnapshotCalls(reading, clock)]
+    groups = [events, PropertyCalls(reading, clock), SnapshotCalls(reading, clock)]
     metrics = MetricServicer(cells, properties, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:

@@ -16,7 +16,7 @@ class EventsSettings(ServiceSettings):
     address: str = "127.0.0.1:50051"
     metrics_address: str = "127.0.0.1:9101"
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Connections to PostgreSQL for calls that read; writers and housekeeping have four more and one a writer.
+    # Connections to PostgreSQL for calls that read; writers and housekeeping have six more and one a writer.
     database_connections: int = Field(default=8, ge=1)
     # Threads that write events: one at a time stores its transaction, the others prepare theirs.
     writers: int = Field(default=2, ge=1, le=32)

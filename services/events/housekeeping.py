@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from services.events.rollups.compaction import compact, waiting_bytes
+from services.events.value_rollups.filling import fill_one
+from services.events.value_rollups.folding import fold_values, sweep
 from shared.database import translate
 from shared.errors import ServiceError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from services.events.ingest.partitions import Partitions
     from services.events.measures import Measures
+    from services.events.rollups.cover import ReportingCalendar
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ COMPACTION_SECONDS = 1.0
 # too, but every reader reads what waits.
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
 RETRY_SECONDS = 1.0
+REGISTRATION_SECONDS = 2.0
 
 # Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
 # timeout of PostgreSQL's, and holds its transaction open.
@@ -55,7 +59,7 @@ def compaction(engine: "Engine", measures: "Measures") -> Chore:
 
     def run() -> float:
         began = monotonic()
-        deltas = compact(engine)
+        deltas = compact(engine) + fold_values(engine)
         seconds = monotonic() - began
         waiting = waiting_bytes(engine)
         measures.count_fold(deltas, seconds, waiting)
@@ -78,6 +82,16 @@ def partitions_ahead(partitions: "Partitions", clock: Callable[[], int]) -> Chor
         return 3600.0
 
     return Chore("partitions", run)
+
+
+def registered_properties(engine: "Engine", calendar: "ReportingCalendar") -> Chore:
+    """Fill the roll-ups of properties that were registered, sweep away those that were unregistered."""
+
+    def run() -> float:
+        sweep(engine)
+        return 0.0 if fill_one(engine, calendar) else REGISTRATION_SECONDS
+
+    return Chore("registered properties", run)
 
 
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:

@@ -9,13 +9,19 @@ from brain.events.v1 import events_pb2 as pb
 
 from services.events import answers, messages, questions
 from services.events.ingest.tracking import Tracking
-from services.events.reading.by_property import BreakDown, PropertyCells, Values, different_people
+from services.events.reading.by_property import (
+    BreakDown,
+    PropertyCells,
+    different_people,
+    group_counts,
+)
 from services.events.reading.by_type import Dimension, count_by_type
 from services.events.reading.counting import GroupPage, by_group, counts, sort_key
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.listing import list_events
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
+from services.events.reading.value_cells import Values
 from services.events.users import UserDictionary
 from shared.pagination import encode_token
 from shared.timestamps import from_micros
@@ -128,13 +134,22 @@ class EventCalls:
         if question.group_by == pb.COUNT_GROUP_USER:
             return self.grouped.by_user(*scope)
         if question.group_by == pb.COUNT_GROUP_PROPERTY:
-            return self.grouped.by_property(question.path, *scope)
+            return self._by_property(question)
         if question.group_by == pb.COUNT_GROUP_UNSPECIFIED:
             cells = self.cells.read(question.buckets, question.selection)
             return [answers.ungrouped(counts(cells.merged(len(question.buckets)), question.population))]
         dimension = Dimension.EVENT if question.group_by == pb.COUNT_GROUP_EVENT else Dimension.CATEGORY
         return count_by_type(
             self.cells, dimension, question.buckets, question.selection, (question.population, page)
+        )
+
+    def _by_property(self, question: "CountQuestion") -> "list[GroupCounts]":
+        page = GroupPage(question.page.limit + 1, question.page.after)
+        values = self.properties.served(BreakDown(question.path, page), question.buckets, question.selection)
+        if values is not None:
+            return group_counts(values, len(question.buckets), question.population)
+        return self.grouped.by_property(
+            question.path, question.buckets, question.selection, question.population, page
         )
 
     def GetTopEvents(

@@ -17,15 +17,20 @@ from services.events.calendar import HOUR_MICROS, to_micros
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.revision import mix64
 from services.events.rollups.deltas import NO_VALUE, Inserted, group
+from services.events.value_rollups.registrations import STORING_LOCK, StaleRegistrationsError
+from services.events.value_rollups.value_rows import NOTHING_REGISTERED, ValueRows, value_groups
 
 if TYPE_CHECKING:
     from psycopg import Cursor
 
     from services.events.rollups.cover import ReportingCalendar
 
-# As LATERAL, for a join may be planned as a scan of every partition.
-_STORED = """
-SELECT sent.position - 1
+# As LATERAL, for a join may be planned as a scan of every partition. The first row, 0, is the lock of
+# value_rollups/registrations.py.
+_STORED = f"""
+SELECT length(pg_advisory_xact_lock_shared({STORING_LOCK})::text)::int8
+UNION ALL
+SELECT sent.position
 FROM unnest(%(user_keys)b::int4[], %(times)b::timestamptz[], %(ids)b::uuid[])
      WITH ORDINALITY AS sent(user_key, event_time, event_id, position)
 CROSS JOIN LATERAL (
@@ -40,8 +45,16 @@ CROSS JOIN LATERAL (
 _COPY = """COPY events (user_key, event_time, event_id, event_key, received_time, value, anonymous_key,
     session_id, event_id_text, page, referrer, user_agent, properties) FROM STDIN (FORMAT binary)"""
 
+# Nothing where the registrations are not those of this version any more.
 _DELTA = """
-INSERT INTO event_deltas (first_hour, last_hour, payload) VALUES (%(first_hour)s, %(last_hour)s, %(payload)s)
+WITH current AS (SELECT FROM property_state WHERE version = %(version)s),
+by_value AS (
+    INSERT INTO value_deltas (first_hour, last_hour, payload)
+    SELECT %(first_hour)s, %(last_hour)s, %(value_payload)s FROM current
+    WHERE %(value_payload)s::bytea IS NOT NULL
+)
+INSERT INTO event_deltas (first_hour, last_hour, payload)
+SELECT %(first_hour)s, %(last_hour)s, %(payload)s FROM current
 """
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -67,7 +80,8 @@ class Rows:
     """Columns of events ready to be stored.
 
     times are Unix microseconds; ids 16 bytes each, one after the other; values millionths or NO_VALUE;
-    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them.
+    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them; value_rows what they
+    add to the roll-ups by value.
     """
 
     user_keys: NDArray[np.int32]
@@ -77,6 +91,7 @@ class Rows:
     values: NDArray[np.int64]
     anonymous_keys: NDArray[np.int32]
     tails: list[bytes]
+    value_rows: ValueRows = NOTHING_REGISTERED
 
     def __len__(self) -> int:
         return len(self.tails)
@@ -91,6 +106,7 @@ class Rows:
             self.values[positions],
             self.anonymous_keys[positions],
             [self.tails[position] for position in positions.tolist()],
+            self.value_rows.take(positions, len(self)),
         )
 
 
@@ -146,6 +162,7 @@ def insert(
 
     Raises:
         psycopg.errors.UniqueViolation: another transaction has stored one of them meanwhile; try again.
+        StaleRegistrationsError: the value rows are of registrations that have changed; make new ones.
 
     """
     order, is_new = _sorted(rows)
@@ -185,7 +202,7 @@ def _stored(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np
     }
     cursor.adapters.register_dumper(PackedArray, _PackedArrayDumper)
     found = cursor.execute(_STORED, columns).fetchall()
-    return np.array([position for (position,) in found], np.intp)
+    return np.array([position - 1 for (position,) in found if position], np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +228,21 @@ class _PackedArrayDumper(Dumper):
 def _append_delta(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, calendar: "ReportingCalendar") -> None:
     words = np.frombuffer(rows.ids, ">u8").astype(np.uint64).reshape(-1, 2)
     hours = (rows.times // HOUR_MICROS).astype(np.int32)
-    groups = group(
-        Inserted(
-            event_keys=rows.event_keys,
-            user_keys=rows.user_keys,
-            values=rows.values,
-            shares=mix64(rows.user_keys, rows.times, (words[:, 0], words[:, 1])),
-            days=calendar.days_of(rows.times),
-            hours=hours,
-        )
+    inserted = Inserted(
+        event_keys=rows.event_keys,
+        user_keys=rows.user_keys,
+        values=rows.values,
+        shares=mix64(rows.user_keys, rows.times, (words[:, 0], words[:, 1])),
+        days=calendar.days_of(rows.times),
+        hours=hours,
     )
-    cursor.execute(
-        _DELTA, {"first_hour": int(hours.min()), "last_hour": int(hours.max()), "payload": groups.pack()}
-    )
+    by_value = value_groups(inserted, rows.value_rows)
+    parameters = {
+        "version": rows.value_rows.version,
+        "first_hour": int(hours.min()),
+        "last_hour": int(hours.max()),
+        "payload": group(inserted).pack(),
+        "value_payload": None if by_value is None else by_value.pack(),
+    }
+    if not cursor.execute(_DELTA, parameters).rowcount:
+        raise StaleRegistrationsError

@@ -19,6 +19,9 @@ from services.events.ingest.incoming import Rejected
 from services.events.ingest.overlap import Overlap
 from services.events.ingest.store import Rows, insert
 from services.events.reconnects import Reconnects
+from services.events.value_rollups.extraction import properties_of
+from services.events.value_rollups.registrations import StaleRegistrationsError
+from services.events.value_rollups.value_keys import ValueKeys
 from shared.database import driver_cursor
 from shared.errors import Unavailable
 
@@ -68,7 +71,8 @@ class Writer:
         calendar: "ReportingCalendar",
         clock: Callable[[], int],
     ) -> None:
-        self._reconnects = Reconnects(engine, users, event_types, partitions)
+        self._value_keys = ValueKeys(engine)
+        self._reconnects = Reconnects(engine, users, event_types, partitions, self._value_keys)
         self._overlap = Overlap()
         self._engine = engine
         self._users = users
@@ -109,17 +113,22 @@ class Writer:
         names = [name for batch in batches for name in batch.names]
         others = [other for other in anonymous if other is not None]
         other_keys = self._users.keys(others) if others else {}
-        event_keys = self._event_types.keys(names)
+        types = self._event_types.keys(names)
+        event_keys = np.array([types[name] for name in names], np.int32)
+        tails = [tail for batch in batches for tail in batch.tails]
+        registrations = self._value_keys.registrations()
+        documents = list(map(properties_of, tails)) if registrations.properties else []
         return Rows(
             user_keys=np.array(self._users.key_column(who), np.int32),
             times=np.array([time for batch in batches for time in batch.times], np.int64),
             ids=b"".join([event_id for batch in batches for event_id in batch.ids]),
-            event_keys=np.array([event_keys[name] for name in names], np.int32),
+            event_keys=event_keys,
             values=np.array([value for batch in batches for value in batch.values], np.int64),
             anonymous_keys=np.array(
                 [0 if other is None else other_keys[other] for other in anonymous], np.int32
             ),
-            tails=[tail for batch in batches for tail in batch.tails],
+            tails=tails,
+            value_rows=self._value_keys.rows(registrations, event_keys, documents),
         )
 
     def _store_again(self, batches: list[Batch]) -> NDArray[np.bool_]:
@@ -130,6 +139,10 @@ class Writer:
             except _ReconnectedError:
                 if attempt == ATTEMPTS:
                     raise Unavailable("the database comes and goes", "DATABASE_UNAVAILABLE") from None
+            except StaleRegistrationsError:
+                if attempt == ATTEMPTS:
+                    raise Unavailable("properties come and go", "INGEST_CONTENTION") from None
+                self._value_keys.clear()
             except psycopg.Error as error:
                 if error.sqlstate not in _RETRIED:
                     raise

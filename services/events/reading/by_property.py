@@ -10,12 +10,15 @@ from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.cells import Cell, Cells, count, raw_users
-from services.events.reading.counting import ABSENT, GroupPage
+from services.events.reading.counting import ABSENT, GroupCounts, GroupPage, counts, sort_key
+from services.events.reading.value_cells import ValueCells, Values, together
 from services.events.rollups.fold import ANY_EVENT
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from services.events.rollups.cover import ReportingCalendar
 
 # The values of the page are found first, so that sets of people are sent for them alone.
 _RAW = """
@@ -50,8 +53,6 @@ _TOTALS = {
     Population.ACTORS: "count(DISTINCT user_key)",
 }
 
-Values = dict[str | None, Cells]
-
 
 @dataclass(frozen=True, slots=True)
 class BreakDown:
@@ -66,10 +67,14 @@ class BreakDown:
 
 
 class PropertyCells:
-    """Reads cells by the value of a property. Every cell says who they are."""
+    """Reads cells by the value of a property. Every cell says who they are.
 
-    def __init__(self, engine: "Engine") -> None:
+    From roll-ups where the property is registered, from raw events otherwise; the numbers are the same.
+    """
+
+    def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
         self._engine = engine
+        self._rollups = ValueCells(engine, calendar)
 
     def read(
         self,
@@ -90,6 +95,46 @@ class PropertyCells:
         """
         if not buckets:
             return {}
+        values = self.served(break_down, buckets, selection)
+        if values is None:
+            return self._raw(break_down, buckets, selection, by_type=by_type)
+        return {value: together([cells], any_event=not by_type) for value, cells in values.items()}
+
+    def served(
+        self, break_down: BreakDown, buckets: Sequence[tuple[int, int]], selection: Selection
+    ) -> Values | None:
+        """Return what read() returns by type, or None where only raw events can answer."""
+        if break_down.ranked_by is None:
+            return self._by_events(break_down, buckets, selection)
+        values = self._rollups.read(break_down.path, buckets, selection)
+        if values is None:
+            return None
+        totals = {value: different_people(cells, break_down.ranked_by) for value, cells in values.items()}
+        return {value: values[value] for value in _ranked(totals, break_down.page)}
+
+    def _by_events(
+        self, break_down: BreakDown, buckets: Sequence[tuple[int, int]], selection: Selection
+    ) -> Values | None:
+        """Rank by numbers of events first, so that sets of people are read for those of the page alone."""
+        whole = [(buckets[0][0], buckets[-1][1])]
+        counted = self._rollups.read(break_down.path, whole, selection, users=False)
+        if counted is None:
+            return None
+        totals = {
+            value: sum(cell.events for cell in cells.cells.values()) for value, cells in counted.items()
+        }
+        page = _ranked(totals, break_down.page)
+        values = self._rollups.read(break_down.path, buckets, selection, values=page)
+        return None if values is None else {value: values[value] for value in page if value in values}
+
+    def _raw(
+        self,
+        break_down: BreakDown,
+        buckets: Sequence[tuple[int, int]],
+        selection: Selection,
+        *,
+        by_type: bool,
+    ) -> Values:
         clauses, parameters = conditions.to_sql(selection.conditions)
         after_total, after_key = break_down.page.after or (None, None)
         parameters |= conditions.type_parameters(selection) | {
@@ -111,6 +156,15 @@ class PropertyCells:
         return _gather(rows, by_type=by_type)
 
 
+def _ranked(totals: dict[str | None, int], page: GroupPage) -> list[str | None]:
+    """Return the values of a page, by falling total, then by text."""
+    order = sorted((-total, sort_key(value), value) for value, total in totals.items())
+    if page.after is not None:
+        total, text = page.after
+        order = [each for each in order if each[:2] > (-total, text)]
+    return [value for _, _, value in order[: page.limit]]
+
+
 def _gather(rows: Iterable[tuple[Any, ...]], *, by_type: bool) -> Values:
     values: Values = {}
     for text, event_key, event, category, bucket, events, value_sum, users in rows:
@@ -125,3 +179,10 @@ def _gather(rows: Iterable[tuple[Any, ...]], *, by_type: bool) -> Values:
 def different_people(cells: Cells, population: Population) -> int:
     """Count the people of all cells together, each once."""
     return count(BitMap.union(*(cell.users or BitMap() for cell in cells.cells.values())), population)
+
+
+def group_counts(values: Values, bucket_count: int, population: Population) -> list[GroupCounts]:
+    """Return the counts of each value, a bucket each."""
+    return [
+        GroupCounts(value, counts(cells.merged(bucket_count), population)) for value, cells in values.items()
+    ]

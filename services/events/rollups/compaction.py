@@ -62,7 +62,7 @@ _TABLES = (
 )
 MAXIMUM_BYTES = 6_000_000
 # Roll-ups written in one statement.
-_CHUNK = 2_000
+CHUNK = 2_000
 _SIGN = 2**63
 
 
@@ -99,16 +99,17 @@ def _merge(
 ) -> None:
     read, write = statements
     added = sorted(with_any_event(fold(groups, slots)).items())
-    for start in range(0, len(added), _CHUNK):
-        rollups = dict(added[start : start + _CHUNK])
+    for start in range(0, len(added), CHUNK):
+        rollups = dict(added[start : start + CHUNK])
         names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
         for key, slot, events, value_sum, revision, users in cursor.execute(read, names).fetchall():
             stored = Rollup(events, int(value_sum), revision, BitMap.deserialize(users))
             rollups[key, slot] = stored + rollups[key, slot]
-        cursor.execute(write, names | _columns(list(rollups.values())))
+        cursor.execute(write, names | columns(list(rollups.values())))
 
 
-def _columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
+def columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
+    """Return the parameters of a statement that writes roll-ups."""
     return {
         "events": [rollup.events for rollup in rollups],
         "value_sums": [rollup.value_sum for rollup in rollups],

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0008"
-down_revision = "0001"
+down_revision = "0007"
 
 # The state is kept as text: it is given back as it came, and JSON that PostgreSQL would refuse is no concern
 # of ours.

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
+from brain.events.v1 import properties_pb2 as brain_dot_events_dot_v1_dot_properties__pb2
 from brain.events.v1 import snapshots_pb2 as brain_dot_events_dot_v1_dot_snapshots__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -106,6 +107,21 @@ class EventsServiceStub:
                 '/brain.events.v1.EventsService/DeleteSnapshot',
                 request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
+                _registered_method=True)
+        self.RegisterProperty = channel.unary_unary(
+                '/brain.events.v1.EventsService/RegisterProperty',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.FromString,
+                _registered_method=True)
+        self.UnregisterProperty = channel.unary_unary(
+                '/brain.events.v1.EventsService/UnregisterProperty',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.FromString,
+                _registered_method=True)
+        self.ListProperties = channel.unary_unary(
+                '/brain.events.v1.EventsService/ListProperties',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.FromString,
                 _registered_method=True)
 
 
@@ -213,6 +229,29 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RegisterProperty(self, request, context):
+        """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+        by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+        what is registered changes nothing, unless it had too many values: then it is tried again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnregisterProperty(self, request, context):
+        """Gives a registration up. Giving up what is not registered is no error, so that it may be retried.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProperties(self, request, context):
+        """Lists registered properties and whether they serve.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -280,6 +319,21 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.DeleteSnapshot,
                     request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.SerializeToString,
+            ),
+            'RegisterProperty': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterProperty,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.SerializeToString,
+            ),
+            'UnregisterProperty': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnregisterProperty,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.SerializeToString,
+            ),
+            'ListProperties': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProperties,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -640,6 +694,87 @@ class EventsService:
             '/brain.events.v1.EventsService/DeleteSnapshot',
             brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterProperty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/RegisterProperty',
+            brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnregisterProperty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/UnregisterProperty',
+            brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProperties(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/ListProperties',
+            brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 Events: what happened, who did it, and the questions asked of it."""
 
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import properties_pb2 as _properties_pb2
 from brain.events.v1 import snapshots_pb2 as _snapshots_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -73,6 +74,15 @@ class EventsServiceStub:
     """Lists saved states, newest first."""
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]
     """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+    RegisterProperty: _grpc.UnaryUnaryMultiCallable[_properties_pb2.RegisterPropertyRequest, _properties_pb2.RegisterPropertyResponse]
+    """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+    by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+    what is registered changes nothing, unless it had too many values: then it is tried again.
+    """
+    UnregisterProperty: _grpc.UnaryUnaryMultiCallable[_properties_pb2.UnregisterPropertyRequest, _properties_pb2.UnregisterPropertyResponse]
+    """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+    ListProperties: _grpc.UnaryUnaryMultiCallable[_properties_pb2.ListPropertiesRequest, _properties_pb2.ListPropertiesResponse]
+    """Lists registered properties and whether they serve."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -118,6 +128,15 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Lists saved states, newest first."""
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
     """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+    RegisterProperty: _aio.UnaryUnaryMultiCallable[_properties_pb2.RegisterPropertyRequest, _properties_pb2.RegisterPropertyResponse]  # type: ignore[assignment]
+    """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+    by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+    what is registered changes nothing, unless it had too many values: then it is tried again.
+    """
+    UnregisterProperty: _aio.UnaryUnaryMultiCallable[_properties_pb2.UnregisterPropertyRequest, _properties_pb2.UnregisterPropertyResponse]  # type: ignore[assignment]
+    """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+    ListProperties: _aio.UnaryUnaryMultiCallable[_properties_pb2.ListPropertiesRequest, _properties_pb2.ListPropertiesResponse]  # type: ignore[assignment]
+    """Lists registered properties and whether they serve."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -238,5 +257,32 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_snapshots_pb2.DeleteSnapshotResponse, _abc.Awaitable[_snapshots_pb2.DeleteSnapshotResponse]]:
         """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+
+    @_abc_1.abstractmethod
+    def RegisterProperty(
+        self,
+        request: _properties_pb2.RegisterPropertyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.RegisterPropertyResponse, _abc.Awaitable[_properties_pb2.RegisterPropertyResponse]]:
+        """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+        by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+        what is registered changes nothing, unless it had too many values: then it is tried again.
+        """
+
+    @_abc_1.abstractmethod
+    def UnregisterProperty(
+        self,
+        request: _properties_pb2.UnregisterPropertyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.UnregisterPropertyResponse, _abc.Awaitable[_properties_pb2.UnregisterPropertyResponse]]:
+        """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+
+    @_abc_1.abstractmethod
+    def ListProperties(
+        self,
+        request: _properties_pb2.ListPropertiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.ListPropertiesResponse, _abc.Awaitable[_properties_pb2.ListPropertiesResponse]]:
+        """Lists registered properties and whether they serve."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

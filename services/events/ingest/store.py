@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # As LATERAL, for a join may be planned as a scan of every partition. The first row, 0, is the lock of
 # value_rollups/registrations.py.
-_STORED = f"""
-SELECT length(pg_advisory_xact_lock_shared({STORING_LOCK})::text)::int8
+_STORED = """
+SELECT length(pg_advisory_xact_lock_shared(%(lock)s::int8)::text)::int8
 UNION ALL
 SELECT sent.position
 FROM unnest(%(user_keys)b::int4[], %(times)b::timestamptz[], %(ids)b::uuid[])
@@ -80,8 +80,8 @@ class Rows:
     """Columns of events ready to be stored.
 
     times are Unix microseconds; ids 16 bytes each, one after the other; values millionths or NO_VALUE;
-    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them; value_rows what they
-    add to the roll-ups by value.
+    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them; value_rows what
+    they add to the roll-ups by value.
     """
 
     user_keys: NDArray[np.int32]
@@ -196,6 +196,7 @@ def _sorted(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 def _stored(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return which of the positions hold events that are stored already."""
     columns = {
+        "lock": STORING_LOCK,
         "user_keys": PackedArray(rows.user_keys[positions], ">i4", 23),
         "times": PackedArray(rows.times[positions] - POSTGRES_EPOCH_MICROS, ">i8", 1184),
         "ids": PackedArray(np.frombuffer(rows.ids, "V16")[positions], "V16", 2950),

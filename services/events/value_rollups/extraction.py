@@ -7,12 +7,14 @@ UNSURE leaves these to PostgreSQL.
 
 from collections.abc import Sequence
 from enum import Enum
+from struct import Struct
 from typing import Final
 
 import orjson
 
 _TEXT_COLUMNS = 5  # in front of the properties in a row's tail
 _NULL = -1
+_length_at = Struct(">i").unpack_from
 _VERSION_BYTES = 1
 
 
@@ -63,7 +65,7 @@ def properties_of(tail: bytes) -> bytes:
     """Return the properties in a row's tail as JSON, empty where there are none."""
     position = 0
     for _ in range(_TEXT_COLUMNS):
-        length = int.from_bytes(tail[position : position + 4], "big", signed=True)
-        position += 4 + max(0, length)
-    length = int.from_bytes(tail[position : position + 4], "big", signed=True)
+        [length] = _length_at(tail, position)
+        position += 4 if length == _NULL else 4 + length
+    [length] = _length_at(tail, position)
     return b"" if length == _NULL else tail[position + 4 + _VERSION_BYTES :]

@@ -760,7 +760,9 @@ class CountEventsRequest(_message.Message):
 
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
-        """Conditions on properties. They and break-downs by user or property read raw events."""
+        """Conditions on properties. They and break-downs by user or property read raw events, unless the property is
+        registered.
+        """
 
     @_builtins.property
     def time_range(self) -> _common_pb2.TimeRange:
@@ -1025,7 +1027,9 @@ class GetActiveUsersRequest(_message.Message):
 
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
-        """Conditions on the properties of the events that count. They read raw events."""
+        """Conditions on the properties of the events that count. They read raw events, unless the property is
+        registered.
+        """
 
     def __init__(
         self,

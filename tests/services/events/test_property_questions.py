@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc
 import pytest
-from brain.common.v1 import common_pb2
 from brain.common.v1.common_pb2 import (
     INTERVAL_DAY,
     INTERVAL_HOUR,
@@ -17,8 +16,6 @@ from brain.common.v1.common_pb2 import (
 )
 from brain.events.v1 import events_pb2 as pb
 from brain.metrics.v1 import metrics_pb2
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.events.domain import Condition, Operator
@@ -34,6 +31,7 @@ from tests.services.events.property_events import (
     value_sum,
     within,
 )
+from tests.services.events.property_filters import FILTERS, filter_of
 from tests.services.events.refusals import refusal
 from tests.services.events.test_conditions import holds
 
@@ -42,32 +40,6 @@ RANGE = TimeRange(
     end_time=Timestamp(seconds=FIRST_SECOND + SECONDS + 3_600),
 )
 ZONES = ["UTC", "Europe/London", "Asia/Kolkata", "Australia/Lord_Howe"]
-Operators = common_pb2.PropertyOperator
-# Every operator with every kind of value that it takes.
-FILTERS: list[tuple[str, Operator, tuple[Any, ...]]] = [
-    ("plan", operator, (value,))
-    for operator in (Operator.EQUALS, Operator.NOT_EQUALS, Operator.CONTAINS)
-    for value in ("gold", "6", "", "é", 6, 6.5, 1000, 0, True, False, None, 9007199254740992)
-]
-FILTERS += [
-    ("plan", operator, (value,)) for operator in (Operator.GREATER, Operator.LESS) for value in (6, 6.4, -1)
-]
-FILTERS += [
-    ("plan", Operator.EXISTS, ()),
-    ("plan", Operator.IN, ("gold", 6, None, True)),
-    ("plan", Operator.IN, ("nothing",)),
-    ("plan.b", Operator.EQUALS, (6,)),
-    ("plan.1", Operator.EQUALS, ("gold",)),
-    ("plan.a.1.c", Operator.CONTAINS, ("ol",)),
-    ("address.city", Operator.EQUALS, ("Oslo",)),
-    ("address.city", Operator.NOT_EQUALS, ("Oslo",)),
-    ("address.city", Operator.IN, ("Oslo", 7)),
-    ("address.city.name", Operator.EXISTS, ()),
-    ("address.city.0", Operator.EQUALS, ("Oslo",)),
-    ("address.city", Operator.CONTAINS, ("Rome",)),
-    ("address", Operator.EXISTS, ()),
-    ("nowhere.at.all", Operator.NOT_EQUALS, (1,)),
-]
 LENGTHS = {INTERVAL_HOUR: 3_600, INTERVAL_DAY: 86_400, INTERVAL_WEEK: 604_800}
 PATHS = ["plan", "address.city", "plan.1", "nowhere"]
 
@@ -81,14 +53,6 @@ def sent() -> list[Sent]:
 def asked(service: Service, sent: list[Sent]) -> Service:
     service.events.TrackEvents(pb.TrackEventsRequest(events=[each.event for each in sent]))
     return service
-
-
-def filter_of(path: str, operator: Operator, values: tuple[Any, ...]) -> common_pb2.PropertyFilter:
-    return common_pb2.PropertyFilter(
-        property=path,
-        operator=Operators.ValueType(operator.value),
-        values=[ParseDict(value, Value()) for value in values],
-    )
 
 
 def value_of(group: pb.ActiveUsers | pb.EventCount | metrics_pb2.MetricGroup) -> str | None:

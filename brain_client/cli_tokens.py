@@ -23,13 +23,20 @@ def tokens() -> None:
 @click.option("--subject", required=True, help="Who holds it; stands in logs and in the audit log.")
 @click.option("--days", type=click.IntRange(min=1), help="How long it holds; for ever where absent.")
 @click.option(
+    "--events-per-minute",
+    type=click.IntRange(min=1),
+    help="How many events the holder may send a minute; what the service's setting says where absent.",
+)
+@click.option(
     "--key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=Path(".brain/token_private_key.pem"),
     show_default=True,
     help="Ed25519 private key, PEM.",
 )
-def create(roles: tuple[str, ...], subject: str, days: int | None, key: Path) -> None:
+def create(
+    roles: tuple[str, ...], subject: str, days: int | None, events_per_minute: int | None, key: Path
+) -> None:
     """Print a new token."""
     try:
         from shared.auth import Role, mint_token  # noqa: PLC0415 — the client alone comes without PyJWT
@@ -37,4 +44,4 @@ def create(roles: tuple[str, ...], subject: str, days: int | None, key: Path) ->
         raise click.ClickException(f"install analytics-brain[service] to make tokens ({error})") from error
     chosen = [Role[role.upper()] for role in roles]
     lifetime = days * _SECONDS_PER_DAY if days else None
-    click.echo(mint_token(key.read_bytes(), subject, chosen, lifetime, time.time()))
+    click.echo(mint_token(key.read_bytes(), subject, chosen, lifetime, time.time(), events_per_minute))

@@ -48,6 +48,8 @@ class Caller:
 
     subject: str
     roles: frozenset[Role]
+    # How many events a minute the token may send; None where it does not say.
+    events_per_minute: int | None = None
 
     def may(self, role: Role) -> bool:
         """Return whether the caller has the role, or is an administrator."""
@@ -77,7 +79,12 @@ def generate_keys() -> tuple[bytes, bytes]:
 
 
 def mint_token(
-    private_pem: bytes, subject: str, roles: Iterable[Role], lifetime_seconds: int | None, now: float
+    private_pem: bytes,
+    subject: str,
+    roles: Iterable[Role],
+    lifetime_seconds: int | None,
+    now: float,
+    events_per_minute: int | None = None,
 ) -> str:
     """Return a JWT signed with EdDSA; without a lifetime it holds until the key is changed."""
     claims: dict[str, object] = {
@@ -88,6 +95,8 @@ def mint_token(
     }
     if lifetime_seconds is not None:
         claims["exp"] = int(now) + lifetime_seconds
+    if events_per_minute is not None:
+        claims["events_per_minute"] = events_per_minute
     return jwt.encode(claims, private_pem.decode(), algorithm="EdDSA")
 
 
@@ -111,8 +120,8 @@ class JwksVerifier:
     """Verifies tokens of an identity provider with the keys behind its JWKS URL.
 
     Keys are fetched when needed, kept five minutes and refreshed at most every 30 s for unknown key ids.
-    The provider's tokens carry our roles in a claim `roles`; those it made for others than `audience` are
-    refused, for the same keys sign them all. Safe to share between threads.
+    The provider's tokens carry our roles in a claim `roles`, and may carry `events_per_minute`; those it made
+    for others than `audience` are refused, for the same keys sign them all. Safe to share between threads.
     """
 
     def __init__(self, url: str, *, issuer: str, audience: str) -> None:
@@ -202,7 +211,17 @@ def _read_claims(claims: dict[str, object], now: float) -> _Verified:
         raise ValueError("not valid yet")
     # Roles of later versions are left out, not refused.
     known = frozenset(role for role in Role if role.name.lower() in roles)
-    return _Verified(Caller(subject, known), float(expires), now + _CACHED_SECONDS)
+    caller = Caller(subject, known, _quota(claims))
+    return _Verified(caller, float(expires), now + _CACHED_SECONDS)
+
+
+def _quota(claims: dict[str, object]) -> int | None:
+    quota = claims.get("events_per_minute")
+    if quota is None:
+        return None
+    if not isinstance(quota, int) or isinstance(quota, bool) or quota < 1:
+        raise ValueError("events_per_minute is a whole number above 0")
+    return quota
 
 
 def is_open(full_method: str) -> bool:

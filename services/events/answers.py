@@ -93,11 +93,17 @@ def top_events(groups: list[GroupCounts], limit: int, *, with_users: bool) -> pb
     )
 
 
-def active_users(periods: Sequence[tuple[int, int]], users: list[int], now: int) -> list[pb.ActiveUsers]:
+def active_users(
+    periods: Sequence[tuple[int, int]], users: list[int], now: int, group: str | None = None
+) -> list[pb.ActiveUsers]:
     """Return the active people of each period."""
     return [
         pb.ActiveUsers(
-            start_time=from_micros(start), end_time=from_micros(end), users=number, complete=end <= now
+            start_time=from_micros(start),
+            end_time=from_micros(end),
+            users=number,
+            complete=end <= now,
+            group=group,
         )
         for (start, end), number in zip(periods, users, strict=True)
     ]

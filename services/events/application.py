@@ -21,9 +21,10 @@ from services.events.identity.erasing import Eraser
 from services.events.identity.journal import Journal
 from services.events.identity.merging import SERVICE, Merger
 from services.events.identity.moving import Mover
-from services.events.ingest.admission import DiskGuard
+from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
+from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
@@ -33,7 +34,9 @@ from services.events.overview.calls import OverviewCalls
 from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
 from services.events.privacy.servicer import PrivacyServicer
+from services.events.properties.calls import PropertyCalls
 from services.events.raw_retention import RawRetention
+from services.events.reading.by_property import PropertyCells
 from services.events.reading.column_cache import ColumnCache
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
@@ -44,6 +47,7 @@ from services.events.rollups.state import keep_reporting_zone
 from services.events.saved_metrics.calls import SavedMetricCalls
 from services.events.servicer import EventCalls
 from services.events.sessions.rebuild import rebuild
+from services.events.snapshots.calls import SnapshotCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.database import create_engine, is_reachable
@@ -56,9 +60,8 @@ if TYPE_CHECKING:
 
     from services.events.config import EventsSettings
 
-# One for each chore.
-# One for each chore.
-_HOUSEKEEPING_CONNECTIONS = 5
+# One for each chore, and another where history is read beside it.
+_HOUSEKEEPING_CONNECTIONS = 7
 # For those who merge and erase people, one in the background and two calls; and for dropping partitions.
 _CHANGING_CONNECTIONS = 5
 SERVICES = (
@@ -126,7 +129,8 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
     measures = Measures(registry, commits.queued_events)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
     retention = RawRetention(settings.raw_retention_months)
-    tracking = Tracking(commits, types, guard.admit, clock, measures, retention.earliest)
+    admission = Admission(guard, Quotas(), settings.events_per_minute)
+    tracking = Tracking(commits, types, admission.admit, clock, measures, retention.earliest)
     server = build(
         settings,
         _registration(reading, calendar, (tracking, merger, eraser), settings, clock),
@@ -140,6 +144,7 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
         housekeeping.session_folding(writing),
         housekeeping.order_sets(writing, clock),
         housekeeping.partitions_ahead(partitions, clock),
+        housekeeping.registered_properties(writing, calendar),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
         housekeeping.raw_retention(changing, retention, clock),
         housekeeping.merges(merger, mover, writer.merges_asked),
@@ -157,6 +162,7 @@ def _registration(
 ) -> Callable[[grpc.Server], None]:
     tracking, merger, eraser = changing
     cells = CellStore(reading, calendar)
+    properties = PropertyCells(reading, calendar)
     users = _users(reading, settings)
     scanner = Scanner(reading)
     columns = ColumnCache(scanner, settings.column_cache_bytes)
@@ -165,6 +171,7 @@ def _registration(
         engine=reading,
         cells=cells,
         grouped=GroupedCounts(reading),
+        properties=properties,
         scanner=scanner,
         users=users,
         reporting_zone=settings.reporting_time_zone,
@@ -179,8 +186,10 @@ def _registration(
         OverviewCalls(metrics, cells, settings.reporting_time_zone, clock),
         SavedMetricCalls(reading, clock),
         LinkCalls(users, merger),
+        PropertyCalls(reading, clock),
+        SnapshotCalls(reading, clock),
     ]
-    source = MetricServicer(metrics, cells, settings.reporting_time_zone, clock)
+    source = MetricServicer(metrics, cells, properties, settings.reporting_time_zone, clock)
     privacy = PrivacyServicer(Exporter(reading, eraser.keyring, eraser.index), eraser)
 
     def register(server: grpc.Server) -> None:

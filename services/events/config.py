@@ -17,7 +17,7 @@ class EventsSettings(ServiceSettings):
     address: str = "127.0.0.1:50051"
     metrics_address: str = "127.0.0.1:9101"
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Connections to PostgreSQL for calls that read; writers and others have eleven more and one a writer.
+    # Connections to PostgreSQL for calls that read; writers and others have thirteen more and one a writer.
     database_connections: int = Field(default=8, ge=1)
     # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
@@ -29,6 +29,8 @@ class EventsSettings(ServiceSettings):
     column_cache_bytes: int = Field(default=256 * 2**20, ge=0)
     # Different (event name, category) pairs; events with new ones beyond are rejected.
     maximum_event_types: int = Field(default=10_000, ge=1)
+    # Events a minute that one token may send to this process where the token does not say; 0 for any number.
+    events_per_minute: int = Field(default=0, ge=0)
     # A path on PostgreSQL's disk where it is this machine's: events are refused while less is free there.
     disk_path: DirectoryPath | None = None
     minimum_free_bytes: int = Field(default=0, ge=0)

@@ -15,6 +15,8 @@ from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact, waiting_bytes
 from services.events.sessions import folding as sessions
 from services.events.sessions.folding import fold
+from services.events.value_rollups.filling import fill_one
+from services.events.value_rollups.folding import fold_values, sweep
 from shared.database import translate
 from shared.errors import ServiceError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from services.events.identity.moving import Mover
     from services.events.ingest.partitions import Partitions
     from services.events.measures import Measures
+    from services.events.rollups.cover import ReportingCalendar
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ ORDERS_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 # How soon another replica takes up what a dead one left.
 MERGE_SECONDS = 1.0
+REGISTRATION_SECONDS = 2.0
 
 # Copies that wait for their client, and how far they are. A client that stops inside COPY is beyond every
 # timeout of PostgreSQL's, and holds its transaction open.
@@ -69,7 +73,7 @@ def compaction(engine: "Engine", measures: "Measures") -> Chore:
 
     def run() -> float:
         began = monotonic()
-        deltas = compact(engine)
+        deltas = compact(engine) + fold_values(engine)
         seconds = monotonic() - began
         waiting = waiting_bytes(engine)
         measures.count_fold(deltas, seconds, waiting)
@@ -124,6 +128,16 @@ def raw_retention(engine: "Engine", retention: RawRetention, clock: Callable[[],
         return 3600.0
 
     return Chore("raw retention", run)
+
+
+def registered_properties(engine: "Engine", calendar: "ReportingCalendar") -> Chore:
+    """Fill the roll-ups of properties that were registered, sweep away those that were unregistered."""
+
+    def run() -> float:
+        sweep(engine)
+        return 0.0 if fill_one(engine, calendar) else REGISTRATION_SECONDS
+
+    return Chore("registered properties", run)
 
 
 def stalled_copies(engine: "Engine", seconds: float) -> Chore:

@@ -1,13 +1,16 @@
 """MetricSourceService of events."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.events import messages, metric_questions, questions
+from services.events.reading.by_property import BreakDown, PropertyCells
+from services.events.reading.metric_groups import GROUPED
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
 from shared.errors import ServiceError
@@ -29,6 +32,7 @@ class MetricServicer(MetricSourceServiceServicer):
 
     metrics: Mapping[str, Metric]
     cells: CellStore
+    properties: PropertyCells
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
 
@@ -82,24 +86,44 @@ class MetricServicer(MetricSourceServiceServicer):
             metric_questions.labels(violations, metric, query.labels),
             metric_questions.filters(violations, metric, query.filters),
         )
+        if question.break_down and metric.name not in GROUPED:
+            violations.add("group_property", f"{metric.name} cannot be broken down by a property")
         violations.raise_if_any(prefix=f"{path}.")
-        points = metric.read(self.cells, series) if series.intervals else []
-        return _series(points, series, self.clock())
+        if not series.intervals:
+            return _series([], series, self.clock())
+        message = _series(metric.read(self.cells, series), series, self.clock())
+        if question.break_down:
+            self._add_groups(message, metric, series, question.break_down)
+        return message
+
+    def _add_groups(
+        self, message: pb.MetricSeries, metric: Metric, series: Series, break_down: BreakDown
+    ) -> None:
+        limit = break_down.page.limit
+        one_more = replace(break_down, page=replace(break_down.page, limit=limit + 1))
+        groups = GROUPED[metric.name](self.properties, series, one_more)
+        for value, points in islice(groups.items(), limit):
+            message.groups.add(group=value, points=_points(points, series, self.clock()))
+        message.has_more_groups = len(groups) > limit
 
 
 def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:
     return pb.MetricSeries(
         time_zone=messages.zone_name(series.zone),
-        points=[
-            pb.MetricPoint(
-                start_time=from_micros(start),
-                value=point.value,
-                sample_size=point.sample_size,
-                complete=(point.final_time or end) <= now,
-            )
-            for point, (start, end) in zip(points, series.intervals, strict=True)
-        ],
+        points=_points(points, series, now),
     )
+
+
+def _points(points: list[Point], series: Series, now: int) -> list[pb.MetricPoint]:
+    return [
+        pb.MetricPoint(
+            start_time=from_micros(start),
+            value=point.value,
+            sample_size=point.sample_size,
+            complete=(point.final_time or end) <= now,
+        )
+        for point, (start, end) in zip(points, series.intervals, strict=True)
+    ]
 
 
 def _descriptor(metric: Metric) -> pb.MetricDescriptor:
@@ -109,4 +133,5 @@ def _descriptor(metric: Metric) -> pb.MetricDescriptor:
         unit=metric.unit,
         required_labels=metric.required_labels,
         intervals=[messages.INTERVAL_NUMBERS[interval] for interval in metric.intervals],
+        has_break_down=metric.name in GROUPED,
     )

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from brain.events.v1 import events_pb2 as pb
 
 from services.events import messages
+from services.events.break_downs import active_break_down, group_page, metric_break_down
 from services.events.calendar import (
     MICROS,
     Interval,
@@ -18,7 +19,8 @@ from services.events.calendar import (
     to_datetime_utc,
 )
 from services.events.domain import Population, Selection, UserKind, Who
-from services.events.reading.grouped import GroupPage
+from services.events.reading.by_property import BreakDown
+from services.events.reading.counting import GroupPage
 from services.events.reading.listing import Listing, Position
 from services.events.reading.scanning import ChunkName, Scan
 from shared.pagination import decode_token
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 
     from brain.metrics.v1.metrics_pb2 import MetricQuery
 
+    from services.events.reading.cells import Cells
+
 # Ranges may begin with Unix time and end long after any event can.
 EARLIEST, LATEST = 0, 4_102_444_800 * MICROS  # 1970-01-01, 2100-01-01
-MAXIMUM_GROUPS = 1_000
 MAXIMUM_KEY = 2**31
-MAXIMUM_COUNTS = 100_000
 MAXIMUM_PROPERTIES = 20
 MAXIMUM_RESOLVED = 10_000
 TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
@@ -89,9 +91,6 @@ def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> 
         whole = messages.units_of(violations, "time_range", (start, end), interval, zone) or whole
     if request.group_by not in pb.CountGroup.values():
         violations.add("group_by", f"has no meaning for the value {request.group_by}")
-    maximum = min(MAXIMUM_GROUPS, MAXIMUM_COUNTS // max(len(whole), 1))
-    limit = page_size(violations, "page_size", request.page_size, default=min(100, maximum), maximum=maximum)
-    after = decode_token(violations, request, request.page_token, (int, str))
     question = CountQuestion(
         buckets=tuple((max(low, start), min(high, end)) for low, high in whole),
         bucket_ends=tuple(high for _, high in whole),
@@ -100,7 +99,7 @@ def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> 
         population=messages.population(include_sessions=request.include_sessions),
         group_by=request.group_by,
         path=_group_path(violations, request),
-        page=GroupPage(limit, cast("tuple[int, str]", tuple(after)) if after else None),
+        page=group_page(violations, request, len(whole)),
         zone=zone,
     )
     violations.raise_if_any()
@@ -156,6 +155,11 @@ class ActiveQuestion:
     selection: Selection
     population: Population
     zone: ZoneInfo
+    break_down: BreakDown | None
+
+    def people(self, cells: "Cells") -> list[int]:
+        """Return how many people of the population there are in each period."""
+        return [cell.count(self.population) for cell in cells.merged(len(self.periods))]
 
 
 def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo, now: int) -> ActiveQuestion:
@@ -180,8 +184,11 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
             events=messages.events(violations, request.events),
             conditions=messages.conditions(violations, "filters", request.filters),
         ),
-        messages.population(include_sessions=request.include_sessions, known_only=request.known_only),
+        population := messages.population(
+            include_sessions=request.include_sessions, known_only=request.known_only
+        ),
         zone,
+        active_break_down(violations, request, len(periods), population),
     )
     violations.raise_if_any()
     return question
@@ -266,6 +273,7 @@ class MetricQuestion:
     intervals: Buckets
     interval: Interval
     zone: ZoneInfo
+    break_down: BreakDown | None
 
 
 def metric_question(
@@ -279,4 +287,5 @@ def metric_question(
         violations.add("interval", f"{query.name} is read by {names}")
     start, end = range_of(violations, query)
     units = messages.units_of(violations, "time_range", (start, end), interval, zone, "points")
-    return MetricQuestion(tuple(unit for unit in units if unit[0] >= start), interval, zone)
+    intervals = tuple(unit for unit in units if unit[0] >= start)
+    return MetricQuestion(intervals, interval, zone, metric_break_down(violations, query, len(intervals)))

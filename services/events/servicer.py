@@ -1,19 +1,27 @@
 """The calls of EventsService that take events in and count them: each checks, asks, and converts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2 as pb
 
 from services.events import answers, messages, questions
 from services.events.ingest.tracking import Tracking
+from services.events.reading.by_property import (
+    BreakDown,
+    PropertyCells,
+    different_people,
+    group_counts,
+)
 from services.events.reading.by_type import Dimension, count_by_type
-from services.events.reading.counting import by_group, counts
-from services.events.reading.grouped import GroupedCounts, GroupPage, last_key
+from services.events.reading.counting import GroupPage, by_group, counts, sort_key
+from services.events.reading.grouped import GroupedCounts
 from services.events.reading.listing import list_events
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
+from services.events.reading.value_cells import Values
 from services.events.users import UserDictionary
 from shared.pagination import encode_token
 from shared.timestamps import from_micros
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
     import grpc
     from sqlalchemy import Engine
 
-    from services.events.questions import CountQuestion
+    from services.events.questions import ActiveQuestion, CountQuestion
+    from services.events.reading.cells import Cells
     from services.events.reading.counting import GroupCounts
 
 
@@ -37,6 +46,7 @@ class EventCalls:
     engine: "Engine"
     cells: CellStore
     grouped: GroupedCounts
+    properties: PropertyCells
     scanner: Scanner
     users: UserDictionary
     reporting_zone: "ZoneInfo"
@@ -107,7 +117,7 @@ class EventCalls:
         question = questions.count_question(request, self.reporting_zone)
         groups = self._groups(question)
         page, rest = groups[: question.page.limit], groups[question.page.limit :]
-        token = encode_token(request, [page[-1].events, last_key(page[-1])]) if rest else ""
+        token = encode_token(request, [page[-1].events, sort_key(page[-1].group)]) if rest else ""
         people = {}
         if question.group_by == pb.COUNT_GROUP_USER:
             people = self.users.read([int(group.group or 0) for group in page])
@@ -124,13 +134,22 @@ class EventCalls:
         if question.group_by == pb.COUNT_GROUP_USER:
             return self.grouped.by_user(*scope)
         if question.group_by == pb.COUNT_GROUP_PROPERTY:
-            return self.grouped.by_property(question.path, *scope)
+            return self._by_property(question)
         if question.group_by == pb.COUNT_GROUP_UNSPECIFIED:
             cells = self.cells.read(question.buckets, question.selection)
             return [answers.ungrouped(counts(cells.merged(len(question.buckets)), question.population))]
         dimension = Dimension.EVENT if question.group_by == pb.COUNT_GROUP_EVENT else Dimension.CATEGORY
         return count_by_type(
             self.cells, dimension, question.buckets, question.selection, (question.population, page)
+        )
+
+    def _by_property(self, question: "CountQuestion") -> "list[GroupCounts]":
+        page = GroupPage(question.page.limit + 1, question.page.after)
+        values = self.properties.served(BreakDown(question.path, page), question.buckets, question.selection)
+        if values is not None:
+            return group_counts(values, len(question.buckets), question.population)
+        return self.grouped.by_property(
+            question.path, question.buckets, question.selection, question.population, page
         )
 
     def GetTopEvents(
@@ -155,12 +174,35 @@ class EventCalls:
         """Count active people."""
         now = self.clock()
         question = questions.active_question(request, self.reporting_zone, now)
-        cells = self.cells.read(question.periods, question.selection)
-        users = [cell.count(question.population) for cell in cells.merged(len(question.periods))]
+        token = ""
+        groups: dict[str | None, Cells]
+        if question.break_down is None:
+            groups = {None: self.cells.read(question.periods, question.selection)}
+        else:
+            groups, last = self._page_of_values(question.break_down, question)
+            token = encode_token(request, last) if last else ""
         return pb.GetActiveUsersResponse(
-            active_users=answers.active_users(question.periods, users, now),
+            active_users=[
+                active
+                for value, cells in groups.items()
+                for active in answers.active_users(question.periods, question.people(cells), now, value)
+            ],
             time_zone=messages.zone_name(question.zone),
+            next_page_token=token,
         )
+
+    def _page_of_values(
+        self, break_down: BreakDown, question: "ActiveQuestion"
+    ) -> tuple[Values, tuple[int, str] | None]:
+        """Return the values of a page, and the position of the last where more follow."""
+        limit = break_down.page.limit
+        one_more = replace(break_down, page=replace(break_down.page, limit=limit + 1))
+        values = self.properties.read(one_more, question.periods, question.selection)
+        page = dict(islice(values.items(), limit))
+        if len(values) == len(page):
+            return page, None
+        value, cells = next(reversed(page.items()))
+        return page, (different_people(cells, question.population), sort_key(value))
 
     def ResolveUsers(
         self, request: pb.ResolveUsersRequest, context: "grpc.ServicerContext"

@@ -221,3 +221,13 @@ def test_tokens_are_made_with_roles_and_an_end(token_keys: tuple[bytes, bytes], 
     made = CliRunner().invoke(main, ["tokens", "create", *options])
     caller = TokenVerifier(public_pem).verify(made.output.strip(), datetime.now(UTC).timestamp())
     assert (caller.subject, caller.roles) == ("ana", frozenset({Role.INGEST, Role.ANALYST}))
+    assert caller.events_per_minute is None
+
+
+def test_tokens_are_made_with_a_quota(token_keys: tuple[bytes, bytes], directory: Path) -> None:
+    private_pem, public_pem = token_keys
+    (directory / "key.pem").write_bytes(private_pem)
+    options = ["--role", "ingest", "--subject", "shop", "--events-per-minute", "600", "--key", "key.pem"]
+    made = CliRunner().invoke(main, ["tokens", "create", *options])
+    caller = TokenVerifier(public_pem).verify(made.output.strip(), datetime.now(UTC).timestamp())
+    assert caller.events_per_minute == 600

@@ -32,6 +32,19 @@ def test_a_token_tells_subject_and_roles(token_keys: Keys) -> None:
     assert caller == Caller("shop", frozenset({Role.INGEST, Role.ANALYST}))
 
 
+def test_a_token_may_carry_a_quota(token_keys: Keys) -> None:
+    token = auth.mint_token(token_keys[0], "shop", [Role.INGEST], None, NOW, 600)
+    caller = TokenVerifier(token_keys[1]).verify(token, NOW)
+    assert caller == Caller("shop", frozenset({Role.INGEST}), events_per_minute=600)
+
+
+@pytest.mark.parametrize("quota", [0, -1, True, "600", 1.5, []])
+def test_a_quota_that_is_none_makes_a_token_invalid(token_keys: Keys, quota: object) -> None:
+    claims = {"iss": "brain", "sub": "shop", "roles": ["ingest"], "events_per_minute": quota}
+    token = jwt.encode(claims, token_keys[0].decode(), algorithm="EdDSA")
+    assert refusal(TokenVerifier(token_keys[1]), token) == "TOKEN_INVALID"
+
+
 def test_a_token_expires_even_after_it_was_verified(token_keys: Keys) -> None:
     verifier = TokenVerifier(token_keys[1])
     token = auth.mint_token(token_keys[0], "shop", [Role.INGEST], 60, NOW)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from services.events.conversion.questions import ConversionQuestion
     from services.events.conversion.steps import Matched
-    from services.events.reading.grouped import GroupPage
+    from services.events.reading.counting import GroupPage
 
 # Start events without the property sort behind every JSON text.
 _ABSENT = "~"

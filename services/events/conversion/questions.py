@@ -11,7 +11,7 @@ from services.events.conversion.steps import Conversion
 from services.events.domain import Population
 from services.events.questions import range_of
 from services.events.reading.column_cache import Step
-from services.events.reading.grouped import GroupPage
+from services.events.reading.counting import GroupPage
 from shared.pagination import decode_token
 from shared.validation import Violations, page_size, text, time_zone
 

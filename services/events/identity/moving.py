@@ -13,9 +13,17 @@ import numpy as np
 
 from services.events.domain import Change, ChangeKind
 from services.events.packed import columns, unix_times
-from services.events.rollups.appending import append, groups_of
-from services.events.rollups.deltas import Groups
+from services.events.rollups.appending import append, stored_events
+from services.events.rollups.deltas import Groups, group
+from services.events.value_rollups.registrations import (
+    STORING_LOCK,
+    Registrations,
+    StaleRegistrationsError,
+)
+from services.events.value_rollups.value_keys import ValueKeys
+from services.events.value_rollups.value_rows import value_groups
 from shared.database import driver_cursor
+from shared.errors import Unavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +36,14 @@ if TYPE_CHECKING:
 # or gained events.
 Correction = Callable[["Cursor[tuple[Any, ...]]", Sequence[int]], None]
 
-_LOCK = "SELECT pg_advisory_xact_lock('identity_log'::regclass::oid::bigint)"
+# The first is of value_rollups/registrations.py, and to be held from the first statement on.
+_LOCK = """
+SELECT pg_advisory_xact_lock_shared(%(storing)s::int8),
+       pg_advisory_xact_lock('identity_log'::regclass::oid::bigint)
+"""
+
+# How often properties may be registered or given up while somebody is moved.
+ATTEMPTS = 10
 
 _PENDING = """
 SELECT position, kind, from_key, to_key, pending FROM identity_log WHERE pending ORDER BY position LIMIT 100
@@ -45,7 +60,8 @@ WHERE identity_log.position = done.position
 _PACKED = """
 SELECT string_agg(int4send(event_key), ''), string_agg(int4send(user_key), ''),
        string_agg(timestamptz_send(event_time), ''), string_agg(uuid_send(event_id), ''),
-       string_agg(int8send(coalesce(value, -9223372036854775808)), '')
+       string_agg(int8send(coalesce(value, -9223372036854775808)), ''),
+       CASE WHEN %(with_properties)s THEN array_agg(properties::text) END
 FROM {table}
 """
 
@@ -92,6 +108,7 @@ class Mover:
         self._engine = engine
         self._calendar = calendar
         self._corrections = corrections
+        self._value_keys = ValueKeys(engine)
 
     def finish(self, position: int) -> None:
         """Move until nothing up to a position of the log is pending."""
@@ -100,37 +117,61 @@ class Mover:
 
     def step(self) -> int:
         """Move for some of the pending changes, the oldest; return for how many."""
+        for _ in range(ATTEMPTS):
+            self._value_keys.clear()
+            try:
+                return self._step(self._value_keys.registrations())
+            except StaleRegistrationsError:
+                continue
+        raise Unavailable("properties come and go", "REGISTRATIONS_CHANGE")
+
+    def _step(self, registrations: Registrations) -> int:
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
-            cursor.execute(_LOCK)
+            cursor.execute(_LOCK, {"storing": STORING_LOCK})
             rows = cursor.execute(_PENDING).fetchall()
             changes = first_alike([Change(row[0], ChangeKind(row[1]), *row[2:]) for row in rows])
             if changes:
-                self._move(cursor, changes)
+                self._move(cursor, changes, registrations)
         return len(changes)
 
     def _is_pending(self, position: int) -> bool:
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             return cursor.execute(_IS_PENDING, {"position": position}).fetchone() is not None
 
-    def _move(self, cursor: "Cursor[tuple[Any, ...]]", changes: list[Change]) -> None:
+    def _move(
+        self, cursor: "Cursor[tuple[Any, ...]]", changes: list[Change], registrations: Registrations
+    ) -> None:
         from_keys = [change.from_key for change in changes]
         to_keys = [change.to_key for change in changes if change.to_key]
+        parameters = {
+            "from_keys": from_keys,
+            "to_keys": to_keys,
+            "with_properties": bool(registrations.properties),
+        }
         statement = _STATEMENTS[_name(changes[0])]
-        gone, *kept = cursor.execute(
-            statement.encode(), {"from_keys": from_keys, "to_keys": to_keys}
-        ).fetchall()
+        gone, *kept = cursor.execute(statement.encode(), parameters).fetchall()
         if gone[0]:
-            groups = [self._groups(gone).negated(), *(self._groups(row) for row in kept if row[0])]
-            append(cursor, Groups.join(groups))
+            left, left_values = self._groups(gone, registrations)
+            came = [self._groups(row, registrations) for row in kept if row[0]]
+            groups = Groups.join([left.negated(), *(each for each, _ in came)])
+            by_value = [each for _, each in came if each is not None]
+            if left_values is not None:
+                by_value.append(left_values.negated())
+            if not append(cursor, groups, Groups.join(by_value) if by_value else None, registrations.version):
+                raise StaleRegistrationsError
             for correct in self._corrections:
                 correct(cursor, sorted({*from_keys, *to_keys}))
         counts = _counts(gone[1], from_keys)
         cursor.execute(_DONE, {"positions": [change.position for change in changes], "events": counts})
 
-    def _groups(self, row: tuple[Any, ...]) -> Groups:
+    def _groups(self, row: tuple[Any, ...], registrations: Registrations) -> tuple[Groups, Groups | None]:
+        """Return the groups of events, and those by value."""
         event_keys, user_keys = columns(row[:2], (">i4", ">i4"))
-        [values] = columns(row[4:], (">i8",))
-        return groups_of(event_keys, user_keys, unix_times(row[2]), row[3], values, self._calendar)
+        [values] = columns(row[4:5], (">i8",))
+        events = stored_events(event_keys, user_keys, unix_times(row[2]), row[3], values, self._calendar)
+        documents = [b"" if text is None else text.encode() for text in row[5] or ()]
+        rows = self._value_keys.rows(registrations, event_keys, documents)
+        return group(events), value_groups(events, rows)
 
 
 def first_alike(changes: list[Change]) -> list[Change]:

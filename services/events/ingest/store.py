@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from services.events.calendar import to_micros
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
-from services.events.rollups.appending import append, groups_of
-from services.events.rollups.deltas import NO_VALUE
+from services.events.rollups.appending import append, stored_events
+from services.events.rollups.deltas import NO_VALUE, group
 from services.events.sessions import pending
 from services.events.sessions.runs import Runs
 from services.events.sessions.tails import session_columns
+from services.events.value_rollups.registrations import STORING_LOCK, StaleRegistrationsError
+from services.events.value_rollups.value_rows import NOTHING_REGISTERED, ValueRows, value_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
     from services.events.domain import Change
     from services.events.rollups.cover import ReportingCalendar
 
-# As LATERAL, for a join may be planned as a scan of every partition.
+# As LATERAL, for a join may be planned as a scan of every partition. The first row, 0, is the lock of
+# value_rollups/registrations.py.
 _STORED = """
-SELECT sent.position - 1
+SELECT length(pg_advisory_xact_lock_shared(%(lock)s::int8)::text)::int8
+UNION ALL
+SELECT sent.position
 FROM unnest(%(user_keys)b::int4[], %(times)b::timestamptz[], %(ids)b::uuid[])
      WITH ORDINALITY AS sent(user_key, event_time, event_id, position)
 CROSS JOIN LATERAL (
@@ -68,7 +73,8 @@ class Rows:
     """Columns of events ready to be stored.
 
     times are Unix microseconds; ids 16 bytes each, one after the other; values millionths or NO_VALUE;
-    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them.
+    anonymous_keys 0 where there is none; tails the text columns as binary COPY wants them; value_rows what
+    they add to the roll-ups by value.
     """
 
     user_keys: NDArray[np.int32]
@@ -78,6 +84,7 @@ class Rows:
     values: NDArray[np.int64]
     anonymous_keys: NDArray[np.int32]
     tails: list[bytes]
+    value_rows: ValueRows = NOTHING_REGISTERED
 
     def __len__(self) -> int:
         return len(self.tails)
@@ -92,6 +99,7 @@ class Rows:
             self.values[positions],
             self.anonymous_keys[positions],
             [self.tails[position] for position in positions.tolist()],
+            self.value_rows.take(positions, len(self)),
         )
 
     def merged(self, current_keys: NDArray[np.int32]) -> "Rows":
@@ -159,6 +167,7 @@ def insert(
 
     Raises:
         psycopg.errors.UniqueViolation: another transaction has stored one of them meanwhile; try again.
+        StaleRegistrationsError: the value rows are of registrations that have changed; make new ones.
 
     """
     order, is_new = _sorted(rows)
@@ -197,12 +206,14 @@ def _stored(
     looks, keys = _looks(rows.user_keys[positions], moving)
     sought = positions[looks]
     columns = {
+        "lock": STORING_LOCK,
         "user_keys": PackedArray(keys, INT4),
         "times": PackedArray(rows.times[sought] - POSTGRES_EPOCH_MICROS, TIMESTAMPTZ),
         "ids": PackedArray(np.frombuffer(rows.ids, "V16")[sought], UUID),
     }
     found = cursor.execute(_STORED, columns).fetchall()
-    return np.unique(looks[np.array([position for (position,) in found], np.intp)])
+    places = [position - 1 for (position,) in found if position]
+    return np.unique(looks[np.array(places, np.intp)])
 
 
 def _looks(
@@ -218,5 +229,7 @@ def _looks(
 
 
 def _append_delta(cursor: "Cursor[tuple[Any, ...]]", rows: Rows, calendar: "ReportingCalendar") -> None:
-    columns = (rows.event_keys, rows.user_keys, rows.times, rows.ids, rows.values)
-    append(cursor, groups_of(*columns, calendar))
+    events = stored_events(rows.event_keys, rows.user_keys, rows.times, rows.ids, rows.values, calendar)
+    by_value = value_groups(events, rows.value_rows)
+    if not append(cursor, group(events), by_value, rows.value_rows.version):
+        raise StaleRegistrationsError

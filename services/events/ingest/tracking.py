@@ -46,12 +46,12 @@ class Tracking:
         self,
         commits: GroupCommit,
         event_types: "EventTypes",
-        admit: Callable[[], None],
+        admit: Callable[[int], None],
         clock: Callable[[], int],
         measures: Measures,
         earliest: Callable[[int], int | None] = lambda _now: None,
     ) -> None:
-        """`admit` raises when no events may be taken in at the moment; `earliest` is kept at an instant."""
+        """`admit` raises when so many events may not be taken in now; `earliest` is kept at an instant."""
         self._commits = commits
         self._event_types = event_types
         self._admit = admit
@@ -70,7 +70,7 @@ class Tracking:
 
         """
         _check_size(request)
-        self._admit()
+        self._admit(len(request.events))
         now = self._clock()
         batch, rejected = self._read(request.events, now)
         accepted = duplicates = 0
@@ -92,7 +92,7 @@ class Tracking:
             InvalidArgument: naming each bad field.
 
         """
-        self._admit()
+        self._admit(1)
         now = self._clock()
         batch, rejected = self._read([event], now)
         self._raise_rejected(rejected)

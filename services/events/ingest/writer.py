@@ -23,6 +23,9 @@ from services.events.ingest.merge_requests import MergeRequests
 from services.events.ingest.overlap import Overlap
 from services.events.ingest.store import Rows, insert
 from services.events.reconnects import Reconnects
+from services.events.value_rollups.extraction import properties_of
+from services.events.value_rollups.registrations import StaleRegistrationsError
+from services.events.value_rollups.value_keys import ValueKeys
 from shared.database import driver_cursor
 from shared.errors import Unavailable
 
@@ -81,8 +84,11 @@ class Writer:
         calendar: "ReportingCalendar",
         clock: Callable[[], int],
     ) -> None:
+        self._value_keys = ValueKeys(engine)
         self._requests = MergeRequests(users.followed)
-        self._reconnects = Reconnects(engine, users, event_types, partitions, self._requests)
+        self._reconnects = Reconnects(
+            engine, users, event_types, partitions, self._requests, self._value_keys
+        )
         # Set whenever somebody has to be merged.
         self.merges_asked = Event()
         self._overlap = Overlap()
@@ -128,15 +134,20 @@ class Writer:
         anonymous = [who for batch in batches for who in batch.anonymous]
         names = [name for batch in batches for name in batch.names]
         times = [time for batch in batches for time in batch.times]
-        event_keys = self._event_types.keys(names)
+        types = self._event_types.keys(names)
+        event_keys = np.array([types[name] for name in names], np.int32)
+        tails = [tail for batch in batches for tail in batch.tails]
+        registrations = self._value_keys.registrations()
+        documents = list(map(properties_of, tails)) if registrations.properties else []
         return Rows(
             user_keys=np.array(self._users.key_column(who, times), np.int32),
             times=np.array(times, np.int64),
             ids=b"".join([event_id for batch in batches for event_id in batch.ids]),
-            event_keys=np.array([event_keys[name] for name in names], np.int32),
+            event_keys=event_keys,
             values=np.array([value for batch in batches for value in batch.values], np.int64),
             anonymous_keys=self._anonymous_keys(anonymous, times),
-            tails=[tail for batch in batches for tail in batch.tails],
+            tails=tails,
+            value_rows=self._value_keys.rows(registrations, event_keys, documents),
         )
 
     def _anonymous_keys(self, anonymous: "Sequence[Who | None]", times: "Sequence[int]") -> NDArray[np.int32]:
@@ -152,20 +163,23 @@ class Writer:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._store(batches)
-            except _ReconnectedError:
-                if attempt == ATTEMPTS:
-                    raise Unavailable("the database comes and goes", "DATABASE_UNAVAILABLE") from None
-            except _ErasedError:
-                if attempt == ATTEMPTS:
-                    raise Unavailable("too many people are being erased", "INGEST_CONTENTION") from None
-            except psycopg.Error as error:
-                if error.sqlstate not in _RETRIED:
-                    raise
-                if attempt == ATTEMPTS:
-                    raise Unavailable("others store the same events just now", "INGEST_CONTENTION") from error
-                if error.sqlstate == "23514":
-                    self._partitions.clear()
+            except (_ReconnectedError, _ErasedError, StaleRegistrationsError, psycopg.Error) as error:
+                self._prepare_again(error, is_last=attempt == ATTEMPTS)
         raise AssertionError("unreachable")
+
+    def _prepare_again(self, error: Exception, *, is_last: bool) -> None:
+        """Forget what made a transaction fail; raise where another would fail too, or was the last."""
+        if isinstance(error, psycopg.Error) and error.sqlstate not in _RETRIED:
+            raise error
+        if is_last:
+            message, reason = _PASSING.get(
+                type(error), ("others store the same events just now", "INGEST_CONTENTION")
+            )
+            raise Unavailable(message, reason) from error
+        if isinstance(error, StaleRegistrationsError):
+            self._value_keys.clear()
+        elif isinstance(error, psycopg.Error) and error.sqlstate == "23514":
+            self._partitions.clear()
 
     def _store(self, batches: list[Batch]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         connections, generation = self._reconnects.count, self._users.begin()
@@ -210,6 +224,14 @@ def _erased(batch: Batch, keys: NDArray[np.int32]) -> tuple[Rejected, ...]:
         Rejected(batch.indexes[row], _ID_FIELDS[batch.who[row][0]], _ERASED_REASON)
         for row in np.flatnonzero(keys == 0).tolist()
     )
+
+
+# What may be gone at the next attempt, and what a caller is told when it never is.
+_PASSING: dict[type[Exception], tuple[str, str]] = {
+    _ReconnectedError: ("the database comes and goes", "DATABASE_UNAVAILABLE"),
+    _ErasedError: ("too many people are being erased", "INGEST_CONTENTION"),
+    StaleRegistrationsError: ("properties come and go", "INGEST_CONTENTION"),
+}
 
 
 def _is_refusal(error: psycopg.Error) -> bool:

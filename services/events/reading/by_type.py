@@ -5,8 +5,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from services.events.domain import Population, Selection
-from services.events.reading.counting import GroupCounts, by_group
-from services.events.reading.grouped import GroupPage, last_key
+from services.events.reading.counting import GroupCounts, GroupPage, by_group, sort_key
 from services.events.reading.store import CellStore
 
 
@@ -45,4 +44,4 @@ def behind(groups: list[GroupCounts], after: tuple[int, str] | None) -> list[Gro
     """Return the groups of the pages after a position."""
     if after is None:
         return groups
-    return [group for group in groups if (-group.events, last_key(group)) > (-after[0], after[1])]
+    return [group for group in groups if (-group.events, sort_key(group.group)) > (-after[0], after[1])]

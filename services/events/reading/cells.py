@@ -115,11 +115,12 @@ def gather(rows: "Iterable[Row]", plan: Plan, *, any_event: bool) -> Cells:
 def _set(kind: int, users: bytes | None) -> BitMap | None:
     if users is None:
         return None
-    return (
-        bitmap(np.frombuffer(users, ">i4").astype(np.int32))
-        if kind == Kind.RAW
-        else BitMap.deserialize(users)
-    )
+    return raw_users(users) if kind == Kind.RAW else BitMap.deserialize(users)
+
+
+def raw_users(packed: bytes) -> BitMap:
+    """Return the set of user keys in a packed column."""
+    return bitmap(np.frombuffer(packed, ">i4").astype(np.int32))
 
 
 def _slot_buckets(slots: "list[Row]", plan: Plan) -> list[int]:

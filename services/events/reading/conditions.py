@@ -23,17 +23,21 @@ _SQL = {
 }
 
 
-def to_sql(conditions: tuple[Condition, ...]) -> tuple[str, dict[str, Any]]:
-    """Return the conditions, each beginning with AND, and their parameters."""
+def to_sql(conditions: tuple[Condition, ...], value: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the conditions, each beginning with AND, and their parameters.
+
+    They are about raw events; or, with `value`, about that jsonb expression, whatever their paths.
+    """
     clauses: list[str] = []
     parameters: dict[str, Any] = {}
     for number, condition in enumerate(conditions):
-        path, value = f"path_{number}", f"value_{number}"
-        expression = _SQL[condition.operator].format(path=property_sql(path), value=f"%({value})s")
+        path, wanted = f"path_{number}", f"value_{number}"
+        found = value or property_sql(path)
+        expression = _SQL[condition.operator].format(path=found, value=f"%({wanted})s")
         clauses.append(f" AND ({expression})")
         parameters[path] = list(condition.path)
         if condition.operator is not Operator.EXISTS:
-            parameters[value] = _value(condition)
+            parameters[wanted] = _value(condition)
     return "".join(clauses), parameters
 
 

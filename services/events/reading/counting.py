@@ -33,6 +33,23 @@ class GroupCounts:
         return sum(count.events for count in self.counts)
 
 
+# Events without a property stand behind every JSON text, in orders and in SQL.
+ABSENT = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """Which groups: at most `limit`, behind the one with this total and key."""
+
+    limit: int
+    after: tuple[int, str] | None = None
+
+
+def sort_key(group: str | None) -> str:
+    """Return the sort key of a group; events without the property sort behind every JSON text."""
+    return ABSENT if group is None else group
+
+
 EMPTY = Count(0, 0, 0)
 
 

@@ -1,13 +1,12 @@
 """Counts broken down by who did it or by a property: read from raw events, one statement a page."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.conditions import type_parameters
-from services.events.reading.counting import EMPTY, Count, GroupCounts
+from services.events.reading.counting import ABSENT, EMPTY, Count, GroupCounts, GroupPage
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
 from shared.database import driver_cursor
 
@@ -21,9 +20,6 @@ _BELOW = {
     Population.PEOPLE: FIRST_SESSION_KEY,
     Population.ACTORS: 2**31,
 }
-
-# Events without the property sort behind every JSON text, and are joined as quickly as any other group.
-_ABSENT = "~"
 
 _STATEMENT = """
 WITH matching AS MATERIALIZED (
@@ -46,19 +42,6 @@ FROM page JOIN matching USING (group_key)
 GROUP BY page.group_key, total, bucket
 ORDER BY total DESC, page.group_key COLLATE "C", bucket
 """
-
-
-@dataclass(frozen=True, slots=True)
-class GroupPage:
-    """Which groups: at most `limit`, behind the one with this total and key."""
-
-    limit: int
-    after: tuple[int, str] | None = None
-
-
-def last_key(group: GroupCounts) -> str:
-    """Return the sort key of a group; events without the property sort behind every JSON text."""
-    return _ABSENT if group.group is None else group.group
 
 
 class GroupedCounts:
@@ -121,4 +104,4 @@ def _groups(rows: list[tuple[Any, ...]], bucket_count: int) -> list[GroupCounts]
     for key, bucket, events, users, value_sum, _ in rows:
         counts = groups.setdefault(key, [EMPTY] * bucket_count)
         counts[bucket] = Count(events, users, int(value_sum))
-    return [GroupCounts(None if key == _ABSENT else key, tuple(counts)) for key, counts in groups.items()]
+    return [GroupCounts(None if key == ABSENT else key, tuple(counts)) for key, counts in groups.items()]

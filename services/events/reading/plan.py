@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.events.calendar import HOUR_MICROS
-from services.events.rollups.cover import Cover, ReportingCalendar, cover
+from services.events.rollups.cover import Cover, ReportingCalendar, cover, cover_by_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +28,11 @@ class Plan:
     def of(cls, buckets: "Sequence[tuple[int, int]]", calendar: ReportingCalendar) -> "Plan":
         """Plans the buckets, which are disjoint and in order."""
         return cls(tuple(buckets), tuple(cover(start, end, calendar) for start, end in buckets))
+
+    @classmethod
+    def by_days(cls, buckets: "Sequence[tuple[int, int]]", calendar: ReportingCalendar) -> "Plan":
+        """Plans the buckets where there are no roll-ups by hour."""
+        return cls(tuple(buckets), tuple(cover_by_days(start, end, calendar) for start, end in buckets))
 
     @property
     def is_one_slot_each(self) -> bool:

@@ -6,6 +6,7 @@ from services.events.calendar import to_datetime_utc
 from services.events.reading import conditions, statements
 from services.events.reading.cells import Cells, gather
 from services.events.reading.plan import Plan
+from services.events.reading.value_cells import ValueCells, together
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class CellStore:
     def __init__(self, engine: "Engine", calendar: "ReportingCalendar") -> None:
         self.engine = engine
         self.calendar = calendar
+        self._values = ValueCells(engine, calendar)
 
     def read(
         self,
@@ -47,6 +49,11 @@ class CellStore:
         if not plan.buckets:
             return Cells({}, {})
         any_event = not by_type and selection.events is None and selection.categories is None
+        if selection.conditions:
+            path = selection.conditions[0].path
+            by_value = self._values.read(path, plan.buckets, selection, users=users or sets)
+            if by_value is not None:
+                return together(by_value.values(), any_event=any_event)
         parameters = plan.parameters() | conditions.type_parameters(selection) | {"any_event": any_event}
         if selection.conditions:
             clauses, values = conditions.to_sql(selection.conditions)

@@ -69,7 +69,7 @@ _TABLES = (
 )
 MAXIMUM_BYTES = 6_000_000
 # Roll-ups written in one statement.
-_CHUNK = 2_000
+CHUNK = 2_000
 _SIGN = 2**63
 
 
@@ -105,8 +105,8 @@ def _merge(
 ) -> None:
     read, write, delete = statements
     added = sorted(with_any_event(fold(groups, slots)).items())
-    for start in range(0, len(added), _CHUNK):
-        rollups = dict(added[start : start + _CHUNK])
+    for start in range(0, len(added), CHUNK):
+        rollups = dict(added[start : start + CHUNK])
         names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
         for key, slot, events, value_sum, revision, users in cursor.execute(read, names).fetchall():
             stored = Rollup(events, int(value_sum), revision, BitMap.deserialize(users))
@@ -115,12 +115,13 @@ def _merge(
         for name in empty:
             del rollups[name]
         names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
-        cursor.execute(write, names | _columns(list(rollups.values())))
+        cursor.execute(write, names | columns(list(rollups.values())))
         if empty:
             cursor.execute(delete, {"keys": [key for key, _ in empty], "slots": [slot for _, slot in empty]})
 
 
-def _columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
+def columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
+    """Return the parameters of a statement that writes roll-ups."""
     return {
         "events": [rollup.events for rollup in rollups],
         "value_sums": [rollup.value_sum for rollup in rollups],

@@ -65,6 +65,15 @@ def cover(start: int, end: int, calendar: ReportingCalendar) -> Cover:
     return Cover((first, last) if first < last else None, tuple(hours), tuple(raw))
 
 
+def cover_by_days(start: int, end: int, calendar: ReportingCalendar) -> Cover:
+    """Return the cover of [start, end) where there are no roll-ups by hour."""
+    first, last, inner_start, inner_end = calendar.whole_days(start, end)
+    edges = [(start, end)] if first == last else [(start, inner_start), (inner_end, end)]
+    return Cover(
+        (first, last) if first < last else None, (), tuple((low, high) for low, high in edges if low < high)
+    )
+
+
 def _cover_edge(low: int, high: int, hours: list[tuple[int, int]], raw: list[tuple[int, int]]) -> None:
     first, last = -(-low // HOUR_MICROS), high // HOUR_MICROS
     if first > last:  # within one hour

@@ -135,6 +135,15 @@ def unmerged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is folded, filled or swept until the test does it."""
+    monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
+    monkeypatch.setattr(housekeeping, "fold_values", lambda _engine: 0)
+    monkeypatch.setattr(housekeeping, "fill_one", lambda _engine, _calendar: False)
+    monkeypatch.setattr(housekeeping, "sweep", lambda _engine: 0)
+
+
+@pytest.fixture
 def engine(events_database: str) -> Iterator[sqlalchemy.Engine]:
     """Connections to a migrated database that no service uses."""
     engine = create_engine(events_database, schema="events", pool_size=10, application_name="test")

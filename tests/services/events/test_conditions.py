@@ -83,9 +83,12 @@ def conditions(draw: st.DrawFn) -> Condition:
 
 def at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
     for step in path:
-        if not isinstance(document, dict) or step not in document:
+        if isinstance(document, dict) and step in document:
+            document = document[step]
+        elif isinstance(document, list) and step.isdigit() and int(step) < len(document):
+            document = document[int(step)]
+        else:
             return ABSENT
-        document = document[step]
     return document
 
 

@@ -764,7 +764,9 @@ class CountEventsRequest(_message.Message):
 
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
-        """Conditions on properties. They and break-downs by user or property read raw events."""
+        """Conditions on properties. They and break-downs by user or property read raw events, unless the property is
+        registered.
+        """
 
     @_builtins.property
     def time_range(self) -> _common_pb2.TimeRange:
@@ -996,6 +998,9 @@ class GetActiveUsersRequest(_message.Message):
     KNOWN_ONLY_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     FILTERS_FIELD_NUMBER: _builtins.int
+    GROUP_PROPERTY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     period: Global___ActivePeriod.ValueType
     """Required."""
     time_zone: _builtins.str
@@ -1004,6 +1009,16 @@ class GetActiveUsersRequest(_message.Message):
     """Count session-only actors too. Not together with known_only."""
     known_only: _builtins.bool
     """Count only signed-in users."""
+    group_property: _builtins.str
+    """A dotted path: count the people of each value of this property for themselves. Somebody with several
+    values counts under each. Values come by falling number of people in the whole range, then by value.
+    """
+    page_size: _builtins.int
+    """Values on a page, 1 to 1,000 and at most 100,000 ÷ the number of periods; 0 means 100, or that many if
+    fewer. Without a break-down there is one page.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first."""
     @_builtins.property
     def time_range(self) -> _common_pb2.TimeRange:
         """With a range: a series of the calendar days, weeks or months it touches, whole ones. Without: the one
@@ -1016,7 +1031,9 @@ class GetActiveUsersRequest(_message.Message):
 
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
-        """Conditions on the properties of the events that count. They read raw events."""
+        """Conditions on the properties of the events that count. They read raw events, unless the property is
+        registered.
+        """
 
     def __init__(
         self,
@@ -1028,10 +1045,13 @@ class GetActiveUsersRequest(_message.Message):
         known_only: _builtins.bool = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
         filters: _abc.Iterable[_common_pb2.PropertyFilter] | None = ...,
+        group_property: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "include_sessions", b"include_sessions", "known_only", b"known_only", "period", b"period", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "group_property", b"group_property", "include_sessions", b"include_sessions", "known_only", b"known_only", "page_size", b"page_size", "page_token", b"page_token", "period", b"period", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1047,10 +1067,15 @@ class ActiveUsers(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     users: _builtins.int
     """Different people."""
     complete: _builtins.bool
     """Whether the period had ended when the answer was made."""
+    group: _builtins.str
+    """With group_property, the value as JSON text. Absent without a break-down and for events without the
+    property.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Where the period begins."""
@@ -1066,12 +1091,15 @@ class ActiveUsers(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         users: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        group: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "end_time", b"end_time", "group", b"group", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "end_time", b"end_time", "start_time", b"start_time", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "complete", b"complete", "end_time", b"end_time", "group", b"group", "start_time", b"start_time", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = _typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = _typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
 
 Global___ActiveUsers: _TypeAlias = ActiveUsers  # noqa: Y015
 
@@ -1083,21 +1111,25 @@ class GetActiveUsersResponse(_message.Message):
 
     ACTIVE_USERS_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """The time zone that was used."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
     def active_users(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActiveUsers]:
-        """One for each period, in order."""
+        """One for each period, in order; with a break-down value after value."""
 
     def __init__(
         self,
         *,
         active_users: _abc.Iterable[Global___ActiveUsers] | None = ...,
         time_zone: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_users", b"active_users", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_users", b"active_users", "next_page_token", b"next_page_token", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,8 +8,10 @@ from brain.events.v1 import conversion_pb2 as brain_dot_events_dot_v1_dot_conver
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
 from brain.events.v1 import identity_pb2 as brain_dot_events_dot_v1_dot_identity__pb2
 from brain.events.v1 import overview_pb2 as brain_dot_events_dot_v1_dot_overview__pb2
+from brain.events.v1 import properties_pb2 as brain_dot_events_dot_v1_dot_properties__pb2
 from brain.events.v1 import retention_pb2 as brain_dot_events_dot_v1_dot_retention__pb2
 from brain.events.v1 import saved_metrics_pb2 as brain_dot_events_dot_v1_dot_saved__metrics__pb2
+from brain.events.v1 import snapshots_pb2 as brain_dot_events_dot_v1_dot_snapshots__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -37,6 +39,8 @@ class EventsServiceStub:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def __init__(self, channel):
@@ -155,6 +159,41 @@ class EventsServiceStub:
                 request_serializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.FromString,
                 _registered_method=True)
+        self.SaveSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/SaveSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/brain.events.v1.EventsService/ListSnapshots',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/brain.events.v1.EventsService/DeleteSnapshot',
+                request_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
+                _registered_method=True)
+        self.RegisterProperty = channel.unary_unary(
+                '/brain.events.v1.EventsService/RegisterProperty',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.FromString,
+                _registered_method=True)
+        self.UnregisterProperty = channel.unary_unary(
+                '/brain.events.v1.EventsService/UnregisterProperty',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.FromString,
+                _registered_method=True)
+        self.ListProperties = channel.unary_unary(
+                '/brain.events.v1.EventsService/ListProperties',
+                request_serializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServiceServicer:
@@ -163,6 +202,8 @@ class EventsServiceServicer:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def TrackEvent(self, request, context):
@@ -325,6 +366,57 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SaveSnapshot(self, request, context):
+        """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Lists saved states, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterProperty(self, request, context):
+        """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+        by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+        what is registered changes nothing, unless it had too many values: then it is tried again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnregisterProperty(self, request, context):
+        """Gives a registration up. Giving up what is not registered is no error, so that it may be retried.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProperties(self, request, context):
+        """Lists registered properties and whether they serve.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -438,6 +530,41 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     request_deserializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.SerializeToString,
             ),
+            'SaveSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.SerializeToString,
+            ),
+            'RegisterProperty': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterProperty,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.SerializeToString,
+            ),
+            'UnregisterProperty': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnregisterProperty,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.SerializeToString,
+            ),
+            'ListProperties': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProperties,
+                    request_deserializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'brain.events.v1.EventsService', rpc_method_handlers)
@@ -452,6 +579,8 @@ class EventsService:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @staticmethod
@@ -1038,6 +1167,195 @@ class EventsService:
             '/brain.events.v1.EventsService/LinkUser',
             brain_dot_events_dot_v1_dot_identity__pb2.LinkUserRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_identity__pb2.LinkUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/SaveSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.SaveSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/ListSnapshots',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/DeleteSnapshot',
+            brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_snapshots__pb2.DeleteSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterProperty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/RegisterProperty',
+            brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.RegisterPropertyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnregisterProperty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/UnregisterProperty',
+            brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.UnregisterPropertyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProperties(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/ListProperties',
+            brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_properties__pb2.ListPropertiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,8 +8,10 @@ from brain.events.v1 import conversion_pb2 as _conversion_pb2
 from brain.events.v1 import events_pb2 as _events_pb2
 from brain.events.v1 import identity_pb2 as _identity_pb2
 from brain.events.v1 import overview_pb2 as _overview_pb2
+from brain.events.v1 import properties_pb2 as _properties_pb2
 from brain.events.v1 import retention_pb2 as _retention_pb2
 from brain.events.v1 import saved_metrics_pb2 as _saved_metrics_pb2
+from brain.events.v1 import snapshots_pb2 as _snapshots_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -38,6 +40,8 @@ class EventsServiceStub:
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @_typing.overload
@@ -98,6 +102,23 @@ class EventsServiceStub:
     before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
     into another user: nothing moves then.
     """
+    SaveSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.SaveSnapshotRequest, _snapshots_pb2.SaveSnapshotResponse]
+    """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+    GetSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.GetSnapshotRequest, _snapshots_pb2.GetSnapshotResponse]
+    """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+    ListSnapshots: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.ListSnapshotsRequest, _snapshots_pb2.ListSnapshotsResponse]
+    """Lists saved states, newest first."""
+    DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]
+    """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+    RegisterProperty: _grpc.UnaryUnaryMultiCallable[_properties_pb2.RegisterPropertyRequest, _properties_pb2.RegisterPropertyResponse]
+    """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+    by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+    what is registered changes nothing, unless it had too many values: then it is tried again.
+    """
+    UnregisterProperty: _grpc.UnaryUnaryMultiCallable[_properties_pb2.UnregisterPropertyRequest, _properties_pb2.UnregisterPropertyResponse]
+    """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+    ListProperties: _grpc.UnaryUnaryMultiCallable[_properties_pb2.ListPropertiesRequest, _properties_pb2.ListPropertiesResponse]
+    """Lists registered properties and whether they serve."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -106,6 +127,8 @@ class EventsServiceAsyncStub(EventsServiceStub):
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -163,6 +186,23 @@ class EventsServiceAsyncStub(EventsServiceStub):
     before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
     into another user: nothing moves then.
     """
+    SaveSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.SaveSnapshotRequest, _snapshots_pb2.SaveSnapshotResponse]  # type: ignore[assignment]
+    """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+    GetSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.GetSnapshotRequest, _snapshots_pb2.GetSnapshotResponse]  # type: ignore[assignment]
+    """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+    ListSnapshots: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.ListSnapshotsRequest, _snapshots_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
+    """Lists saved states, newest first."""
+    DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_snapshots_pb2.DeleteSnapshotRequest, _snapshots_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
+    """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+    RegisterProperty: _aio.UnaryUnaryMultiCallable[_properties_pb2.RegisterPropertyRequest, _properties_pb2.RegisterPropertyResponse]  # type: ignore[assignment]
+    """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+    by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+    what is registered changes nothing, unless it had too many values: then it is tried again.
+    """
+    UnregisterProperty: _aio.UnaryUnaryMultiCallable[_properties_pb2.UnregisterPropertyRequest, _properties_pb2.UnregisterPropertyResponse]  # type: ignore[assignment]
+    """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+    ListProperties: _aio.UnaryUnaryMultiCallable[_properties_pb2.ListPropertiesRequest, _properties_pb2.ListPropertiesResponse]  # type: ignore[assignment]
+    """Lists registered properties and whether they serve."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -170,6 +210,8 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     Who did an event: its user_id, else its anonymous_id, else its session_id; the three kinds never collide.
     People are users and anonymous ids; actors are people and session-only visitors.
     An event's identity is (who, event_time, event_id). Sending it again, at any distance, changes nothing.
+    Sending events beyond the quota of the caller's token, events a minute, is RESOURCE_EXHAUSTED
+    (QUOTA_EXCEEDED) with RetryInfo; more at once than a whole minute's quota is INVALID_ARGUMENT.
     """
 
     @_abc_1.abstractmethod
@@ -357,5 +399,64 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         before, meanwhile and after. FAILED_PRECONDITION (ANONYMOUS_ID_TAKEN) where the anonymous id was merged
         into another user: nothing moves then.
         """
+
+    @_abc_1.abstractmethod
+    def SaveSnapshot(
+        self,
+        request: _snapshots_pb2.SaveSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.SaveSnapshotResponse, _abc.Awaitable[_snapshots_pb2.SaveSnapshotResponse]]:
+        """Saves a dashboard's state under an id; saving the same again changes nothing but its updated_time."""
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _snapshots_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.GetSnapshotResponse, _abc.Awaitable[_snapshots_pb2.GetSnapshotResponse]]:
+        """Returns a saved state. NOT_FOUND (SNAPSHOT_UNKNOWN) where there is none."""
+
+    @_abc_1.abstractmethod
+    def ListSnapshots(
+        self,
+        request: _snapshots_pb2.ListSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.ListSnapshotsResponse, _abc.Awaitable[_snapshots_pb2.ListSnapshotsResponse]]:
+        """Lists saved states, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteSnapshot(
+        self,
+        request: _snapshots_pb2.DeleteSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshots_pb2.DeleteSnapshotResponse, _abc.Awaitable[_snapshots_pb2.DeleteSnapshotResponse]]:
+        """Deletes a saved state. Deleting one that does not exist is no error, so that it may be retried."""
+
+    @_abc_1.abstractmethod
+    def RegisterProperty(
+        self,
+        request: _properties_pb2.RegisterPropertyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.RegisterPropertyResponse, _abc.Awaitable[_properties_pb2.RegisterPropertyResponse]]:
+        """Makes filters on a property and break-downs by it quick: whole reporting days are answered from roll-ups
+        by value, exactly as raw events would. FAILED_PRECONDITION (TOO_MANY_PROPERTIES) beyond 20. Registering
+        what is registered changes nothing, unless it had too many values: then it is tried again.
+        """
+
+    @_abc_1.abstractmethod
+    def UnregisterProperty(
+        self,
+        request: _properties_pb2.UnregisterPropertyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.UnregisterPropertyResponse, _abc.Awaitable[_properties_pb2.UnregisterPropertyResponse]]:
+        """Gives a registration up. Giving up what is not registered is no error, so that it may be retried."""
+
+    @_abc_1.abstractmethod
+    def ListProperties(
+        self,
+        request: _properties_pb2.ListPropertiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_properties_pb2.ListPropertiesResponse, _abc.Awaitable[_properties_pb2.ListPropertiesResponse]]:
+        """Lists registered properties and whether they serve."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -88,12 +88,15 @@ class MetricDescriptor(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     REQUIRED_LABELS_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
+    HAS_BREAK_DOWN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to ask for, in snake case, with its unit as a suffix where it has one."""
     definition: _builtins.str
     """The exact definition, in a sentence."""
     unit: _builtins.str
     """Unit of the values: "people", "events", "currency", "ratio", "seconds" …"""
+    has_break_down: _builtins.bool
+    """Whether it can be broken down by a property (MetricQuery.group_property)."""
     @_builtins.property
     def required_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels that must be given."""
@@ -110,10 +113,11 @@ class MetricDescriptor(_message.Message):
         unit: _builtins.str = ...,
         required_labels: _abc.Iterable[_builtins.str] | None = ...,
         intervals: _abc.Iterable[_common_pb2.Interval.ValueType] | None = ...,
+        has_break_down: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "intervals", b"intervals", "name", b"name", "required_labels", b"required_labels", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "has_break_down", b"has_break_down", "intervals", b"intervals", "name", b"name", "required_labels", b"required_labels", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,12 +155,22 @@ class MetricQuery(_message.Message):
     INTERVAL_FIELD_NUMBER: _builtins.int
     TIME_RANGE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GROUP_PROPERTY_FIELD_NUMBER: _builtins.int
+    GROUP_LIMIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """A name of ListMetrics. Required."""
     interval: _common_pb2.Interval.ValueType
     """The length of a point. Required, one of the metric's intervals."""
     time_zone: _builtins.str
     """IANA name; empty means the deployment's reporting zone."""
+    group_property: _builtins.str
+    """A dotted path: besides the series, one for each value of this property, made of the events that have it.
+    INVALID_ARGUMENT for metrics without has_break_down.
+    """
+    group_limit: _builtins.int
+    """How many values, those with the most events: 1 to 100 and at most 100,000 ÷ the number of points; 0 means
+    10, or that many if fewer. Needs group_property.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the metric needs to know, for instance {"event": "item_purchased"}."""
@@ -178,10 +192,12 @@ class MetricQuery(_message.Message):
         interval: _common_pb2.Interval.ValueType = ...,
         time_range: _common_pb2.TimeRange | None = ...,
         time_zone: _builtins.str = ...,
+        group_property: _builtins.str = ...,
+        group_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "interval", b"interval", "labels", b"labels", "name", b"name", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "group_limit", b"group_limit", "group_property", b"group_property", "interval", b"interval", "labels", b"labels", "name", b"name", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,6 +244,36 @@ class MetricPoint(_message.Message):
 Global___MetricPoint: _TypeAlias = MetricPoint  # noqa: Y015
 
 @_typing.final
+class MetricGroup(_message.Message):
+    """A part of a series: made of the events whose property has one value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """The value as JSON text; absent for the events without the property."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]:
+        """As those of the series."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str | None = ...,
+        points: _abc.Iterable[Global___MetricPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "group", b"group", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = _typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = _typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+Global___MetricGroup: _TypeAlias = MetricGroup  # noqa: Y015
+
+@_typing.final
 class MetricSeries(_message.Message):
     """The points of a series, one for each interval, in order."""
 
@@ -235,21 +281,33 @@ class MetricSeries(_message.Message):
 
     POINTS_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    HAS_MORE_GROUPS_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """The time zone that was used."""
+    has_more_groups: _builtins.bool
+    """Whether there are more values than group_limit."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]:
         """Empty intervals are present."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricGroup]:
+        """With group_property, by falling number of events in the range, then by value. Sums and counts of events
+        add up to the series once all values are here; numbers of people need not.
+        """
 
     def __init__(
         self,
         *,
         points: _abc.Iterable[Global___MetricPoint] | None = ...,
         time_zone: _builtins.str = ...,
+        groups: _abc.Iterable[Global___MetricGroup] | None = ...,
+        has_more_groups: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "has_more_groups", b"has_more_groups", "points", b"points", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,6 +24,7 @@ ON CONFLICT DO NOTHING
 """
 
 _MAXIMUM = 1_000_000
+_LOWER_HALF = 0xFFFFFFFF
 
 
 class MergeRequests:
@@ -31,37 +32,34 @@ class MergeRequests:
 
     def __init__(self, followed: "Followed") -> None:
         self._followed = followed
-        self._asked: set[tuple[int, int]] = set()
+        self._settled: set[int] = set()  # pairs, the anonymous key in the upper half
 
     def clear(self) -> None:
         """Forget what was asked for."""
-        self._asked = set()
+        self._settled = set()
 
-    def ask(self, cursor: "Cursor[tuple[Any, ...]]", rows: "Rows") -> list[tuple[int, int]]:
-        """Ask to merge what came together for the first time; return those pairs, (anonymous, user)."""
+    def ask(self, cursor: "Cursor[tuple[Any, ...]]", rows: "Rows") -> list[int]:
+        """Ask to merge what came together for the first time; return what remember() takes, if anything."""
         places = np.flatnonzero(rows.anonymous_keys)
         if not len(places):
             return []
         packed = (rows.anonymous_keys[places].astype(np.int64) << 32) | rows.user_keys[places]
+        if not set(packed.tolist()) - self._settled:
+            return []
         pairs, firsts = np.unique(packed, return_index=True)
         new = [
-            (pair >> 32, pair & 0x7FFFFFFF, first)
-            for pair, first in zip(pairs.tolist(), places[firsts].tolist(), strict=True)
-            if self._is_new(pair >> 32, pair & 0x7FFFFFFF)
+            (pair >> 32, pair & _LOWER_HALF, place)
+            for pair, place in zip(pairs.tolist(), places[firsts].tolist(), strict=True)
+            if pair not in self._settled and self._followed.merged_into(pair >> 32) != pair & _LOWER_HALF
         ]
         if new:
             anonymous_keys, user_keys, order = map(list, zip(*new, strict=True))
             cursor.execute(_ASK, {"anonymous_keys": anonymous_keys, "user_keys": user_keys, "places": order})
-        return [(anonymous, user) for anonymous, user, _ in new]
+        asked: list[int] = pairs.tolist()
+        return asked
 
-    def remember(self, pairs: list[tuple[int, int]]) -> None:
-        """Remember that these were asked for, and committed."""
-        if len(self._asked) + len(pairs) > _MAXIMUM:
-            self._asked = set()
-        self._asked.update(pairs)
-
-    def _is_new(self, anonymous_key: int, user_key: int) -> bool:
-        return (
-            self._followed.merged_into(anonymous_key) != user_key
-            and (anonymous_key, user_key) not in self._asked
-        )
+    def remember(self, pairs: list[int]) -> None:
+        """Remember that these were asked for, or merged before, once that is committed."""
+        if len(self._settled) + len(pairs) > _MAXIMUM:
+            self._settled = set()
+        self._settled.update(pairs)

@@ -38,7 +38,7 @@ async def read(request: "Request", limits: BodyLimits) -> bytes:
         raise HTTPException(415, "content-encoding must be gzip or none")
     try:
         async with asyncio.timeout(limits.seconds):
-            body = await request.body()
+            body = await _within(request, limits.maximum_bytes)
     except TimeoutError:
         raise HTTPException(408, f"the body took longer than {limits.seconds:g} s") from None
     except ClientDisconnect:
@@ -48,6 +48,23 @@ async def read(request: "Request", limits: BodyLimits) -> bytes:
     if encoding == "gzip":
         raise HTTPException(400, "the body is not gzip")
     return body
+
+
+async def _within(request: "Request", maximum_bytes: int) -> bytes:
+    """Return the body as it was sent; raise HTTPException 413 as soon as it is known to be larger."""
+    announced = request.headers.get("content-length", "0")
+    pieces: list[bytes] = []
+    size = int(announced) if announced.isdecimal() else 0
+    received = 0
+    if size <= maximum_bytes:
+        async for piece in request.stream():
+            received += len(piece)
+            if received > maximum_bytes:
+                break
+            pieces.append(piece)
+    if max(size, received) > maximum_bytes:
+        raise HTTPException(413, f"the body is larger than {maximum_bytes} bytes")
+    return b"".join(pieces)
 
 
 def unpacked(packed: bytes, maximum_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Messages as PostHog's libraries send them, made into events of the same name: `$pageview` …
+"""Messages as PostHog's libraries send them, made into events of the same name.
 
 https://posthog.com/docs/api/capture tells what they mean.
 """

@@ -52,7 +52,7 @@ def who(user_id: "Json", anonymous_id: "Json", names: str) -> Who:
     return found
 
 
-def identifier(value: "Json") -> str:
+def identifier(value: object) -> str:
     """Return an id, which some senders give as a number; "" where there is none."""
     if isinstance(value, str):
         return value

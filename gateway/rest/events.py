@@ -24,7 +24,10 @@ _CATEGORY = text("category", "Only events of this category.")
 _LIST_LIMIT = number("limit", "Events on a page. Default: 100.", 1, 1_000)
 _GROUP_LIMIT = number("limit", "Groups on a page. Default: 100.", 1, 1_000)
 _TOP_LIMIT = number("limit", "How many events to rank. Default: 10.", 1, 1_000)
-_PAGE_TOKEN = text("pageToken", "The nextPageToken of the page before.")
+_PAGE_TOKEN = text(
+    "pageToken",
+    "The nextPageToken of the page before, with the same other parameters: counts need a given range.",
+)
 
 _INTERVALS: Final = {
     "hour": common_pb2.INTERVAL_HOUR,

@@ -135,8 +135,12 @@ def _plain(violations: Violations, field: FieldDescriptor, value: "Json", place:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         violations.add(place, "must be a number")
-    elif isinstance(value, int) and not isinstance(value, bool) and -(2**bits) <= value < 2**bits:
-        return value
+    elif _is_whole(value, bits):
+        return value  # type: ignore[return-value]  # JSON's numbers are float or int
     else:
         violations.add(place, f"must be a whole number of at most {bits + 1} bits")
     return None
+
+
+def _is_whole(value: object, bits: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**bits) <= value < 2**bits

@@ -53,7 +53,7 @@ class AccessLog:
 
     def _finish(self, scope: "Scope", code: int, seconds: float, fault: Exception | None) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "") or "unmatched"
+        route = getattr(scope.get("route"), "path", "unmatched")
         self.measures.requests.labels(method, route, str(code)).inc()
         self.measures.seconds.labels(method, route).observe(seconds)
         level = logging.ERROR if fault else logging.DEBUG if route in _PROBES else logging.INFO

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from gateway import failures, measures, services
 from gateway.access import Access
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from gateway.config import GatewaySettings
 
 _BACKLOG = 2_048
-# Of the dashboard; other bodies have their limits in `bodies`.
-_LARGEST_FORM_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,7 @@ def build(
             Route("/healthz", _health(behind), methods=["GET"]),
             *rest.routes(rest.Edge(behind, access, limits, clock)),
             *capture.routes(_capture(settings, behind, counts, clock)),
-            Mount(
-                "",
-                routes=dashboard.routes(_surroundings(settings, behind, access)),
-                max_body_size=_LARGEST_FORM_BYTES,
-            ),
+            *dashboard.routes(_surroundings(settings, behind, access)),
         ],
         exception_handlers={
             ServiceError: _failed,

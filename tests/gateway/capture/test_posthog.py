@@ -69,9 +69,8 @@ def test_an_event_keeps_its_name_and_what_is_no_id_or_address() -> None:
 
 def test_a_version_7_uuid_tells_when() -> None:
     # The example of RFC 9562, appendix A.6: 2022-02-22 14:22:22.00 GMT-5.
-    assert posthog.time_of("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == datetime(
-        2022, 2, 22, 19, 22, 22, tzinfo=UTC
-    )
+    made = datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
+    assert posthog.time_of("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == made
     assert posthog.time_of("017f22e2-79b0-4cc3-98c4-dc0c0c07398f") is None
     assert posthog.time_of("") is None
 

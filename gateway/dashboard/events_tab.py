@@ -83,7 +83,6 @@ class EventsTab:
 
 async def _trend(visit: "Visit", choice: "Choice") -> "Trend | Failure":
     asked = [visit.scope]
-    # Two periods of several lines each cannot be told apart.
     if visit.scope.compare and not choice.by:
         asked.append(visit.scope.previous())
     counted = await asyncio.gather(*(visit.questions.count(trend.request(choice, shown)) for shown in asked))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.dashboard.surroundings import Surroundings
 
 _GZIPPED_BYTES = 1_000
+_LARGEST_FORM_BYTES = 65_536
 
 
 def routes(surroundings: "Surroundings") -> list[BaseRoute]:
@@ -45,7 +46,7 @@ def routes(surroundings: "Surroundings") -> list[BaseRoute]:
             HTTPException: _failed,
         },
     )
-    return [Mount(PREFIX, dashboard)]
+    return [Mount(PREFIX, dashboard, max_body_size=_LARGEST_FORM_BYTES)]
 
 
 def _pages(signing: SigningIn) -> list[BaseRoute]:

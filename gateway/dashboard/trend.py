@@ -108,7 +108,10 @@ def trend(
         values = [_measured(count, choice) for count in before.counts][: len(starts)]
         padded = (*values, *[None] * (len(starts) - len(values)))
         lines.append(charts.Series(f"The {shown.days} days before", padded, len(starts)))
-    more = f"The {LINES} largest groups are shown." if counted.next_page_token else ""
+    notes = [f"The {LINES} largest groups are shown."] if counted.next_page_token else []
+    if shown.compare and choice.by:
+        # Two periods of several lines each cannot be told apart.
+        notes.append("A break-down is not set beside the days before.")
     labels = [label(start, shown) for start in starts]
     return Trend(
         _chart(choice, labels, lines),
@@ -116,7 +119,7 @@ def trend(
         tuple(
             (text, *(_shown(one.values[index], choice) for one in lines)) for index, text in enumerate(labels)
         ),
-        more if lines else "No event matches.",
+        " ".join(notes) if lines else "No event matches.",
     )
 
 

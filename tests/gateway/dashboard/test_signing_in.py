@@ -82,7 +82,7 @@ def test_an_altered_cookie_lets_nobody_in(visitor: httpx.Client) -> None:
     cookie = visitor.cookies["brain_session"]
     for altered in (cookie[:-8] + "AAAAAAAA", cookie[:20], "%%%", "", "é"):
         answer = httpx.get(
-            visitor.base_url.join(HOME), headers={"cookie": f"brain_session={altered}".encode()}
+            visitor.base_url.join(HOME), headers={b"cookie": f"brain_session={altered}".encode()}
         )
         assert answer.status_code == 303
 

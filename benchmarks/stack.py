@@ -17,7 +17,7 @@ import grpc
 import deploy.postgres
 from deploy import children
 from deploy.postgres import EmbeddedPostgres
-from deploy.processes import is_serving
+from deploy.processes import says_serving
 from shared import migrations
 from shared.auth import Role, generate_keys, mint_token
 
@@ -111,7 +111,7 @@ def running() -> Iterator[Stack]:
 
 def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not is_serving(address):
+    while not says_serving(address):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
         time.sleep(0.05)

@@ -7,11 +7,11 @@ import pytest
 from selenium.webdriver import Chrome
 
 from examples.online_retail import LINES
+from services.events.rollups.compaction import compact
 from shared.auth import Role, mint_token
+from tests import databases
 from tests.browser import driving
 from tests.gateway.dashboard.serving import Site, gateway
-from services.events.rollups.compaction import compact
-from tests import databases
 from tests.services.events.conftest import Service
 from tests.services.events.shop.conftest import BATCH, NOW, Starter, send, serialized, start_shop
 

@@ -52,21 +52,23 @@ def prefer(browser: Chrome, scheme: str) -> None:
 def complaints(browser: Chrome) -> list[str]:
     """What the console and the content security policy said since the last time."""
     # Any page has log entries of these levels for violations and uncaught errors alike.
-    entries = browser.get_log("browser")
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves it so
     return [entry["message"] for entry in entries if entry["level"] in {"WARNING", "SEVERE"}]
 
 
 def transferred_bytes(browser: Chrome) -> int:
     """Bytes over the network since the last time."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    entries = browser.get_log("performance")  # type: ignore[no-untyped-call]  # selenium leaves it so
+    messages = [json.loads(entry["message"])["message"] for entry in entries]
     finished = [each for each in messages if each["method"] == "Network.loadingFinished"]
     return int(sum(each["params"]["encodedDataLength"] for each in finished))
 
 
 def server_seconds(browser: Chrome) -> float:
     """How long the server took for the page that is shown, from the request to the first byte."""
-    script = "const [page] = performance.getEntriesByType('navigation'); return page.responseStart - page.requestStart"
-    return float(browser.execute_script(script)) / 1_000
+    script = "return performance.getEntriesByType('navigation')[0].toJSON()"
+    page = browser.execute_script(script)
+    return float(page["responseStart"] - page["requestStart"]) / 1_000
 
 
 def until(browser: Chrome, script: str) -> None:

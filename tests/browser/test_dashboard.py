@@ -65,8 +65,8 @@ def test_controls_change_the_address_and_the_chart_without_reloading(
     Select(browser.find_element(By.ID, "by")).select_by_value("property")
     assert focused_id(browser) == "property"
     browser.switch_to.active_element.send_keys("country", Keys.ENTER)
-    until_text(browser, "United Kingdom")
-    assert "property=country" in browser.current_url
+    driving.until(browser, "return location.search.includes('property=country')")
+    until_text(browser, "France\nGermany")
     browser.save_screenshot(screenshots / "by_country.png")
     browser.find_element(By.LINK_TEXT, "12 m").click()
     until_text(browser, "Fri 17 Dec 2010 to Fri 16 Dec 2011")
@@ -79,7 +79,7 @@ def test_controls_change_the_address_and_the_chart_without_reloading(
 def test_another_zone_moves_the_days(shop_site: Site, browser: Chrome) -> None:
     sign_in(browser, shop_site)
     zone = browser.find_element(By.ID, "zone")
-    zone.clear()
+    zone.send_keys(Keys.CONTROL, "a")
     zone.send_keys("Australia/Lord_Howe", Keys.ENTER)
     until_text(browser, "· Australia/Lord_Howe ·")
     until_text(browser, "9 Dec 2011, 23:50:00")

@@ -81,6 +81,11 @@
     else if (form) form.requestSubmit();
   });
 
+  /* Whoever has searched reads what was found, and the keys work again. */
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches(".search")) view().focus();
+  });
+
   const isFeed = (event) => event.detail.target?.id === "feed";
 
   document.addEventListener("htmx:beforeRequest", (event) => {

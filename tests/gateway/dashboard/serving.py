@@ -68,7 +68,7 @@ def gateway(
             **changes,
         }
     )
-    started: "Future[tuple[RunningGateway, asyncio.AbstractEventLoop]]" = Future()
+    started: Future[tuple[RunningGateway, asyncio.AbstractEventLoop]] = Future()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(settings, clock, started)))
     thread.start()
     running, loop = started.result(timeout=20)

@@ -1,6 +1,7 @@
 """Segment's messages become events: who, what, when, and what is left out."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ from gateway.capture import segment
 from gateway.capture.received import Received
 
 RECEIVED = Received(datetime(2024, 5, 1, tzinfo=UTC), bytes(32))
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "userId": "ada",
     "anonymousId": "browser",
     "messageId": "m-1",

@@ -63,7 +63,7 @@ def test_other_kinds_are_events_of_their_own_name(
     kind: str, more: dict[str, object], name: str, properties: dict[str, object]
 ) -> None:
     message = {key: value for key, value in MESSAGE.items() if key != "context"} | more
-    event = segment.event_of(message, kind, RECEIVED)  # type: ignore[arg-type]
+    event = segment.event_of(message, kind, RECEIVED)
     assert event.event == name
     assert (event.user_id, event.anonymous_id) == ("ada", "browser")
     assert orjson.loads(event.properties_json) == properties

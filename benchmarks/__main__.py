@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     conversion,
     demo,
+    gateway,
     growth,
     ingest,
     measuring,
@@ -49,6 +50,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
+    "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

@@ -38,8 +38,14 @@ def run(stack: "Stack") -> list[Line]:
 
 def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
     """Return how long the start took and, if asked for, import and first answers."""
-    events_port, metrics_port = _free_ports()
-    settings = LocalSettings(directory=directory, events_port=events_port, events_metrics_port=metrics_port)
+    ports = _free_ports()
+    settings = LocalSettings(
+        directory=directory,
+        events_port=ports[0],
+        events_metrics_port=ports[1],
+        gateway_port=ports[2],
+        gateway_metrics_port=ports[3],
+    )
     suite = Suite(settings, lambda: False)
     try:
         started = measuring.seconds(suite.start)
@@ -62,8 +68,7 @@ def _answer(suite: Suite) -> None:
         raise RuntimeError(f"the demonstration ended with code {process.returncode}:\n{children.tail(log)}")
 
 
-def _free_ports() -> tuple[int, int]:
+def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(2)]
-        first, second = (int(probe.getsockname()[1]) for probe in probes)
-    return first, second
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(4)]
+        return [int(probe.getsockname()[1]) for probe in probes]

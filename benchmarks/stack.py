@@ -17,7 +17,7 @@ import grpc
 import deploy.postgres
 from deploy import children
 from deploy.postgres import EmbeddedPostgres
-from deploy.processes import is_serving
+from deploy.processes import says_serving
 from shared import migrations
 from shared.auth import Role, generate_keys, mint_token
 
@@ -72,10 +72,10 @@ class Stack:
     @contextmanager
     def service(self, database: str, **settings: str) -> Iterator[ServiceProcess]:
         """Run an events service on a database; settings are given by their names without EVENTS_."""
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         chosen = {
             "ADDRESS": address,
-            "METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
+            "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
             "DATABASE_URL": self.url(database),
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / "public.pem"),
             "ENCRYPTION_KEYS": f"1:{KEY}",
@@ -111,12 +111,13 @@ def running() -> Iterator[Stack]:
 
 def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not is_serving(address):
+    while not says_serving(address):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
         time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -12,11 +12,15 @@ from shared.auth import Role, generate_keys, mint_token
 PRIVATE_KEY = "token_private_key.pem"
 PUBLIC_KEY = "token_public_key.pem"
 SECRETS = "secrets.env"
+WRITE_KEYS = "GATEWAY_WRITE_KEYS"
+SOURCE = "local"
 TOKEN_ROLES = {"ingest": Role.INGEST, "admin": Role.ADMIN}
 
 
 def ensure_secrets(directory: Path, services: list[str], *, data_exists: bool) -> dict[str, str]:
-    """Return <SERVICE>_ENCRYPTION_KEYS and <SERVICE>_BLIND_INDEX_KEY of each service, made where missing.
+    """Return <SERVICE>_ENCRYPTION_KEYS and <SERVICE>_BLIND_INDEX_KEY of each service, and the gateway's own.
+
+    Whatever is missing is made.
 
     Raises LaunchError if the file is gone while data exist: new keys would lock everyone out of them.
     """
@@ -27,19 +31,21 @@ def ensure_secrets(directory: Path, services: list[str], *, data_exists: bool) -
             f"Put it back from a backup, or remove {directory} to begin anew without data."
         )
     known = read_variables(path)
-    wanted = {
-        name: value
+    made = {
+        f"{service.upper()}_{name}": value
         for service in services
-        for name, value in (
-            (f"{service.upper()}_ENCRYPTION_KEYS", f"1:{random_key()}"),
-            (f"{service.upper()}_BLIND_INDEX_KEY", random_key()),
-        )
-        if name not in known
+        for name, value in (("ENCRYPTION_KEYS", f"1:{random_key()}"), ("BLIND_INDEX_KEY", random_key()))
     }
-    if wanted:
-        known |= wanted
+    made |= {"GATEWAY_SECRET": random_key(), WRITE_KEYS: f"{SOURCE}:{secrets.token_hex(16)}"}
+    if made.keys() - known.keys():
+        known = made | known
         write(path, "".join(f"{name}={value}\n" for name, value in known.items()))
     return known
+
+
+def write_key(secrets_of_suite: dict[str, str]) -> str:
+    """Return the first of the gateway's write keys, which senders of other products use."""
+    return secrets_of_suite[WRITE_KEYS].partition(",")[0].partition(":")[2]
 
 
 def ensure_tokens(directory: Path) -> dict[str, str]:

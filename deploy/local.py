@@ -104,8 +104,15 @@ def summary(suite: Suite) -> str:
         lines += [
             f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"
         ]
-    lines += [f"  {'files':<11} {suite.directory}", ""]
+    gateway = suite.settings.gateway()
+    lines += [
+        f"  {'gateway':<11} http://{gateway.address}   metrics http://{gateway.metrics_address}/metrics",
+        f"  {'dashboard':<11} http://{gateway.address}/admin/analytics   sign in with the admin token",
+        f"  {'files':<11} {suite.directory}",
+        "",
+    ]
     lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
+    lines += [f"  write key for Segment, RudderStack and PostHog senders\n    {suite.write_key}"]
     brain = f".venv/bin/brain --address {suite.address_of('events')}"
     found = suite.directory == Path(".brain").resolve()
     if not found:

@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,11 +22,13 @@ from deploy.settings import Service
 SERVING_SECONDS = 60
 STOP_SECONDS = 30  # a service drains for 10 s of its own accord
 LOG_SECONDS = 5
+# Whatever proxy the environment names is for elsewhere.
+direct = build_opener(ProxyHandler({}))
 LARGEST_LOG_BYTES = 16 * 1024**2
 
 
 class ServiceProcess:
-    """`python -m services.<name>`, its log, and whether it serves. Not to be shared between threads."""
+    """`python -m` of a service, its log, and whether it serves. Not to be shared between threads."""
 
     def __init__(self, service: Service, log: Path) -> None:
         self.service = service
@@ -45,7 +49,7 @@ class ServiceProcess:
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/operating.md)")
-        command = [sys.executable, "-m", f"services.{self.service.name}"]
+        command = [sys.executable, "-m", self.service.module]
         self._rotation = start_rotation(self.log)
         assert self._rotation.stdin is not None
         with self._rotation.stdin as pipe:  # the service's own end of it stays open as long as it lives
@@ -59,7 +63,7 @@ class ServiceProcess:
     def wait_until_serving(self, stop_requested: Callable[[], bool]) -> None:
         """Return once health is SERVING, or a stop is requested; raise LaunchError if it never is."""
         deadline = time.monotonic() + SERVING_SECONDS
-        while not stop_requested() and not is_serving(self.service.address):
+        while not stop_requested() and not is_serving(self.service):
             if not self.is_running():
                 raise LaunchError(self.obituary())
             if time.monotonic() > deadline:
@@ -102,8 +106,19 @@ class ServiceProcess:
         return f"--- {self.log}\n{children.tail(self.log)}\n---"
 
 
-def is_serving(address: str) -> bool:
+def is_serving(service: Service) -> bool:
     """Ask the service's own health once."""
+    if service.health_url is None:
+        return says_serving(service.address)
+    try:
+        with direct.open(service.health_url, timeout=1) as reply:
+            return bool(reply.status == HTTPStatus.OK)
+    except OSError:  # a code above 400, too
+        return False
+
+
+def says_serving(address: str) -> bool:
+    """Ask the health of a gRPC server once."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:

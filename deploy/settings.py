@@ -18,6 +18,10 @@ class Service:
     name: str
     address: str
     metrics_address: str
+    # What `python -m` runs.
+    module: str
+    # Where its health is asked over HTTP; over gRPC where there is none.
+    health_url: str | None = None
 
 
 class LocalSettings(BaseSettings):
@@ -31,12 +35,20 @@ class LocalSettings(BaseSettings):
     host: str = "127.0.0.1"
     events_port: int = Field(default=50051, ge=1, le=65535)
     events_metrics_port: int = Field(default=9101, ge=1, le=65535)
+    gateway_port: int = Field(default=8080, ge=1, le=65535)
+    gateway_metrics_port: int = Field(default=9106, ge=1, le=65535)
     # PostgreSQL's max_wal_size. Ingest is refused while less than twice this is free on the disk.
     max_wal_mebibytes: int = Field(default=2048, ge=64)
 
     def services(self) -> tuple[Service, ...]:
-        """Return the services to start, in order."""
+        """Return the services to start, in order: each has a schema in the database."""
         return (self._service("events", self.events_port, self.events_metrics_port),)
+
+    def gateway(self) -> Service:
+        """Return the gateway, which needs the services."""
+        address = f"{self.host}:{self.gateway_port}"
+        metrics = f"{self.host}:{self.gateway_metrics_port}"
+        return Service("gateway", address, metrics, "gateway", f"http://{address}/healthz")
 
     @property
     def minimum_free_bytes(self) -> int:
@@ -44,7 +56,7 @@ class LocalSettings(BaseSettings):
         return 2 * self.max_wal_mebibytes * 1024**2
 
     def _service(self, name: str, port: int, metrics_port: int) -> Service:
-        return Service(name, f"{self.host}:{port}", f"{self.host}:{metrics_port}")
+        return Service(name, f"{self.host}:{port}", f"{self.host}:{metrics_port}", f"services.{name}")
 
 
 def load() -> LocalSettings:
@@ -54,7 +66,7 @@ def load() -> LocalSettings:
     except ValidationError as error:
         problems = [f"BRAIN_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
         raise LaunchError("\n".join(["These settings are wrong:", *problems])) from None
-    for service in chosen.services():
+    for service in (*chosen.services(), chosen.gateway()):
         if service.address == service.metrics_address:
             ports = f"BRAIN_{service.name.upper()}_PORT and BRAIN_{service.name.upper()}_METRICS_PORT"
             raise LaunchError(f"{ports} are the same, {service.address}: choose two ports")

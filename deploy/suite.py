@@ -27,12 +27,14 @@ class Suite:
         self.settings = settings
         self.directory = settings.directory.resolve()
         self.tokens: dict[str, str] = {}
+        self.write_key = ""
         self._stop_requested = stop_requested
         self._lock: int | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._restarts = RestartPauses()
         logs = self.directory / "logs"
-        self._processes = [ServiceProcess(one, logs / f"{one.name}.log") for one in settings.services()]
+        everything = (*settings.services(), settings.gateway())
+        self._processes = [ServiceProcess(one, logs / f"{one.name}.log") for one in everything]
 
     def address_of(self, name: str) -> str:
         """Return where a service listens."""
@@ -58,15 +60,16 @@ class Suite:
         for process in self._processes:
             process.refuse_taken_addresses()
         data = self.directory / "postgres"
-        names = [process.service.name for process in self._processes]
+        names = [service.name for service in self.settings.services()]
         secrets = keys.ensure_secrets(self.directory, names, data_exists=data.exists())
+        self.write_key = keys.write_key(secrets)
         self.tokens = keys.ensure_tokens(self.directory)
         keep_small(data.with_name("postgres.log"))
         wal = {"max_wal_size": f"{self.settings.max_wal_mebibytes}MB"}
         self._postgres = deploy.postgres.start(data, settings=wal)
         self._postgres.create_database(DATABASE)
         for process in self._processes:
-            process.start(self._prepare(process.service, self._postgres, secrets))
+            process.start(self._settings_of(process.service, self._postgres, secrets))
         for process in self._processes:
             process.wait_until_serving(self._stop_requested)
 
@@ -89,25 +92,34 @@ class Suite:
         if self._lock is not None:
             os.close(self._lock)
 
-    def _prepare(
+    def _settings_of(
         self, service: Service, postgres: EmbeddedPostgres, secrets: dict[str, str]
     ) -> dict[str, str]:
-        """Migrate the service's schema and return its settings."""
-        postgres.create_schema(DATABASE, service.name)
-        url = postgres.url(DATABASE, service.name)
-        migrations.upgrade(url, service.name, f"services.{service.name}")
+        """Return what a process is told, its own secrets with it; a service's schema is ready then."""
         prefix = f"{service.name.upper()}_"
         chosen = {
             "ADDRESS": service.address,
             "METRICS_ADDRESS": service.metrics_address,
+            "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
+        }
+        if service.name == "gateway":
+            chosen |= {"EVENTS_ADDRESS": self.address_of("events"), "INGEST_TOKEN": self.tokens["ingest"]}
+        else:
+            chosen |= self._prepare(service, postgres)
+        own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
+        return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
+
+    def _prepare(self, service: Service, postgres: EmbeddedPostgres) -> dict[str, str]:
+        """Migrate the service's schema and return the settings of its database."""
+        postgres.create_schema(DATABASE, service.name)
+        url = postgres.url(DATABASE, service.name)
+        migrations.upgrade(url, service.name, f"services.{service.name}")
+        return {
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
-            "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
             "DISK_PATH": str(postgres.data_directory),
             "MINIMUM_FREE_BYTES": str(self.settings.minimum_free_bytes),
         }
-        own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
-        return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
 
     def _restart(self, postgres: EmbeddedPostgres) -> None:
         if not self._restarts.due(time.monotonic()):

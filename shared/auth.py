@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import jwt
 from brain.options.v1 import options_pb2
@@ -12,6 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf import descriptor_pool
 
 from shared.errors import Unauthenticated, Unavailable
+
+if TYPE_CHECKING:
+    from shared.config import ServerSettings
 
 ISSUER = "brain"
 
@@ -147,6 +150,19 @@ class JwksVerifier:
             audience=self._audience,
             options=_without_times("iss", "sub", "aud"),
         )
+
+
+def verifier_of(settings: "ServerSettings") -> Verifier | None:
+    """Return what verifies tokens as the settings say, None where they switch authentication off."""
+    if settings.token_public_key_file is not None:
+        return TokenVerifier(settings.token_public_key_file.read_bytes())
+    if settings.jwks_url is not None:
+        assert settings.jwks_issuer, "checked by the settings"
+        assert settings.jwks_audience, "checked by the settings"
+        return JwksVerifier(
+            str(settings.jwks_url), issuer=settings.jwks_issuer, audience=settings.jwks_audience
+        )
+    return None
 
 
 def _without_times(*required: str) -> jwt.types.Options:

@@ -27,7 +27,8 @@ zoneinfo.reset_tzpath(())
 _MAXIMUM_PORT = 65_535
 
 
-def _tcp_address(value: str) -> str:
+def tcp_address(value: str) -> str:
+    """Return a host:port as it is; raise ValueError for anything else."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
         raise ValueError("must be host:port")
@@ -35,7 +36,7 @@ def _tcp_address(value: str) -> str:
 
 
 def _address(value: str) -> str:
-    return value if value.startswith("unix:") else _tcp_address(value)
+    return value if value.startswith("unix:") else tcp_address(value)
 
 
 def _schema(value: str) -> str:
@@ -54,8 +55,8 @@ def _blind_index(value: SecretStr) -> SecretStr:
     return value
 
 
-class ServiceSettings(BaseSettings):
-    """What a service needs to know to run. A subclass names its prefix and its defaults.
+class ServerSettings(BaseSettings):
+    """What every server needs to know, whatever it speaks. A subclass names its prefix and its defaults.
 
     `class EventsSettings(ServiceSettings)` with `model_config = SettingsConfigDict(env_prefix="EVENTS_")`
     reads EVENTS_ADDRESS and so on.
@@ -63,26 +64,11 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
-    # Where to serve: host:port (port 0 takes a free one) or unix:/path.
+    # Where to serve: host:port (port 0 takes a free one) or, for gRPC, unix:/path.
     address: str
     # Where Prometheus scrapes, host:port.
     metrics_address: str
-    # postgresql://user:password@host:port/database
-    database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
-    # The schema that holds this service's tables.
-    database_schema: str
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    # Threads that run calls.
-    max_workers: int = Field(default=16, ge=1, le=1_000)
-    # Calls running or waiting; more are refused with RESOURCE_EXHAUSTED.
-    maximum_concurrent_rpcs: int = Field(default=200, ge=1)
-    # Calls of them that may stream at once, fewer than the threads; half of these unless set. More are
-    # refused with RESOURCE_EXHAUSTED.
-    maximum_streams: int | None = Field(default=None, ge=1)
-    # A call whose client neither sends nor reads for this long is ended.
-    stream_idle_seconds: float = Field(default=60, gt=0)
-    # How long a statement that reads for a call may run, where its caller would wait longer.
-    statement_seconds: float = Field(default=30, gt=0)
     # How long a stopping server lets running calls finish.
     drain_seconds: float = Field(default=10, ge=0)
     # "off" takes every caller for an administrator.
@@ -97,28 +83,10 @@ class ServiceSettings(BaseSettings):
     tls_certificate_file: FilePath | None = None
     tls_key_file: FilePath | None = None
     tls_client_ca_file: FilePath | None = None
-    # The calendar of days where a request names no zone.
-    reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
-    # `id:base64key,…`, the first encrypts, all decrypt.
-    encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
-    # base64, 32 bytes. It never changes: digests under another key find nobody.
-    blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
 
-    # Subclasses give these three defaults, and would lose a check that is part of the field's type.
+    # Subclasses give these defaults, and would lose a check that is part of the field's type.
     _address_is_valid = field_validator("address")(_address)
-    _metrics_address_is_valid = field_validator("metrics_address")(_tcp_address)
-    _schema_is_valid = field_validator("database_schema")(_schema)
-
-    @property
-    def streams(self) -> int:
-        """How many calls may stream at once."""
-        return self.maximum_streams or max(1, self.max_workers // 2)
-
-    @model_validator(mode="after")
-    def _keeps_threads_from_streams(self) -> Self:
-        if self.maximum_streams is not None and self.maximum_streams >= self.max_workers:
-            raise ValueError("maximum_streams must be less than max_workers: each stream holds a thread")
-        return self
+    _metrics_address_is_valid = field_validator("metrics_address")(tcp_address)
 
     @model_validator(mode="after")
     def _verifies_tokens_one_way(self) -> Self:
@@ -146,7 +114,47 @@ class ServiceSettings(BaseSettings):
         return self
 
 
-S = TypeVar("S", bound=ServiceSettings)
+class ServiceSettings(ServerSettings):
+    """What a service needs to know besides: its database, its threads, its keys."""
+
+    # postgresql://user:password@host:port/database
+    database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
+    # The schema that holds this service's tables.
+    database_schema: str
+    # Threads that run calls.
+    max_workers: int = Field(default=16, ge=1, le=1_000)
+    # Calls running or waiting; more are refused with RESOURCE_EXHAUSTED.
+    maximum_concurrent_rpcs: int = Field(default=200, ge=1)
+    # Calls of them that may stream at once, fewer than the threads; half of these unless set. More are
+    # refused with RESOURCE_EXHAUSTED.
+    maximum_streams: int | None = Field(default=None, ge=1)
+    # A call whose client neither sends nor reads for this long is ended.
+    stream_idle_seconds: float = Field(default=60, gt=0)
+    # How long a statement that reads for a call may run, where its caller would wait longer.
+    statement_seconds: float = Field(default=30, gt=0)
+    # The calendar of days where a request names no zone.
+    reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
+    # `id:base64key,…`, the first encrypts, all decrypt.
+    encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
+    # base64, 32 bytes. It never changes: digests under another key find nobody.
+    blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
+
+    # A default of a subclass would lose a check that is part of the field's type.
+    _schema_is_valid = field_validator("database_schema")(_schema)
+
+    @property
+    def streams(self) -> int:
+        """How many calls may stream at once."""
+        return self.maximum_streams or max(1, self.max_workers // 2)
+
+    @model_validator(mode="after")
+    def _keeps_threads_from_streams(self) -> Self:
+        if self.maximum_streams is not None and self.maximum_streams >= self.max_workers:
+            raise ValueError("maximum_streams must be less than max_workers: each stream holds a thread")
+        return self
+
+
+S = TypeVar("S", bound=ServerSettings)
 
 
 def load(settings_class: type[S]) -> S:
@@ -157,7 +165,7 @@ def load(settings_class: type[S]) -> S:
         _refuse(settings_class, error)
 
 
-def _refuse(settings_class: type[ServiceSettings], error: ValidationError) -> NoReturn:
+def _refuse(settings_class: type[ServerSettings], error: ValidationError) -> NoReturn:
     prefix = settings_class.model_config.get("env_prefix", "")
     problems = [_problem(prefix, details) for details in error.errors(include_url=False, include_input=False)]
     sys.stderr.write("\n".join(["These settings are wrong:", *problems, ""]))

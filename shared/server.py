@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from shared.auth import JwksVerifier, TokenVerifier, Verifier
+from shared.auth import Verifier
 from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import Bounds, CallInterceptor
@@ -87,19 +87,6 @@ class RunningServer:
             parts.bounds.stalls.stop()
             parts.metrics.close()
         _logger.info("stopped", extra={"port": self.port})
-
-
-def verifier_of(settings: ServiceSettings) -> Verifier | None:
-    """Return what verifies tokens as the settings say, None where they switch authentication off."""
-    if settings.token_public_key_file is not None:
-        return TokenVerifier(settings.token_public_key_file.read_bytes())
-    if settings.jwks_url is not None:
-        assert settings.jwks_issuer, "checked by the settings"
-        assert settings.jwks_audience, "checked by the settings"
-        return JwksVerifier(
-            str(settings.jwks_url), issuer=settings.jwks_issuer, audience=settings.jwks_audience
-        )
-    return None
 
 
 def build(

@@ -50,9 +50,10 @@ from services.events.sessions.rebuild import rebuild
 from services.events.snapshots.calls import SnapshotCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
+from shared.auth import verifier_of
 from shared.database import create_engine, is_reachable
 from shared.encryption import BlindIndex, Keyring
-from shared.server import RunningServer, build, verifier_of
+from shared.server import RunningServer, build
 from shared.servicers import joined
 
 if TYPE_CHECKING:

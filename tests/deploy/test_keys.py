@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import HttpUrl, SecretStr
 
 from deploy import keys
 from deploy.errors import LaunchError
+from gateway.config import GatewaySettings, sources_by_key
 from shared.auth import Role, TokenVerifier
 from shared.encryption import BlindIndex, Keyring
 
@@ -25,18 +27,33 @@ def directory(scratch_directory: Path) -> Iterator[Path]:
 
 def test_secrets_are_made_once_and_fit_the_settings_of_a_service(directory: Path) -> None:
     made = keys.ensure_secrets(directory, ["events"], data_exists=False)
-    assert set(made) == {"EVENTS_ENCRYPTION_KEYS", "EVENTS_BLIND_INDEX_KEY"}
+    assert set(made) == {
+        "EVENTS_ENCRYPTION_KEYS", "EVENTS_BLIND_INDEX_KEY", "GATEWAY_SECRET", "GATEWAY_WRITE_KEYS",
+    }  # fmt: skip
     ring = Keyring.parse(made["EVENTS_ENCRYPTION_KEYS"])
     assert ring.decrypt(ring.encrypt(b"ada", b"user"), b"user") == b"ada"
     assert len(BlindIndex.parse(made["EVENTS_BLIND_INDEX_KEY"]).digest("ada")) == 16
     assert keys.ensure_secrets(directory, ["events"], data_exists=True) == made
 
 
+def test_the_gateways_secrets_fit_its_settings(directory: Path) -> None:
+    made = keys.ensure_secrets(directory, ["events"], data_exists=False)
+    settings = GatewaySettings(
+        secret=SecretStr(made["GATEWAY_SECRET"]),
+        write_keys=SecretStr(made["GATEWAY_WRITE_KEYS"]),
+        ingest_token=SecretStr("token"),
+        jwks_url=HttpUrl("https://keys.example"),
+        jwks_issuer="issuer",
+        jwks_audience="brain",
+    )
+    assert sources_by_key(settings.write_keys) == {keys.write_key(made): "local"}
+
+
 def test_a_new_service_gets_secrets_of_its_own(directory: Path) -> None:
     before = keys.ensure_secrets(directory, ["events"], data_exists=False)
     after = keys.ensure_secrets(directory, ["events", "alerts"], data_exists=True)
     assert before.items() < after.items()
-    assert len(set(after.values())) == 4
+    assert len(set(after.values())) == 6
 
 
 def test_lost_secrets_of_existing_data_are_not_replaced(directory: Path) -> None:

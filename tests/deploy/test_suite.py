@@ -120,7 +120,7 @@ def test_a_setting_that_is_already_in_the_environment_is_refused(
     scratch_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVENTS_DATABASE_URL", "postgresql://elsewhere/brain")
-    service = settings.Service("events", "127.0.0.1:1", "127.0.0.1:2")
+    service = settings.Service("events", "127.0.0.1:1", "127.0.0.1:2", "services.events")
     process = processes.ServiceProcess(service, scratch_directory / "events.log")
     with pytest.raises(LaunchError, match="unset EVENTS_DATABASE_URL"):
         process.start({"EVENTS_DATABASE_URL": "postgresql://here/brain"})

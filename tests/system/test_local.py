@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy import data_directories
-from deploy.processes import is_serving
+from deploy.processes import says_serving
 from shared.auth import Role, TokenVerifier
 
 PATIENCE_SECONDS = 60
@@ -24,16 +26,19 @@ class Launcher:
     """The command in a session of its own, on free ports, with everything it writes in `directory`."""
 
     def __init__(
-        self, directory: Path, ports: tuple[int, int], output: str = "first.output", command: str = "up"
+        self, directory: Path, ports: Sequence[int], output: str = "first.output", command: str = "up"
     ) -> None:
         self.directory = directory
         self.address = f"127.0.0.1:{ports[0]}"
+        self.gateway_url = f"http://127.0.0.1:{ports[2]}"
         self.output = directory.with_name(f"{directory.name}.{output}")
         environment = {
             **os.environ,
             "BRAIN_DIRECTORY": str(directory),
             "BRAIN_EVENTS_PORT": str(ports[0]),
             "BRAIN_EVENTS_METRICS_PORT": str(ports[1]),
+            "BRAIN_GATEWAY_PORT": str(ports[2]),
+            "BRAIN_GATEWAY_METRICS_PORT": str(ports[3]),
             "BRAIN_MAX_WAL_MEBIBYTES": "64",
         }
         with self.output.open("wb") as file:
@@ -85,9 +90,10 @@ def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> No
         time.sleep(0.02)
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports() -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture
@@ -120,7 +126,7 @@ def lasting(scratch_directory: Path) -> Iterator[Launcher]:
 def test_it_tells_addresses_and_tokens_that_work(lasting: Launcher) -> None:
     said = lasting.said()
     assert lasting.address in said
-    eventually(lambda: is_serving(lasting.address), lasting.said)
+    eventually(lambda: says_serving(lasting.address), lasting.said)
     verifier = TokenVerifier((lasting.directory / "token_public_key.pem").read_bytes())
     ingest, admin = (
         verifier.verify(token, time.time()) for token in re.findall(r"^ +(eyJ\S+)$", said, re.MULTILINE)
@@ -147,6 +153,23 @@ def test_a_stop_is_clean_however_often_it_is_asked_for(
     assert launcher.processes() == {}
     assert "database system is shut down" in (launcher.directory / "postgres.log").read_text()
     assert launcher.said().endswith("Stopping.\nStopped.\n")
+
+
+def test_the_gateway_captures_with_the_write_key_and_answers_with_the_token(lasting: Launcher) -> None:
+    said = lasting.said()
+    assert f"{lasting.gateway_url}/admin/analytics" in said
+    secrets = (lasting.directory / "secrets.env").read_text()
+    [key] = re.findall("GATEWAY_WRITE_KEYS=local:([0-9a-f]+)", secrets)
+    assert key in said
+    message = {"userId": "grace", "event": "captured", "writeKey": key}
+    assert httpx.post(f"{lasting.gateway_url}/v1/track", json=message).json() == {"success": True}
+    token = (lasting.directory / "admin.token").read_text().strip()
+    answer = httpx.get(
+        f"{lasting.gateway_url}/api/analytics/events",
+        params={"userId": "grace"},
+        headers={"authorization": f"Bearer {token}"},
+    )
+    assert [event["event"] for event in answer.json()["events"]] == ["captured"]
 
 
 def test_ctrl_c_while_starting_stops_what_was_started(directory: Path) -> None:
@@ -176,7 +199,7 @@ def test_a_second_suite_in_the_same_directory_is_refused(lasting: Launcher) -> N
 
 def test_a_taken_port_is_told_before_anything_is_left_running(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        launcher = Launcher(directory, (taken.getsockname()[1], free_ports()[0]))
+        launcher = Launcher(directory, [taken.getsockname()[1], *free_ports()[1:]])
         assert launcher.process.wait(PATIENCE_SECONDS) == 1
     assert "BRAIN_EVENTS_PORT chooses another port" in launcher.said()
     assert "Traceback" not in launcher.said()
@@ -205,7 +228,7 @@ def test_a_died_postgresql_is_started_again_and_told(lasting: Launcher) -> None:
     os.kill(lasting.pid_of("bin/postgres"), signal.SIGKILL)
     lasting.wait_for("PostgreSQL was started again")
     assert "PostgreSQL has died" in lasting.said()
-    eventually(lambda: is_serving(lasting.address), lasting.said)
+    eventually(lambda: says_serving(lasting.address), lasting.said)
 
 
 def test_a_killed_launcher_leaves_no_process(launcher: Launcher) -> None:

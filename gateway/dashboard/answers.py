@@ -1,0 +1,84 @@
+"""Questions to the services in the name of whoever looks at the page, and why one has no answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from grpc import aio
+
+from gateway import failures
+
+if TYPE_CHECKING:
+    from brain.events.v1 import events_pb2
+    from brain.metrics.v1 import metrics_pb2
+
+    from gateway.dashboard.surroundings import Surroundings
+
+_AWAY = frozenset({503, 504})
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class SignInNeededError(Exception):
+    """Nobody is signed in, or no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a part of a page has no numbers."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Asks the services with a person's own token, so that they decide what this person may see."""
+
+    surroundings: "Surroundings"
+    token: str
+
+    async def count(
+        self, request: "events_pb2.CountEventsRequest"
+    ) -> "events_pb2.CountEventsResponse | Failure":
+        """Count events."""
+        return await self._ask(self.surroundings.services.events.CountEvents, request)
+
+    async def top(
+        self, request: "events_pb2.GetTopEventsRequest"
+    ) -> "events_pb2.GetTopEventsResponse | Failure":
+        """List the most frequent events."""
+        return await self._ask(self.surroundings.services.events.GetTopEvents, request)
+
+    async def events(
+        self, request: "events_pb2.QueryEventsRequest"
+    ) -> "events_pb2.QueryEventsResponse | Failure":
+        """List raw events."""
+        return await self._ask(self.surroundings.services.events.QueryEvents, request)
+
+    async def metrics(
+        self, request: "metrics_pb2.ListMetricsRequest"
+    ) -> "metrics_pb2.ListMetricsResponse | Failure":
+        """List what can be read."""
+        return await self._ask(self.surroundings.metrics.ListMetrics, request)
+
+    async def series(
+        self, request: "metrics_pb2.ReadMetricsRequest"
+    ) -> "metrics_pb2.ReadMetricsResponse | Failure":
+        """Read series of metrics."""
+        return await self._ask(self.surroundings.metrics.ReadMetrics, request)
+
+    async def _ask(self, call: "aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A | Failure:
+        try:
+            return await self.surroundings.services.ask(call, request, self.token)
+        except aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                raise SignInNeededError from None
+            return told(failures.of_error(error))
+
+
+def told(failure: failures.Failure) -> Failure:
+    """Return what a person is told of a call that failed."""
+    if failure.code in _AWAY:
+        return Failure("The events service does not answer at the moment.")
+    return Failure(f"The events service answered: {failure.message}.")

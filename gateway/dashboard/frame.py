@@ -1,0 +1,117 @@
+"""What stands around every view: the top bar, the tabs, who is signed in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+from urllib.parse import urlencode
+from zoneinfo import available_timezones
+
+from gateway.dashboard import formats
+from gateway.dashboard.scope import RANGE_TITLES, Scope
+
+PREFIX: Final = "/admin/analytics"
+THEMES: Final = ("light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A view of its own address. Its place among the tabs is the key that opens it."""
+
+    name: str
+    title: str
+
+
+TABS: Final = (Tab("events", "Events"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A title, where it leads, and whether the page is there already."""
+
+    title: str
+    address: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who looks, and what their browser keeps."""
+
+    subject: str
+    # What the forms of this browser carry; empty where nobody has to sign in.
+    proof: str
+    # One of THEMES; empty follows the system.
+    theme: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the frame's template shows."""
+
+    title: str
+    environment: str
+    person: Person
+    prefix: str
+    # The address of this view without its query, and the query.
+    path: str
+    query: str
+    tabs: tuple[Link, ...]
+    ranges: tuple[Link, ...]
+    # The view's own parameters, which forms of the frame keep.
+    own: Mapping[str, str]
+    scope: Scope
+    scope_parameters: Mapping[str, str]
+    days: str
+    compare: Link
+    zones: tuple[str, ...]
+    updated: str
+    updated_exact: str
+
+
+def frame(tab: str, path: str, shown: Scope, own: dict[str, str], person: Person, environment: str) -> Frame:
+    """Return the frame around a view. `own` are the parameters of the view itself."""
+    title = next((one.title for one in TABS if one.name == tab), "")
+    toggled = shown.parameters(compare="" if shown.compare else "1")
+    return Frame(
+        title=title,
+        environment=environment,
+        person=person,
+        prefix=PREFIX,
+        path=path,
+        query=urlencode(shown.parameters() | own),
+        tabs=tuple(Link(one.title, f"{PREFIX}/{one.name}?{shown.query()}", one.name == tab) for one in TABS),
+        ranges=tuple(_range_link(name, path, shown, own) for name in RANGE_TITLES),
+        own=own,
+        scope=shown,
+        scope_parameters=shown.parameters(),
+        days=_days(shown),
+        compare=Link("Compare", f"{path}?{urlencode(toggled | own)}", shown.compare),
+        zones=_zones(),
+        updated=f"{shown.now.astimezone(shown.zone):%H:%M:%S}",
+        updated_exact=formats.exact_time(shown.now, shown.zone),
+    )
+
+
+def read_theme(cookie: str) -> str:
+    """Return the theme a cookie names, empty for anything else."""
+    return cookie if cookie in THEMES else ""
+
+
+def _range_link(name: str, path: str, shown: Scope, own: dict[str, str]) -> Link:
+    kept = {key: value for key, value in shown.parameters().items() if key not in {"from", "to"}}
+    return Link(RANGE_TITLES[name], f"{path}?{urlencode(kept | {'range': name} | own)}", shown.name == name)
+
+
+def _days(shown: Scope) -> str:
+    if shown.days == 1:
+        return formats.day(shown.first)
+    return f"{formats.day(shown.first)} to {formats.day(shown.last)}"
+
+
+@cache
+def _zones() -> tuple[str, ...]:
+    # The others are old names of these.
+    return tuple(
+        sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))
+    )

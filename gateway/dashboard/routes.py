@@ -1,0 +1,86 @@
+"""Where everything of the dashboard is found."""
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from gateway import failures
+from gateway.dashboard import rendering, signing_in
+from gateway.dashboard.answers import SignInNeededError
+from gateway.dashboard.events_tab import EventsTab
+from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.signing_in import SigningIn
+from gateway.dashboard.somebody import Somebody
+from shared.errors import ServiceError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from gateway.dashboard.surroundings import Surroundings
+
+_GZIPPED_BYTES = 1_000
+_LARGEST_FORM_BYTES = 65_536
+
+
+def routes(surroundings: "Surroundings") -> list[BaseRoute]:
+    """Return the routes below /admin/analytics."""
+    signing = SigningIn(surroundings)
+    dashboard = Starlette(
+        routes=[
+            Mount("/static", StaticFiles(directory=rendering.STATIC)),
+            *_pages(signing),
+        ],
+        middleware=[
+            Middleware(rendering.Guarded),
+            Middleware(GZipMiddleware, minimum_size=_GZIPPED_BYTES),
+        ],
+        exception_handlers={
+            SignInNeededError: signing.needed,
+            ServiceError: _failed,
+            HTTPException: _failed,
+        },
+    )
+    return [Mount(PREFIX, dashboard, max_body_size=_LARGEST_FORM_BYTES)]
+
+
+def _pages(signing: SigningIn) -> list[BaseRoute]:
+    events, somebody = EventsTab(signing), Somebody(signing)
+    return [
+        Route("/", _home, methods=["GET"]),
+        Route("/sign-in", signing.show, methods=["GET"]),
+        Route("/sign-in", signing.sign_in, methods=["POST"]),
+        Route("/sign-out", signing.sign_out, methods=["POST"]),
+        Route("/events", events.show, methods=["GET"]),
+        Route("/events/trend.csv", events.trend_file, methods=["GET"]),
+        Route("/events/top.csv", events.top_file, methods=["GET"]),
+        Route("/feed", events.feed, methods=["GET"]),
+        Route("/user", somebody.show, methods=["GET"]),
+        Route("/user/time_line.csv", somebody.file, methods=["GET"]),
+    ]
+
+
+async def _home(request: "Request") -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{signing_in.HOME}{query}", 307)
+
+
+async def _failed(request: "Request", error: Exception) -> Response:
+    failure = failures.of_error(error)
+    values = {
+        "failure": failure,
+        "theme": signing_in.theme(request),
+        "home": signing_in.HOME,
+        "retry": request.url.path
+        if request.method != "GET"
+        else str(request.url.replace(scheme="", netloc="")),
+    }
+    headers = error.headers if isinstance(error, HTTPException) else None
+    response = rendering.page("failed.html", values, failure.code)
+    response.headers.update(headers or {})
+    return response

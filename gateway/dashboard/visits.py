@@ -1,0 +1,91 @@
+"""A request of somebody signed in, read; and the parts of an answer that every tab has."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from brain.metrics.v1 import metrics_pb2
+from starlette.responses import Response
+
+from gateway.dashboard import cards, csv_files, frame, insights, rendering, scope, signing_in
+from gateway.dashboard.answers import Failure, Questions
+from gateway.dashboard.frame import Person
+from gateway.dashboard.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from starlette.requests import Request
+
+    from gateway.dashboard.csv_files import Cell
+    from gateway.dashboard.signing_in import SigningIn
+    from gateway.dashboard.surroundings import Surroundings
+    from shared.validation import Violations
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks, for which days, and the way to ask in their name."""
+
+    surroundings: "Surroundings"
+    path: str
+    person: Person
+    questions: Questions
+    scope: Scope
+
+    def page(self, template: str, tab: str, own: dict[str, str], values: Mapping[str, object]) -> Response:
+        """Return a view in its frame. `own` are the parameters of the view itself."""
+        around = frame.frame(tab, self.path, self.scope, own, self.person, self.surroundings.environment)
+        return rendering.page(template, {"frame": around, **values})
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What stands above every tab."""
+
+    cards: tuple[cards.Card, ...]
+    insights: tuple[insights.Insight, ...]
+    trouble: str = ""
+
+
+async def arrived(signing: "SigningIn", request: "Request", violations: "Violations") -> Visit:
+    """Read who asks and for which days; raise SignInNeededError."""
+    asker = await signing.visitor(request)
+    surroundings = signing.surroundings
+    now = datetime.fromtimestamp(surroundings.access.clock(), UTC)
+    return Visit(
+        surroundings,
+        request.url.path,
+        signing_in.person(request, asker),
+        Questions(surroundings, asker.token),
+        scope.read(violations, request.query_params, now, surroundings.reporting_zone),
+    )
+
+
+async def overview(visit: Visit) -> Overview:
+    """Read the cards and insights of the visited days."""
+    listed, answered = await asyncio.gather(
+        visit.questions.metrics(metrics_pb2.ListMetricsRequest(page_size=1_000)),
+        visit.questions.series(cards.request(visit.scope)),
+    )
+    if isinstance(listed, Failure):
+        return Overview((), (), listed.text)
+    if isinstance(answered, Failure):
+        return Overview((), (), answered.text)
+    found = cards.read(listed, answered, visit.scope)
+    currency = visit.surroundings.currency
+    return Overview(
+        cards.cards(found, visit.scope, currency), insights.insights(found, visit.scope, currency)
+    )
+
+
+def file(name: str, header: "Sequence[str]", rows: "Iterable[Sequence[Cell]]") -> Response:
+    """Return a table for spreadsheets."""
+    return Response(
+        # The mark tells Excel that this is UTF-8.
+        "\N{ZERO WIDTH NO-BREAK SPACE}" + csv_files.written(header, rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}.csv"'},
+    )

@@ -1,0 +1,163 @@
+"""A real gateway before a real events service, each test with its own, on one event loop for all."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from deploy.postgres import EmbeddedPostgres
+from gateway import application
+from gateway.config import GatewaySettings
+from shared.auth import Role, mint_token
+from tests import databases
+from tests.services.events.conftest import Clock, Service, running
+
+T = TypeVar("T")
+
+SECRET = base64.b64encode(bytes(range(32))).decode()
+WRITE_KEY = "web-key"
+
+
+class LoopThread:
+    """An event loop in a thread. grpc.aio takes no second one in a process."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="gateway-loop")
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway, the service behind it, and who may ask what."""
+
+    url: str
+    metrics_url: str
+    service: Service
+    tokens: dict[Role, str]
+
+    def client(self, role: Role | None = Role.ADMIN, **headers: str) -> httpx.Client:
+        """Return a client with the token of a role."""
+        token = {} if role is None else {"authorization": f"Bearer {self.tokens[role]}"}
+        return httpx.Client(base_url=self.url, headers={**token, **headers}, timeout=30, verify=False)
+
+
+@pytest.fixture(scope="session")
+def loop_thread() -> Iterator[LoopThread]:
+    thread = LoopThread()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The events service's time is the real one: senders stamp with theirs."""
+    return Clock(time.time_ns() // 1_000)
+
+
+@pytest.fixture
+def service(
+    events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
+) -> Iterator[Service]:
+    with running(events_database, clock, token_keys[0], public_key_file) as started:
+        yield started
+
+
+@pytest.fixture
+def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
+    path = tmp_path / "public.pem"
+    path.write_bytes(token_keys[1])
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokens(token_keys: tuple[bytes, bytes]) -> dict[Role, str]:
+    return {
+        role: mint_token(token_keys[0], f"the-{role.name.lower()}", [role], None, time.time())
+        for role in Role
+    }
+
+
+@contextmanager
+def gateway_before(
+    loop_thread: LoopThread, service: Service, tokens: dict[Role, str], key_file: Path, **changes: object
+) -> Iterator[Gateway]:
+    """A gateway; settings may be given by name."""
+    settings = GatewaySettings.model_validate(
+        {
+            "address": "127.0.0.1:0",
+            "metrics_address": "127.0.0.1:0",
+            "events_address": f"127.0.0.1:{service.application.server.port}",
+            "token_public_key_file": key_file,
+            "secret": SECRET,
+            "write_keys": f"web:{WRITE_KEY},app:app-key",
+            "ingest_token": tokens[Role.INGEST],
+            "drain_seconds": 1,
+            **changes,
+        }
+    )
+    started = loop_thread.run(application.start(settings, time.time))
+    try:
+        yield Gateway(
+            f"http://127.0.0.1:{started.port}",
+            f"http://127.0.0.1:{started.metrics.port}/metrics",
+            service,
+            tokens,
+        )
+    finally:
+        loop_thread.run(started.stop())
+
+
+@pytest.fixture
+def start_gateway(
+    loop_thread: LoopThread, service: Service, tokens: dict[Role, str], public_key_file: Path
+) -> Iterator[Callable[..., Gateway]]:
+    """Starts a gateway; settings may be given by name."""
+    with ExitStack() as stack:
+
+        def start(**changes: object) -> Gateway:
+            return stack.enter_context(
+                gateway_before(loop_thread, service, tokens, public_key_file, **changes)
+            )
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    loop_thread: LoopThread,
+    postgres: EmbeddedPostgres,
+    events_template: str,
+    token_keys: tuple[bytes, bytes],
+    tokens: dict[Role, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    """A gateway for tests that store nothing, or nothing that others would meet."""
+    key_file = tmp_path_factory.mktemp("keys") / "public.pem"
+    key_file.write_bytes(token_keys[1])
+    with ExitStack() as stack:
+        database = postgres.url(stack.enter_context(databases.clone(postgres, events_template)), "events")
+        now = Clock(time.time_ns() // 1_000)
+        service = stack.enter_context(running(database, now, token_keys[0], key_file))
+        yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file))
+
+
+@pytest.fixture
+def gateway(start_gateway: Callable[..., Gateway]) -> Gateway:
+    return start_gateway()

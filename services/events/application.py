@@ -12,6 +12,8 @@ from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping
+from services.events.cohorts.calls import CohortCalls
+from services.events.cohorts.store import CohortStore
 from services.events.event_types import EventTypes
 from services.events.ingest.admission import DiskGuard
 from services.events.ingest.group_commit import GroupCommit
@@ -23,6 +25,7 @@ from services.events.metric_servicer import MetricServicer
 from services.events.reading.grouped import GroupedCounts
 from services.events.reading.scanning import Scanner
 from services.events.reading.store import CellStore
+from services.events.retention.calls import RetentionCalls
 from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.state import keep_reporting_zone
 from services.events.servicer import EventCalls
@@ -136,10 +139,14 @@ def _registration(
         reporting_zone=settings.reporting_time_zone,
         clock=clock,
     )
+    retention = RetentionCalls(cells, settings.reporting_time_zone, clock)
+    cohorts = CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock)
     metrics = MetricServicer(cells, settings.reporting_time_zone, clock)
 
     def register(server: grpc.Server) -> None:
-        add_EventsServiceServicer_to_server(joined(EventsServiceServicer, [events]), server)
+        add_EventsServiceServicer_to_server(
+            joined(EventsServiceServicer, [events, retention, cohorts]), server
+        )
         add_MetricSourceServiceServicer_to_server(metrics, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
 

@@ -9,8 +9,10 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.events import messages, questions
-from services.events.reading.metrics import METRICS, Metric, Point, Series
+from services.events.reading.metrics import METRICS as READING_METRICS
+from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
+from services.events.retention.metrics import METRICS as RETENTION_METRICS
 from shared.errors import NotFound, ServiceError
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_QUERIES = 1_000
 SHOWN_CHARACTERS = 100
+METRICS = READING_METRICS | RETENTION_METRICS
 
 
 @dataclass(frozen=True)

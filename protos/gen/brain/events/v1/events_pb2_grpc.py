@@ -3,7 +3,9 @@
 import grpc
 import warnings
 
+from brain.events.v1 import cohorts_pb2 as brain_dot_events_dot_v1_dot_cohorts__pb2
 from brain.events.v1 import events_pb2 as brain_dot_events_dot_v1_dot_events__pb2
+from brain.events.v1 import retention_pb2 as brain_dot_events_dot_v1_dot_retention__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -84,6 +86,41 @@ class EventsServiceStub:
                 request_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
                 response_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
                 _registered_method=True)
+        self.GetRetention = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetRetention',
+                request_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionResponse.FromString,
+                _registered_method=True)
+        self.GetLifecycle = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetLifecycle',
+                request_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleResponse.FromString,
+                _registered_method=True)
+        self.GetStickiness = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetStickiness',
+                request_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessResponse.FromString,
+                _registered_method=True)
+        self.CreateCohort = channel.unary_unary(
+                '/brain.events.v1.EventsService/CreateCohort',
+                request_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortResponse.FromString,
+                _registered_method=True)
+        self.ListCohorts = channel.unary_unary(
+                '/brain.events.v1.EventsService/ListCohorts',
+                request_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsResponse.FromString,
+                _registered_method=True)
+        self.GetCohort = channel.unary_unary(
+                '/brain.events.v1.EventsService/GetCohort',
+                request_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortResponse.FromString,
+                _registered_method=True)
+        self.DeleteCohort = channel.unary_unary(
+                '/brain.events.v1.EventsService/DeleteCohort',
+                request_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.SerializeToString,
+                response_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServiceServicer:
@@ -160,6 +197,55 @@ class EventsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRetention(self, request, context):
+        """Tells how many people of each cohort came back, by days after their entry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLifecycle(self, request, context):
+        """Divides the people of each period into new, returning and resurrected, and counts those gone dormant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStickiness(self, request, context):
+        """Tells on how many days of each week or month people were active.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCohort(self, request, context):
+        """Creates a named cohort. Idempotent by cohort_id; ALREADY_EXISTS for another cohort of the same id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCohorts(self, request, context):
+        """Lists the named cohorts, by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCohort(self, request, context):
+        """Counts a named cohort as it is now: its people, how many are active, how many came back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCohort(self, request, context):
+        """Deletes a named cohort. NOT_FOUND where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +293,41 @@ def add_EventsServiceServicer_to_server(servicer, server):
                     servicer.ResolveUsers,
                     request_deserializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.FromString,
                     response_serializer=brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.SerializeToString,
+            ),
+            'GetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetention,
+                    request_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionResponse.SerializeToString,
+            ),
+            'GetLifecycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLifecycle,
+                    request_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleResponse.SerializeToString,
+            ),
+            'GetStickiness': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStickiness,
+                    request_deserializer=brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessResponse.SerializeToString,
+            ),
+            'CreateCohort': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCohort,
+                    request_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortResponse.SerializeToString,
+            ),
+            'ListCohorts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCohorts,
+                    request_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsResponse.SerializeToString,
+            ),
+            'GetCohort': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCohort,
+                    request_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortResponse.SerializeToString,
+            ),
+            'DeleteCohort': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCohort,
+                    request_deserializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.FromString,
+                    response_serializer=brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -457,6 +578,195 @@ class EventsService:
             '/brain.events.v1.EventsService/ResolveUsers',
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersRequest.SerializeToString,
             brain_dot_events_dot_v1_dot_events__pb2.ResolveUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetRetention',
+            brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_retention__pb2.GetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLifecycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetLifecycle',
+            brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_retention__pb2.GetLifecycleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStickiness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetStickiness',
+            brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_retention__pb2.GetStickinessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCohort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/CreateCohort',
+            brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_cohorts__pb2.CreateCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCohorts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/ListCohorts',
+            brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_cohorts__pb2.ListCohortsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCohort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/GetCohort',
+            brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_cohorts__pb2.GetCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCohort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.events.v1.EventsService/DeleteCohort',
+            brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortRequest.SerializeToString,
+            brain_dot_events_dot_v1_dot_cohorts__pb2.DeleteCohortResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,9 @@
 isort:skip_file
 Events: what happened, who did it, and the questions asked of it."""
 
+from brain.events.v1 import cohorts_pb2 as _cohorts_pb2
 from brain.events.v1 import events_pb2 as _events_pb2
+from brain.events.v1 import retention_pb2 as _retention_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -62,6 +64,20 @@ class EventsServiceStub:
     """Counts active people, now or as a series."""
     ResolveUsers: _grpc.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    GetRetention: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetRetentionRequest, _retention_pb2.GetRetentionResponse]
+    """Tells how many people of each cohort came back, by days after their entry."""
+    GetLifecycle: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetLifecycleRequest, _retention_pb2.GetLifecycleResponse]
+    """Divides the people of each period into new, returning and resurrected, and counts those gone dormant."""
+    GetStickiness: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetStickinessRequest, _retention_pb2.GetStickinessResponse]
+    """Tells on how many days of each week or month people were active."""
+    CreateCohort: _grpc.UnaryUnaryMultiCallable[_cohorts_pb2.CreateCohortRequest, _cohorts_pb2.CreateCohortResponse]
+    """Creates a named cohort. Idempotent by cohort_id; ALREADY_EXISTS for another cohort of the same id."""
+    ListCohorts: _grpc.UnaryUnaryMultiCallable[_cohorts_pb2.ListCohortsRequest, _cohorts_pb2.ListCohortsResponse]
+    """Lists the named cohorts, by id."""
+    GetCohort: _grpc.UnaryUnaryMultiCallable[_cohorts_pb2.GetCohortRequest, _cohorts_pb2.GetCohortResponse]
+    """Counts a named cohort as it is now: its people, how many are active, how many came back."""
+    DeleteCohort: _grpc.UnaryUnaryMultiCallable[_cohorts_pb2.DeleteCohortRequest, _cohorts_pb2.DeleteCohortResponse]
+    """Deletes a named cohort. NOT_FOUND where there is none."""
 
 @_typing.type_check_only
 class EventsServiceAsyncStub(EventsServiceStub):
@@ -97,6 +113,20 @@ class EventsServiceAsyncStub(EventsServiceStub):
     """Counts active people, now or as a series."""
     ResolveUsers: _aio.UnaryUnaryMultiCallable[_events_pb2.ResolveUsersRequest, _events_pb2.ResolveUsersResponse]  # type: ignore[assignment]
     """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+    GetRetention: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetRetentionRequest, _retention_pb2.GetRetentionResponse]  # type: ignore[assignment]
+    """Tells how many people of each cohort came back, by days after their entry."""
+    GetLifecycle: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetLifecycleRequest, _retention_pb2.GetLifecycleResponse]  # type: ignore[assignment]
+    """Divides the people of each period into new, returning and resurrected, and counts those gone dormant."""
+    GetStickiness: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetStickinessRequest, _retention_pb2.GetStickinessResponse]  # type: ignore[assignment]
+    """Tells on how many days of each week or month people were active."""
+    CreateCohort: _aio.UnaryUnaryMultiCallable[_cohorts_pb2.CreateCohortRequest, _cohorts_pb2.CreateCohortResponse]  # type: ignore[assignment]
+    """Creates a named cohort. Idempotent by cohort_id; ALREADY_EXISTS for another cohort of the same id."""
+    ListCohorts: _aio.UnaryUnaryMultiCallable[_cohorts_pb2.ListCohortsRequest, _cohorts_pb2.ListCohortsResponse]  # type: ignore[assignment]
+    """Lists the named cohorts, by id."""
+    GetCohort: _aio.UnaryUnaryMultiCallable[_cohorts_pb2.GetCohortRequest, _cohorts_pb2.GetCohortResponse]  # type: ignore[assignment]
+    """Counts a named cohort as it is now: its people, how many are active, how many came back."""
+    DeleteCohort: _aio.UnaryUnaryMultiCallable[_cohorts_pb2.DeleteCohortRequest, _cohorts_pb2.DeleteCohortResponse]  # type: ignore[assignment]
+    """Deletes a named cohort. NOT_FOUND where there is none."""
 
 class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in, durably and exactly once, and answers questions about them exactly.
@@ -183,5 +213,61 @@ class EventsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.ResolveUsersResponse, _abc.Awaitable[_events_pb2.ResolveUsersResponse]]:
         """Translates ids to the keys ScanEvents uses, and keys to ids. What is unknown is left out."""
+
+    @_abc_1.abstractmethod
+    def GetRetention(
+        self,
+        request: _retention_pb2.GetRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetRetentionResponse, _abc.Awaitable[_retention_pb2.GetRetentionResponse]]:
+        """Tells how many people of each cohort came back, by days after their entry."""
+
+    @_abc_1.abstractmethod
+    def GetLifecycle(
+        self,
+        request: _retention_pb2.GetLifecycleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetLifecycleResponse, _abc.Awaitable[_retention_pb2.GetLifecycleResponse]]:
+        """Divides the people of each period into new, returning and resurrected, and counts those gone dormant."""
+
+    @_abc_1.abstractmethod
+    def GetStickiness(
+        self,
+        request: _retention_pb2.GetStickinessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetStickinessResponse, _abc.Awaitable[_retention_pb2.GetStickinessResponse]]:
+        """Tells on how many days of each week or month people were active."""
+
+    @_abc_1.abstractmethod
+    def CreateCohort(
+        self,
+        request: _cohorts_pb2.CreateCohortRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cohorts_pb2.CreateCohortResponse, _abc.Awaitable[_cohorts_pb2.CreateCohortResponse]]:
+        """Creates a named cohort. Idempotent by cohort_id; ALREADY_EXISTS for another cohort of the same id."""
+
+    @_abc_1.abstractmethod
+    def ListCohorts(
+        self,
+        request: _cohorts_pb2.ListCohortsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cohorts_pb2.ListCohortsResponse, _abc.Awaitable[_cohorts_pb2.ListCohortsResponse]]:
+        """Lists the named cohorts, by id."""
+
+    @_abc_1.abstractmethod
+    def GetCohort(
+        self,
+        request: _cohorts_pb2.GetCohortRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cohorts_pb2.GetCohortResponse, _abc.Awaitable[_cohorts_pb2.GetCohortResponse]]:
+        """Counts a named cohort as it is now: its people, how many are active, how many came back."""
+
+    @_abc_1.abstractmethod
+    def DeleteCohort(
+        self,
+        request: _cohorts_pb2.DeleteCohortRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cohorts_pb2.DeleteCohortResponse, _abc.Awaitable[_cohorts_pb2.DeleteCohortResponse]]:
+        """Deletes a named cohort. NOT_FOUND where there is none."""
 
 def add_EventsServiceServicer_to_server(servicer: EventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

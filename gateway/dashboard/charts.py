@@ -149,7 +149,7 @@ def moments(labels: Sequence[str]) -> tuple[Tick, ...]:
 def columns(texts: Sequence[str]) -> tuple[Column, ...]:
     """Return a column for each text, side by side."""
     count = len(texts)
-    edges = [round(100 * index / count, 3) for index in range(count + 1)]
+    edges = [round(100 * index / max(count, 1), 3) for index in range(count + 1)]
     return tuple(
         Column(left, round(right - left, 3), x_of(index, count), text)
         for index, ((left, right), text) in enumerate(zip(pairwise(edges), texts, strict=True))

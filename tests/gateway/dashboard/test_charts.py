@@ -64,3 +64,8 @@ def test_columns_fill_the_width(count: int) -> None:
     assert drawn[0].left == 0
     assert sum(column.width for column in drawn) == pytest.approx(100, abs=1e-6)
     assert all(column.left < column.centre < column.left + column.width for column in drawn)
+
+
+def test_no_points_have_no_columns() -> None:
+    assert charts.columns([]) == ()
+    assert charts.moments([]) == ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 from rich.console import Console
 
-from benchmarks import demo, growth, ingest, measuring, memory, reads, report, scan, stack, unary
+from benchmarks import demo, gateway, growth, ingest, measuring, memory, reads, report, scan, stack, unary
 from benchmarks.report import Line
 from benchmarks.stored import Stored
 
@@ -32,6 +32,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
+    "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

@@ -72,10 +72,10 @@ class Stack:
     @contextmanager
     def service(self, database: str, **settings: str) -> Iterator[ServiceProcess]:
         """Run an events service on a database; settings are given by their names without EVENTS_."""
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         chosen = {
             "ADDRESS": address,
-            "METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
+            "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
             "DATABASE_URL": self.url(database),
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / "public.pem"),
             "ENCRYPTION_KEYS": f"1:{KEY}",
@@ -117,6 +117,7 @@ def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: Pat
         time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

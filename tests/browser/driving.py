@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_selenium_python import Axe  # type: ignore[import-untyped]  # ships no types
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -69,6 +70,17 @@ def server_seconds(browser: Chrome) -> float:
     script = "return performance.getEntriesByType('navigation')[0].toJSON()"
     page = browser.execute_script(script)
     return float(page["responseStart"] - page["requestStart"]) / 1_000
+
+
+def serious_barriers(browser: Chrome) -> list[str]:
+    """What axe-core finds that keeps people out, seriously or critically: the rule and the elements."""
+    axe = Axe(browser)
+    axe.inject()
+    return [
+        f"{found['id']}: {[node['html'] for node in found['nodes']]}"
+        for found in axe.run()["violations"]
+        if found["impact"] in {"serious", "critical"}
+    ]
 
 
 def until(browser: Chrome, script: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shared import auth, clients, server
-from shared.auth import Role
+from shared.auth import Role, verifier_of
 from shared.config import ServiceSettings
 from tests.shared.sample_service import SERVICE, Sample, SampleStub
 
@@ -77,7 +77,7 @@ def start(public_key_file: Path, token_keys: tuple[bytes, bytes]) -> Iterator[St
             values = {"token_public_key_file": public_key_file, "drain_seconds": 1, **overrides}
             settings = ServiceSettings(**{**minimal_settings(), **values})  # type: ignore[arg-type]  # any field
             registry = CollectorRegistry()
-            verifier = server.verifier_of(settings)
+            verifier = verifier_of(settings)
             register = (sample or Sample()).register
             running = server.build(settings, register, [SERVICE], verifier, ready=ready, registry=registry)
             served = Served(running, registry, token_keys[0])

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from brain.common.v1.common_pb2 import TimeRange
 from brain.events.v1 import events_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.gateway.conftest import WRITE_KEY, Gateway
 
@@ -170,11 +172,8 @@ def test_a_large_body_is_passed_on_in_parts(gateway: Gateway) -> None:
         assert send(gateway, "/v1/batch", {"batch": messages}, authorization=BASIC).json() == {
             "success": True
         }
-    counted = gateway.service.events.GetTopEvents(
-        pb.GetTopEventsRequest(
-            time_range={"start_time": {"seconds": 0}, "end_time": {"seconds": 4_000_000_000}}
-        )
-    )
+    ever = TimeRange(start_time=Timestamp(seconds=0), end_time=Timestamp(seconds=4_000_000_000))
+    counted = gateway.service.events.GetTopEvents(pb.GetTopEventsRequest(time_range=ever))
     assert counted.total_events == 4_560
 
 

@@ -1,6 +1,7 @@
 """Segment's messages become events: who, what, when, and what is left out."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ from gateway.capture import segment
 from gateway.capture.received import Received
 
 RECEIVED = Received(datetime(2024, 5, 1, tzinfo=UTC), bytes(32))
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "userId": "ada",
     "anonymousId": "browser",
     "messageId": "m-1",
@@ -62,7 +63,7 @@ def test_other_kinds_are_events_of_their_own_name(
     kind: str, more: dict[str, object], name: str, properties: dict[str, object]
 ) -> None:
     message = {key: value for key, value in MESSAGE.items() if key != "context"} | more
-    event = segment.event_of(message, kind, RECEIVED)  # type: ignore[arg-type]
+    event = segment.event_of(message, kind, RECEIVED)
     assert event.event == name
     assert (event.user_id, event.anonymous_id) == ("ada", "browser")
     assert orjson.loads(event.properties_json) == properties

@@ -1,0 +1,68 @@
+"""The OpenAPI document tells the truth: every answer to whatever it allows is as it says."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from gateway.rest import openapi
+from gateway.rest.operations import Operation
+from gateway.rest.routes import OPERATIONS
+from shared.auth import Role
+from tests.gateway.conftest import Gateway
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+# One operation for each path and method.
+PLACES = list({(one.path, one.method): one for one in OPERATIONS}.values())
+
+
+def test_every_operation_is_in_the_document_with_its_role() -> None:
+    paths = openapi.document(OPERATIONS)["paths"]
+    assert isinstance(paths, dict)
+    for operation in OPERATIONS:
+        described = paths[operation.path][operation.method.lower()]
+        assert operation.summary in described["description"]
+        names = {parameter["name"] for parameter in described["parameters"]}
+        assert {parameter.name for parameter in operation.parameters} <= names
+    counts = paths["/api/analytics/events"]["get"]
+    assert "Needs the role analyst." in counts["description"]
+    assert "Needs the role ingest." in paths["/api/analytics/events"]["post"]["description"]
+
+
+def test_anybody_may_read_the_document(shared_gateway: Gateway) -> None:
+    with shared_gateway.client(None) as client:
+        assert client.get(openapi.PATH).json()["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("operation", PLACES, ids="{0.method} {0.path}".format)
+def test_answers_are_as_the_document_says(
+    shared_gateway: Gateway, operation: Operation, mode: GenerationMode
+) -> None:
+    """Requests that the document allows, and ones that it does not."""
+    schema = schemathesis.openapi.from_url(f"{shared_gateway.url}{openapi.PATH}")
+    headers = {"Authorization": f"Bearer {shared_gateway.tokens[Role.ADMIN]}"}
+    # In a query every value is a text, so that only bodies can be of a wrong type.
+    is_wrong = mode is GenerationMode.NEGATIVE and operation.body is not None
+    checks = [*CHECKS, negative_data_rejection] if is_wrong else CHECKS
+
+    @given(case=schema[operation.path][operation.method].as_strategy(generation_mode=mode))
+    @settings(max_examples=40)
+    def check(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(headers=headers, checks=checks)
+
+    check()

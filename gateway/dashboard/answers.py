@@ -9,7 +9,7 @@ from grpc import aio
 from gateway import failures
 
 if TYPE_CHECKING:
-    from brain.events.v1 import events_pb2
+    from brain.events.v1 import events_pb2, retention_pb2
     from brain.metrics.v1 import metrics_pb2
 
     from gateway.dashboard.surroundings import Surroundings
@@ -55,6 +55,12 @@ class Questions:
     ) -> "events_pb2.QueryEventsResponse | Failure":
         """List raw events."""
         return await self._ask(self.surroundings.services.events.QueryEvents, request)
+
+    async def retention(
+        self, request: "retention_pb2.GetRetentionRequest"
+    ) -> "retention_pb2.GetRetentionResponse | Failure":
+        """Tell who comes back."""
+        return await self._ask(self.surroundings.services.events.GetRetention, request)
 
     async def metrics(
         self, request: "metrics_pb2.ListMetricsRequest"

@@ -22,7 +22,7 @@ class Tab:
     title: str
 
 
-TABS: Final = (Tab("events", "Events"),)
+TABS: Final = (Tab("events", "Events"), Tab("retention", "Retention"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from gateway.dashboard import rendering, signing_in
 from gateway.dashboard.answers import SignInNeededError
 from gateway.dashboard.events_tab import EventsTab
 from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.retention_tab import RetentionTab
 from gateway.dashboard.signing_in import SigningIn
 from gateway.dashboard.somebody import Somebody
 from shared.errors import ServiceError
@@ -50,7 +51,7 @@ def routes(surroundings: "Surroundings") -> list[BaseRoute]:
 
 
 def _pages(signing: SigningIn) -> list[BaseRoute]:
-    events, somebody = EventsTab(signing), Somebody(signing)
+    events, somebody, retention = EventsTab(signing), Somebody(signing), RetentionTab(signing)
     return [
         Route("/", _home, methods=["GET"]),
         Route("/sign-in", signing.show, methods=["GET"]),
@@ -59,6 +60,8 @@ def _pages(signing: SigningIn) -> list[BaseRoute]:
         Route("/events", events.show, methods=["GET"]),
         Route("/events/trend.csv", events.trend_file, methods=["GET"]),
         Route("/events/top.csv", events.top_file, methods=["GET"]),
+        Route("/retention", retention.show, methods=["GET"]),
+        Route("/retention/grid.csv", retention.file, methods=["GET"]),
         Route("/feed", events.feed, methods=["GET"]),
         Route("/user", somebody.show, methods=["GET"]),
         Route("/user/time_line.csv", somebody.file, methods=["GET"]),

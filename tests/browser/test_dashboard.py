@@ -230,3 +230,15 @@ def test_axe_finds_no_serious_barrier(shop_site: Site, browser: Chrome, width: i
         browser.get(f"{shop_site.home}/{path}")
         until_text(browser, "updated")
         assert driving.serious_barriers(browser) == []
+
+
+def test_retention_is_a_grid_opened_by_its_key(shop_site: Site, browser: Chrome, screenshots: Path) -> None:
+    sign_in(browser, shop_site, "events?range=custom&from=2011-08-01&to=2011-12-09")
+    press(browser, "2")
+    until_text(browser, "Who comes back")
+    Select(browser.find_element(By.ID, "cohort")).select_by_visible_text("weeks")
+    until_text(browser, "Mon 5 Dec 2011")
+    for scheme in ("light", "dark"):
+        driving.prefer(browser, scheme)
+        browser.save_screenshot(screenshots / f"retention_{scheme}.png")
+        assert driving.serious_barriers(browser) == []

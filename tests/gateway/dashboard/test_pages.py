@@ -83,7 +83,14 @@ def test_script_in_events_is_text_everywhere(visitor: httpx.Client) -> None:
 
 
 def test_no_page_has_anything_inline_that_the_policy_forbids(visitor: httpx.Client) -> None:
-    for path in ("/events", "/user?id=user-1", "/sign-in", "/events?range=nonsense", "/nowhere"):
+    for path in (
+        "/events",
+        "/retention",
+        "/user?id=user-1",
+        "/sign-in",
+        "/events?range=nonsense",
+        "/nowhere",
+    ):
         answer = visitor.get(f"{PREFIX}{path}")
         assert not re.search(r"<style|<script(?! src=)|\sstyle=|\son\w+=|javascript:", answer.text)
         policy = answer.headers["content-security-policy"]

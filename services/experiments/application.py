@@ -1,0 +1,124 @@
+"""The experiments service put together; the only place that knows how its parts are built."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+from brain.experiments.v1.experiments_pb2_grpc import (
+    ExperimentsServiceServicer,
+    add_ExperimentsServiceServicer_to_server,
+)
+from brain.experiments.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from prometheus_client import CollectorRegistry
+
+from services.experiments.assigning.assigner import Assigner
+from services.experiments.assigning.calls import AssignmentCalls
+from services.experiments.assigning.store import AssignmentStore
+from services.experiments.catalogue import Catalogue
+from services.experiments.lifecycle.calls import LifecycleCalls
+from services.experiments.results.calls import ResultCalls
+from services.experiments.statistics_servicer import StatisticsServicer
+from services.experiments.tracking.calls import TrackingCalls
+from services.experiments.tracking.store import TrackingStore
+from services.experiments.users import UserDictionary
+from shared.audit import AuditServicer
+from shared.database import create_engine, is_reachable
+from shared.encryption import BlindIndex, Keyring
+from shared.server import RunningServer, build, verifier_of
+from shared.servicers import joined
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from services.experiments.config import ExperimentsSettings
+
+SERVICES = (
+    "brain.experiments.v1.ExperimentsService",
+    "brain.experiments.v1.StatisticsService",
+    "brain.audit.v1.AuditService",
+)
+
+
+@dataclass(frozen=True)
+class Application:
+    """A running experiments service."""
+
+    server: RunningServer
+    engines: "tuple[Engine, ...]"
+
+    def wait(self) -> None:
+        """Serve until told to stop by SIGTERM or SIGINT, then stops."""
+        self.server.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        """Finishes the calls under way, lets go of the database."""
+        self.server.stop()
+        for engine in self.engines:
+            engine.dispose()
+
+
+def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Application:
+    """Start the service.
+
+    Args:
+        settings: where and how.
+        clock: the time in Unix microseconds.
+
+    """
+    with ExitStack() as opened:  # what was opened is closed again where a later step fails
+        engine = _engine(settings, settings.database_connections, opened)
+        watching = _engine(settings, 1, opened)
+        server = build(
+            settings,
+            _registration(engine, settings, clock),
+            SERVICES,
+            verifier_of(settings),
+            ready=lambda: is_reachable(watching),
+            registry=CollectorRegistry(),
+        )
+        application = Application(server, (engine, watching))
+        opened.pop_all()
+    return application
+
+
+def _registration(
+    engine: "Engine", settings: "ExperimentsSettings", clock: Callable[[], int]
+) -> Callable[[grpc.Server], None]:
+    users = UserDictionary(
+        engine,
+        Keyring.parse(settings.encryption_keys.get_secret_value()),
+        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
+    )
+    catalogue = Catalogue(engine)
+    assignments = AssignmentStore(engine, users)
+    assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
+    groups = [
+        LifecycleCalls(engine, clock),
+        AssignmentCalls(engine, assigner, assignments, clock),
+        TrackingCalls(catalogue, TrackingStore(engine, users), clock),
+        ResultCalls(engine, clock, settings.reporting_time_zone),
+    ]
+
+    def register(server: grpc.Server) -> None:
+        joined_calls = joined(ExperimentsServiceServicer, groups)
+        add_ExperimentsServiceServicer_to_server(joined_calls, server)
+        add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)
+        add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+
+    return register
+
+
+def _engine(settings: "ExperimentsSettings", pool_size: int, opened: ExitStack) -> "Engine":
+    engine = create_engine(
+        settings.database_url,
+        schema=settings.database_schema,
+        pool_size=pool_size,
+        application_name="brain-experiments",
+        statement_seconds=settings.statement_seconds,
+    )
+    opened.callback(engine.dispose)
+    return engine

@@ -47,6 +47,7 @@ class Application:
     """A running experiments service."""
 
     server: RunningServer
+    catalogue: Catalogue
     engines: "tuple[Engine, ...]"
 
     def wait(self) -> None:
@@ -72,28 +73,28 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         engine = _engine(settings, settings.database_connections, opened)
         watching = _engine(settings, 1, opened)
+        catalogue = Catalogue(engine)
         server = build(
             settings,
-            _registration(engine, settings, clock),
+            _registration(engine, catalogue, settings, clock),
             SERVICES,
             verifier_of(settings),
             ready=lambda: is_reachable(watching),
             registry=CollectorRegistry(),
         )
-        application = Application(server, (engine, watching))
+        application = Application(server, catalogue, (engine, watching))
         opened.pop_all()
     return application
 
 
 def _registration(
-    engine: "Engine", settings: "ExperimentsSettings", clock: Callable[[], int]
+    engine: "Engine", catalogue: Catalogue, settings: "ExperimentsSettings", clock: Callable[[], int]
 ) -> Callable[[grpc.Server], None]:
     users = UserDictionary(
         engine,
         Keyring.parse(settings.encryption_keys.get_secret_value()),
         BlindIndex.parse(settings.blind_index_key.get_secret_value()),
     )
-    catalogue = Catalogue(engine)
     assignments = AssignmentStore(engine, users)
     assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
     groups = [

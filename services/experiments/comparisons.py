@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What squares and quotients of cannot overflow.
+SMALLEST, LARGEST = 1e-30, 1e30
+LARGEST_N = 10**15
+
 
 def proportion(violations: "Violations", field: str, message: "pb.Proportion") -> Proportion:
     """Read a share; a harmless one after a violation."""
+    if message.participants > LARGEST_N:
+        violations.add(field, "has more than 10^15 participants")
     made = _made(violations, field, lambda: Proportion(message.participants, message.converted))
     return made or Proportion(0, 0)
 
@@ -75,6 +81,9 @@ def finite_or_raise(number: float) -> float:
 
 
 def _moments(message: "pb.Moments") -> Moments:
+    size = abs(message.mean)
+    if (size and not SMALLEST <= size <= LARGEST) or message.m2 > LARGEST**2 or message.n > LARGEST_N:
+        raise ValueError("has a mean beyond 10^±30, an m2 above 10^60 or an n above 10^15")
     return Moments(message.n, message.mean, message.m2)
 
 

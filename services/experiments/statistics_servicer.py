@@ -50,10 +50,10 @@ class StatisticsServicer(StatisticsServiceServicer):
         treatment = comparisons.moments(violations, "treatment", request.treatment)
         choices = comparisons.choices(violations, request.choices)
         given = (request.HasField("control_covariate"), request.HasField("treatment_covariate"))
-        if any(given):
-            for name, present in zip(("control_covariate", "treatment_covariate"), given, strict=True):
-                if not present:
-                    violations.add(name, "is required where the other variant has one")
+        if any(given) and not all(given):
+            absent = "treatment_covariate" if given[0] else "control_covariate"
+            violations.add(absent, "is required where the other variant has one")
+        elif all(given):
             joint = [
                 comparisons.with_covariate(
                     violations, "control_covariate", control, request.control_covariate

@@ -78,7 +78,7 @@ class Proportion(_message.Message):
     PARTICIPANTS_FIELD_NUMBER: _builtins.int
     CONVERTED_FIELD_NUMBER: _builtins.int
     participants: _builtins.int
-    """At least 0."""
+    """0 to 10¹⁵."""
     converted: _builtins.int
     """0 to participants."""
     def __init__(
@@ -105,11 +105,11 @@ class Moments(_message.Message):
     MEAN_FIELD_NUMBER: _builtins.int
     M2_FIELD_NUMBER: _builtins.int
     n: _builtins.int
-    """Participants, at least 0."""
+    """Participants, 0 to 10¹⁵."""
     mean: _builtins.float
-    """Their mean; 0 without any."""
+    """Their mean; 0 without any. Its size lies between 10⁻³⁰ and 10³⁰, or is 0."""
     m2: _builtins.float
-    """Σ (value − mean)², at least 0."""
+    """Σ (value − mean)², 0 to 10⁶⁰."""
     def __init__(
         self,
         *,

@@ -41,7 +41,7 @@ def tracked(
     values: dict[str, dict[str, list[float]]] = {
         name: defaultdict(list) for name in ("signup", "revenue", "per_order")
     }
-    conversions = []
+    conversions: list[pb.Conversion] = []
     for name in variants:
         for metric, found in values.items():
             for _ in range(generator.choice([0, 0, 1, 1, 2, 3])):
@@ -145,7 +145,7 @@ def test_empty_variants_have_reasons_instead_of_numbers(service: Service) -> Non
         assert empty.absent_reasons["value"] == "the variant has no participants"
         comparison = empty.comparison
         for field in ("p_value", "interval", "absolute_effect", "sequential"):
-            assert not comparison.HasField(field), field  # type: ignore[arg-type]
+            assert not comparison.HasField(field), field
             assert comparison.absent_reasons[field]
         assert not empty.HasField("adjusted_p_value")
 

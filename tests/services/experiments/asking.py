@@ -1,6 +1,7 @@
 """Short ways to ask a running service."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
@@ -51,7 +52,7 @@ def person(name: str) -> pb.Person:
     return pb.Person(user_id=name)
 
 
-def attributes(**values: str | float | bool) -> Struct:
+def attributes(**values: Any) -> Struct:  # noqa: ANN401 - whatever JSON holds
     made = Struct()
     made.update(values)
     return made

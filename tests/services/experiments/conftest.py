@@ -98,6 +98,7 @@ def running(
         {
             "address": "127.0.0.1:0",
             "metrics_address": "127.0.0.1:0",
+            "flagd_address": "127.0.0.1:0",
             "database_url": database,
             "database_schema": "experiments",
             "token_public_key_file": public_key_file,

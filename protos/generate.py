@@ -12,11 +12,13 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
 GENERATED = PROTOS / "gen"
+# Ours, and the contracts of others that we serve.
+AREAS = ("brain", "flagd")
 
 
 def generate(target: Path) -> None:
     """Write *_pb2.py and .pyi for every file, *_pb2_grpc.py and .pyi for those that hold a service."""
-    sources = sorted((PROTOS / "brain").rglob("*.proto"))
+    sources = sorted(path for area in AREAS for path in (PROTOS / area).rglob("*.proto"))
     with_service = [source for source in sources if "\nservice " in source.read_text()]
     include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}"]
     plugins = [

@@ -28,6 +28,9 @@ OPEN_SERVICES = frozenset(
     }
 )
 
+# Neither can it stand beside flagd's: whoever asks for a flag takes part in an experiment.
+ROLES_OF_OTHERS = {"flagd.evaluation.v2.Service": options_pb2.ROLE_INGEST}
+
 _CACHED_TOKENS = 4_096
 # A key that was withdrawn stops working this soon.
 _CACHED_SECONDS = 300.0
@@ -246,8 +249,10 @@ def is_open(full_method: str) -> bool:
 
 
 def required_role(full_method: str) -> Role | None:
-    """Return the role that stands beside an RPC in its .proto; None refuses everybody."""
+    """Return the role that stands beside an RPC in its .proto, or above; None refuses everybody."""
     name = full_method.removeprefix("/").replace("/", ".")
+    if (theirs := ROLES_OF_OTHERS.get(name.rpartition(".")[0])) is not None:
+        return _ROLES[theirs]
     try:
         method = descriptor_pool.Default().FindMethodByName(name)
     except KeyError:

@@ -46,7 +46,8 @@ class _Parts:
     bounds: Bounds
     interceptor: CallInterceptor
     health: Health
-    metrics: MetricsEndpoint
+    calls: CallMetrics
+    metrics: MetricsEndpoint | None
 
 
 class RunningServer:
@@ -54,11 +55,16 @@ class RunningServer:
 
     def __init__(self, parts: _Parts, port: int, drain_seconds: float) -> None:
         self.port = port
-        self.metrics_port = parts.metrics.port
+        self.metrics_port = parts.metrics.port if parts.metrics else None
         self._parts = parts
         self._drain_seconds = drain_seconds
         self._stopping = Lock()
         self._stopped = False
+
+    @property
+    def call_metrics(self) -> CallMetrics:
+        """Return what counts its calls."""
+        return self._parts.calls
 
     def wait(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once."""
@@ -85,7 +91,8 @@ class RunningServer:
             parts.server.stop(self._drain_seconds).wait()
             parts.bounds.lanes.close()
             parts.bounds.stalls.stop()
-            parts.metrics.close()
+            if parts.metrics:
+                parts.metrics.close()
         _logger.info("stopped", extra={"port": self.port})
 
 
@@ -96,17 +103,19 @@ def build(
     verifier: Verifier | None,
     *,
     ready: Callable[[], bool],
-    registry: CollectorRegistry,
+    registry: CollectorRegistry | CallMetrics,
 ) -> RunningServer:
     """Start a server of the services that `register` adds, with health, reflection and metrics beside them.
 
-    `service_names` are their full names. Raise ValueError without a verifier unless the settings say
-    auth=off, and RuntimeError or OSError where an address is taken.
+    `service_names` are their full names. With the call metrics of another server of this process in place of
+    a registry, calls are counted there, and there is no endpoint of its own. Raise ValueError without a
+    verifier unless the settings say auth=off, and RuntimeError or OSError where an address is taken.
     """
     if (verifier is None) != (settings.auth == "off"):
         raise ValueError("a server without a verifier needs auth=off, one with a verifier must not have it")
     bounds = _bounds(settings)
-    interceptor = CallInterceptor(verifier, CallMetrics(registry), bounds)
+    calls = registry if isinstance(registry, CallMetrics) else CallMetrics(registry)
+    interceptor = CallInterceptor(verifier, calls, bounds)
     server = grpc.server(bounds.lanes.calls.pool, interceptors=[interceptor], options=_OPTIONS)
     register(server)
     health = Health(service_names, ready)
@@ -115,12 +124,16 @@ def build(
         (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
     )
     port = _listen(server, settings)
-    metrics = MetricsEndpoint(settings.metrics_address, registry)
+    metrics = None
+    if not isinstance(registry, CallMetrics):
+        metrics = MetricsEndpoint(settings.metrics_address, registry)
     health.start()
     bounds.stalls.start()
     server.start()
     _logger.info("serving", extra={"address": settings.address, "port": port, "auth": settings.auth})
-    return RunningServer(_Parts(server, bounds, interceptor, health, metrics), port, settings.drain_seconds)
+    return RunningServer(
+        _Parts(server, bounds, interceptor, health, calls, metrics), port, settings.drain_seconds
+    )
 
 
 def _bounds(settings: ServiceSettings) -> Bounds:

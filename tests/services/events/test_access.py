@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.events.application import SERVICES
 from shared.auth import OPEN_SERVICES, Role, generate_keys, mint_token, required_role
 from shared.clients import channel
+from tests.refusals import attempt, refusal
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import attempt, refusal
 
 REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 METHODS: list[MethodDescriptor] = [

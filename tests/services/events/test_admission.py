@@ -11,9 +11,9 @@ from google.rpc import error_details_pb2
 from services.events.ingest import admission
 from services.events.ingest.admission import DiskGuard
 from shared.errors import ResourceExhausted
+from tests.refusals import attempt
 from tests.services.events.conftest import Service
 from tests.services.events.made_events import made_event
-from tests.services.events.refusals import attempt
 
 ABSURD = 2**62  # more than any disk has
 

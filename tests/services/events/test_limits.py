@@ -6,8 +6,8 @@ from brain.events.v1 import events_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery, ReadMetricRequest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import refusal
 
 MOST = 10_000
 SECONDS = {INTERVAL_HOUR: 3_600, INTERVAL_DAY: 86_400}

@@ -22,8 +22,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.events.calendar import Interval, day_start
 from services.events.overview.kpis import KPIS, Part, last_unit, part_of, period_of
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import refusal
 from tests.services.events.shop.asking import moment, time_range
 
 UTC_ZONE = ZoneInfo("UTC")

@@ -19,6 +19,7 @@ from brain.metrics.v1 import metrics_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.events.domain import Condition, Operator
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.property_events import (
     FIRST_SECOND,
@@ -32,7 +33,6 @@ from tests.services.events.property_events import (
     within,
 )
 from tests.services.events.property_filters import FILTERS, filter_of
-from tests.services.events.refusals import refusal
 from tests.services.events.test_conditions import holds
 
 RANGE = TimeRange(

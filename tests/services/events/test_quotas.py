@@ -15,9 +15,9 @@ from services.events.ingest import admission
 from services.events.ingest.quotas import Quotas
 from shared.auth import Role, mint_token
 from shared.clients import channel
+from tests.refusals import Refusal, attempt, refusal
 from tests.services.events.conftest import Service
 from tests.services.events.made_events import made_events
-from tests.services.events.refusals import Refusal, attempt, refusal
 
 QUOTA = 120
 Connect = Callable[..., EventsServiceStub]

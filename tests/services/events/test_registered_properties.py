@@ -16,9 +16,9 @@ from services.events.rollups.cover import ReportingCalendar
 from services.events.value_rollups import filling, value_keys
 from services.events.value_rollups.filling import fill_one
 from services.events.value_rollups.folding import fold_values, sweep
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.property_events import sent_events
-from tests.services.events.refusals import refusal
 from tests.services.events.registering import (
     FILLING,
     READY,

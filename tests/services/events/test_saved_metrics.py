@@ -16,8 +16,8 @@ from brain.events.v1 import saved_metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery, ReadMetricRequest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Clock, Service
-from tests.services.events.refusals import refusal
 from tests.services.events.shop.asking import stamp, time_range
 
 DAILY, MONTHLY = pb.METRIC_PERIOD_DAILY, pb.METRIC_PERIOD_MONTHLY

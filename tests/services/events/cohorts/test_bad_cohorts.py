@@ -5,9 +5,9 @@ import pytest
 from brain.common.v1.common_pb2 import PropertyFilter, TimeRange
 from brain.events.v1 import cohorts_pb2 as pb
 
+from tests.refusals import refusal
 from tests.services.events.cohorts.test_cohorts import cohort, create, get, span
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import refusal
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from brain.events.v1.retention_pb2 import RETENTION_ENTRY_FIRST_EVER, RETENTION_
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Clock, Service
-from tests.services.events.refusals import refusal
 
 
 def at(text: str) -> Timestamp:

@@ -24,11 +24,11 @@ from google.protobuf.struct_pb2 import Value
 
 from services.events.conversion import first_activity
 from services.events.rollups.compaction import compact
+from tests.refusals import refusal
 from tests.services.events.conftest import Clock, Service
 from tests.services.events.conversion.asking import MICROS, micros, span, store
 from tests.services.events.conversion.attempts import outcomes, rate
 from tests.services.events.conversion.histories import DAY, HOUR, Row, histories, named, rows, stored
-from tests.services.events.refusals import refusal
 
 FIRST, LAST = micros(2010, 12, 27), micros(2011, 1, 10)
 ZONES = ("UTC", "Asia/Kolkata", "Australia/Lord_Howe")

@@ -12,6 +12,7 @@ from brain.events.v1 import events_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
 from services.events.rollups.compaction import compact
+from tests.refusals import refusal
 from tests.services.events.conftest import Clock, Service
 from tests.services.events.identity.asking import (
     counted,
@@ -24,7 +25,6 @@ from tests.services.events.identity.asking import (
 )
 from tests.services.events.identity.searching import ciphertexts, found
 from tests.services.events.recount import recount
-from tests.services.events.refusals import refusal
 
 ERASE, ANONYMIZE = privacy_pb2.ERASURE_MODE_ERASE, privacy_pb2.ERASURE_MODE_ANONYMIZE
 USER, ANONYMOUS, SESSION = pb.USER_KIND_USER, pb.USER_KIND_ANONYMOUS, pb.USER_KIND_SESSION

@@ -8,6 +8,7 @@ from brain.audit.v1.audit_pb2 import ListAuditEntriesRequest
 from brain.events.v1 import events_pb2 as pb
 
 from services.events.rollups.compaction import compact
+from tests.refusals import attempt
 from tests.services.events.conftest import Service
 from tests.services.events.identity.asking import (
     counted,
@@ -19,7 +20,6 @@ from tests.services.events.identity.asking import (
     track,
     until_settled,
 )
-from tests.services.events.refusals import attempt
 
 HOUR = 3600
 

@@ -21,8 +21,8 @@ from brain.metrics.v1.metrics_pb2 import (
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import refusal
 
 
 def at(year: int, month: int = 1, day: int = 1) -> Timestamp:

@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from services.events.application import SERVICES
+from tests.refusals import Refusal, refusal
 from tests.services.events.conftest import Service
-from tests.services.events.refusals import Refusal, refusal
 
 BROKEN = b"\xc3\x28"  # a lead byte without its continuation
 DEPTH = 4

@@ -10,9 +10,9 @@ from brain.events.v1 import events_pb2 as pb
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.poison.conftest import stored
-from tests.services.events.refusals import refusal
 
 NOW = 1_321_000_000
 TEXTS = (

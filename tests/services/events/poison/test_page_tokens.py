@@ -17,9 +17,9 @@ from brain.metrics.v1.metrics_pb2 import (
 from google.protobuf.message import Message
 
 from shared.pagination import encode_token
+from tests.refusals import attempt
 from tests.services.events.conftest import Service
 from tests.services.events.poison.calls import CALLS, DAY, at, check
-from tests.services.events.refusals import attempt
 
 INT64 = 2**63
 PAGED: dict[str, Any] = {

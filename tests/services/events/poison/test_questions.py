@@ -24,9 +24,9 @@ from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.poison.calls import CALLS, DAY, at, changed, check
-from tests.services.events.refusals import refusal
 
 
 def user(name: str) -> pb.UserReference:

@@ -16,8 +16,8 @@ from brain.common.v1.common_pb2 import (
 from brain.events.v1 import retention_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Clock, Service
-from tests.services.events.refusals import refusal
 
 
 def at(year: int, month: int = 1, day: int = 1) -> Timestamp:

@@ -1,0 +1,105 @@
+"""Gives people their variants: looks who has one, chooses for the others, keeps what was chosen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain.experiments.v1 import experiments_pb2 as pb
+
+from services.experiments.assigning.choosing import NoVariant, choose
+from services.experiments.assigning.store import AssignmentStore, Kept
+from services.experiments.catalogue import Catalogue, Snapshot
+from services.experiments.domain import Experiment, JsonValue, Status, Who
+
+if TYPE_CHECKING:
+    from brain.experiments.v1.experiments_pb2 import AssignmentReason
+
+Candidate = tuple[Who, Mapping[str, JsonValue]]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Why somebody got a variant (its position) or none, and when first, in Unix microseconds."""
+
+    reason: "AssignmentReason.ValueType"
+    variant: int | None = None
+    assigned_time: int | None = None
+
+
+@dataclass(frozen=True)
+class Assigner:
+    """Assigns; at most `remembered` assignments are kept in memory."""
+
+    catalogue: Catalogue
+    kept: AssignmentStore
+    clock: Callable[[], int]
+    remembered: int
+
+    def assign(self, key: str, candidates: "Sequence[Candidate]") -> tuple[Experiment, list[Assigned]]:
+        """Return the experiment and everybody's variant, in order; raise NotFound."""
+        snapshot = self.catalogue.snapshot()
+        experiment = snapshot.experiment(key)
+        if experiment.status is not Status.RUNNING:
+            return experiment, [_not_running(experiment)] * len(candidates)
+        found: dict[Who, Assigned] = {}
+        unseen: list[Candidate] = []
+        for candidate in candidates:
+            remembered = snapshot.assigned.get((experiment.experiment_id, candidate[0]))
+            if remembered is None:
+                unseen.append(candidate)
+            else:
+                found[candidate[0]] = Assigned(pb.ASSIGNMENT_REASON_SPLIT, *remembered)
+        if unseen:
+            found |= self._of_unseen(snapshot, experiment, unseen)
+        return experiment, [found[who] for who, _ in candidates]
+
+    def _of_unseen(
+        self, snapshot: Snapshot, experiment: Experiment, unseen: "Sequence[Candidate]"
+    ) -> dict[Who, Assigned]:
+        people = list(dict.fromkeys(who for who, _ in unseen))
+        kept = self.kept.find(experiment, people)
+        without: dict[Who, NoVariant] = {}
+        chosen: dict[Who, int] = {}
+        for who, attributes in unseen:
+            if who in kept or who in chosen:
+                continue
+            choice = choose(experiment, who, attributes)
+            if isinstance(choice, NoVariant):
+                without[who] = choice
+            else:
+                chosen[who] = choice
+        if chosen:
+            self.kept.add(experiment, chosen, self.clock())
+            # Another replica may have been first, with other weights.
+            kept |= self.kept.find(experiment, list(chosen))
+        found = {who: _of_kept(each) for who, each in kept.items()}
+        self._remember(snapshot, experiment, found)
+        nothing = {who: Assigned(_REASONS[why]) for who, why in without.items() if who not in found}
+        return found | nothing
+
+    def _remember(self, snapshot: Snapshot, experiment: Experiment, found: "Mapping[Who, Assigned]") -> None:
+        if len(snapshot.assigned) + len(found) > self.remembered:
+            snapshot.assigned.clear()
+        for who, assigned in found.items():
+            if assigned.reason == pb.ASSIGNMENT_REASON_SPLIT and assigned.variant is not None:
+                place = (assigned.variant, assigned.assigned_time or 0)
+                snapshot.assigned[experiment.experiment_id, who] = place
+
+
+_REASONS = {
+    NoVariant.NOT_TARGETED: pb.ASSIGNMENT_REASON_NOT_TARGETED,
+    NoVariant.NOT_COVERED: pb.ASSIGNMENT_REASON_NOT_COVERED,
+    NoVariant.EXCLUDED: pb.ASSIGNMENT_REASON_EXCLUDED,
+}
+
+
+def _of_kept(kept: Kept) -> Assigned:
+    if kept.overridden is not None:
+        return Assigned(pb.ASSIGNMENT_REASON_OVERRIDE, kept.overridden)
+    return Assigned(pb.ASSIGNMENT_REASON_SPLIT, kept.assigned, kept.assigned_time)
+
+
+def _not_running(experiment: Experiment) -> Assigned:
+    if experiment.winner is None:
+        return Assigned(pb.ASSIGNMENT_REASON_NOT_RUNNING)
+    return Assigned(pb.ASSIGNMENT_REASON_WINNER, experiment.position(experiment.winner))

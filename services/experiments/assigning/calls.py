@@ -1,0 +1,156 @@
+"""The calls that give people their variants."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain.experiments.v1 import experiments_pb2 as pb
+from google.protobuf.struct_pb2 import Struct, Value
+
+from services.experiments.assigning.assigner import Assigned, Assigner
+from services.experiments.assigning.store import AssignmentStore, set_override
+from services.experiments.domain import Experiment, JsonValue, Status, Who
+from services.experiments.lifecycle import store as experiments
+from services.experiments.people import to_person, who
+from shared import audit
+from shared.audit import AuditEntry
+from shared.calls import current_caller
+from shared.errors import FailedPrecondition, NotFound
+from shared.json_values import struct_to_dict
+from shared.timestamps import from_micros
+from shared.validation import Violations
+
+if TYPE_CHECKING:
+    import grpc
+    from sqlalchemy import Engine
+
+MAXIMUM_CANDIDATES = 5_000
+MAXIMUM_DEPTH = 16
+
+
+@dataclass(frozen=True)
+class AssignmentCalls:
+    """Assigns, tells what is assigned, overrides."""
+
+    engine: "Engine"
+    assigner: Assigner
+    kept: AssignmentStore
+    clock: Callable[[], int]
+
+    def AssignVariant(
+        self, request: pb.AssignVariantRequest, context: "grpc.ServicerContext"
+    ) -> pb.AssignVariantResponse:
+        """Return somebody's variant."""
+        violations = Violations()
+        person = who(violations, "person", request.person)
+        attributes = read_attributes(violations, "attributes", request.attributes)
+        violations.raise_if_any()
+        experiment, [found] = self.assigner.assign(request.experiment_key, [(person, attributes)])
+        return pb.AssignVariantResponse(assignment=to_message(experiment, person, found))
+
+    def AssignVariants(
+        self, request: pb.AssignVariantsRequest, context: "grpc.ServicerContext"
+    ) -> pb.AssignVariantsResponse:
+        """Return many variants."""
+        violations = Violations()
+        if not 1 <= len(request.candidates) <= MAXIMUM_CANDIDATES:
+            violations.add("candidates", f"1 to {MAXIMUM_CANDIDATES:,}")
+            violations.raise_if_any()
+        candidates = [
+            (
+                who(violations, f"candidates[{index}].person", each.person),
+                read_attributes(violations, f"candidates[{index}].attributes", each.attributes),
+            )
+            for index, each in enumerate(request.candidates)
+        ]
+        violations.raise_if_any()
+        experiment, found = self.assigner.assign(request.experiment_key, candidates)
+        return pb.AssignVariantsResponse(
+            assignments=[
+                to_message(experiment, person, assigned)
+                for (person, _), assigned in zip(candidates, found, strict=True)
+            ]
+        )
+
+    def GetAssignment(
+        self, request: pb.GetAssignmentRequest, context: "grpc.ServicerContext"
+    ) -> pb.GetAssignmentResponse:
+        """Return what is kept of somebody."""
+        violations = Violations()
+        person = who(violations, "person", request.person)
+        violations.raise_if_any()
+        with self.engine.begin() as connection:
+            experiment = experiments.read(connection, request.experiment_key).experiment
+        kept = self.kept.find(experiment, [person]).get(person)
+        if kept is None:
+            raise NotFound("nothing is kept of this person in this experiment", "ASSIGNMENT_UNKNOWN")
+        reason, variant = pb.ASSIGNMENT_REASON_SPLIT, kept.assigned
+        if kept.overridden is not None:
+            reason, variant = pb.ASSIGNMENT_REASON_OVERRIDE, kept.overridden
+        answer = pb.GetAssignmentResponse(
+            assignment=to_message(experiment, person, Assigned(reason, variant, kept.assigned_time))
+        )
+        if kept.exposed_time is not None:
+            answer.exposed_time.CopyFrom(from_micros(kept.exposed_time))
+        return answer
+
+    def SetOverride(
+        self, request: pb.SetOverrideRequest, context: "grpc.ServicerContext"
+    ) -> pb.SetOverrideResponse:
+        """Give somebody a variant, or take that back."""
+        violations = Violations()
+        person = who(violations, "person", request.person)
+        violations.raise_if_any()
+        user_key = self.kept.users.keys([person])[person]
+        with self.engine.begin() as connection:
+            experiments.take_turns(connection)
+            experiment = experiments.read(connection, request.experiment_key).experiment
+            if experiment.status is Status.COMPLETED:
+                raise FailedPrecondition("the experiment is completed", "EXPERIMENT_COMPLETED")
+            position = experiment.position(request.variant)
+            if request.variant and position is None:
+                violations.add("variant", "is no variant of this experiment")
+                violations.raise_if_any()
+            set_override(connection, experiment, user_key, position)
+            experiments.touch(connection, experiment.experiment_id)
+            details = {"variant": request.variant or None}
+            audit.record(
+                connection, AuditEntry(current_caller().subject, "SetOverride", experiment.key, details)
+            )
+        return pb.SetOverrideResponse()
+
+
+def read_attributes(violations: Violations, field: str, attributes: Struct) -> Mapping[str, JsonValue]:
+    """Return attributes as Python values."""
+    try:
+        return struct_to_dict(attributes, MAXIMUM_DEPTH)
+    except ValueError as error:
+        violations.add(field, str(error))
+        return {}
+
+
+def to_message(experiment: Experiment, person: Who, found: Assigned) -> pb.Assignment:
+    """Return somebody's variant as a message."""
+    message = pb.Assignment(person=to_person(person), reason=found.reason)
+    if found.variant is not None:
+        variant = experiment.variants[found.variant]
+        message.variant = variant.name
+        put_value(message.value, variant.value)
+    if found.assigned_time is not None:
+        message.assigned_time.CopyFrom(from_micros(found.assigned_time))
+    return message
+
+
+def put_value(message: Value, value: JsonValue) -> None:
+    """Fill a Value."""
+    match value:
+        case bool():
+            message.bool_value = value
+        case int() | float():
+            message.number_value = value
+        case str():
+            message.string_value = value
+        case dict():
+            message.struct_value.update(value)
+        case _:
+            raise TypeError("variants are strings, booleans, numbers or objects")

@@ -1,0 +1,36 @@
+"""The settings of the experiments service."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from shared.config import ServiceSettings
+
+
+class ExperimentsSettings(ServiceSettings):
+    """Read from the environment, EXPERIMENTS_ADDRESS and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="EXPERIMENTS_", frozen=True, hide_input_in_errors=True)
+
+    address: str = "127.0.0.1:50052"
+    metrics_address: str = "127.0.0.1:9102"
+    database_schema: str = Field(default="experiments", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    # Where flagd's providers ask for flags: host:port (port 0 takes a free one) or unix:/path.
+    flagd_address: str = "127.0.0.1:8013"
+    # "off" asks flagd's providers for no token; only on this machine alone. "token" asks as `auth` says.
+    flagd_auth: Literal["off", "token"] = "off"
+    # Event streams and calls of flagd's providers open at once.
+    flagd_maximum_calls: int = Field(default=10_000, ge=1)
+    # Connections to PostgreSQL.
+    database_connections: int = Field(default=8, ge=1)
+    # Assignments kept in memory, about 250 bytes each.
+    cached_assignments: int = Field(default=200_000, ge=1_000)
+
+    @model_validator(mode="after")
+    def _opens_flags_to_this_machine_alone(self) -> Self:
+        host = self.flagd_address.rpartition(":")[0]
+        is_local = self.flagd_address.startswith("unix:") or host in {"127.0.0.1", "[::1]", "localhost"}
+        if self.flagd_auth == "off" and not is_local:
+            raise ValueError("flagd_auth=off needs a loopback flagd_address")
+        return self

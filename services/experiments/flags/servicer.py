@@ -1,0 +1,201 @@
+"""flagd's evaluation service: experiments as flags."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from brain.experiments.v1 import experiments_pb2
+from flagd.evaluation.v2 import evaluation_pb2 as pb
+from flagd.evaluation.v2.evaluation_pb2_grpc import ServiceServicer
+from google.protobuf.struct_pb2 import Struct
+
+from services.experiments.assigning.assigner import Assigned, Assigner
+from services.experiments.assigning.calls import read_attributes
+from services.experiments.domain import Experiment, JsonValue, PersonKind, Status
+from services.experiments.flags.streams import EventStreams
+from services.experiments.people import MAXIMUM_ID
+from shared.errors import FieldViolation, InvalidArgument
+from shared.validation import Violations, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+
+_TARGETING_KEY: Final = "targetingKey"
+# SPLIT where flagd's providers must not cache: STATIC they keep for everybody.
+_REASONS: Final = {
+    experiments_pb2.ASSIGNMENT_REASON_SPLIT: "SPLIT",
+    experiments_pb2.ASSIGNMENT_REASON_OVERRIDE: "TARGETING_MATCH",
+    experiments_pb2.ASSIGNMENT_REASON_WINNER: "STATIC",
+    experiments_pb2.ASSIGNMENT_REASON_NOT_RUNNING: "DISABLED",
+}
+_DEFAULT: Final = "DEFAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """What an experiment is to somebody; without a variant the caller's default holds."""
+
+    reason: str
+    variant: str | None = None
+    value: JsonValue = None
+
+
+@dataclass(frozen=True)
+class FlagServicer(ServiceServicer):
+    """Evaluates flags, tells when they change."""
+
+    assigner: Assigner
+    streams: EventStreams
+
+    def ResolveAll(
+        self, request: pb.ResolveAllRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveAllResponse:
+        """Evaluate every experiment that runs or has a winner."""
+        answer = pb.ResolveAllResponse()
+        for experiment in self.assigner.catalogue.snapshot().experiments.values():
+            if experiment.status is Status.RUNNING or experiment.winner is not None:
+                flag = self._evaluate(experiment, request.context)
+                message = pb.AnyFlag(reason=flag.reason, variant=flag.variant)
+                _put_any(message, flag)
+                answer.flags[experiment.key].CopyFrom(message)
+        return answer
+
+    def ResolveBoolean(
+        self, request: pb.ResolveBooleanRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveBooleanResponse:
+        """Evaluate a boolean."""
+        flag = self._flag(request, _is_boolean, "boolean")
+        answer = pb.ResolveBooleanResponse(reason=flag.reason, variant=flag.variant)
+        if isinstance(flag.value, bool):
+            answer.value = flag.value
+        return answer
+
+    def ResolveString(
+        self, request: pb.ResolveStringRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveStringResponse:
+        """Evaluate a string."""
+        flag = self._flag(request, _is_string, "string")
+        answer = pb.ResolveStringResponse(reason=flag.reason, variant=flag.variant)
+        if isinstance(flag.value, str):
+            answer.value = flag.value
+        return answer
+
+    def ResolveFloat(
+        self, request: pb.ResolveFloatRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveFloatResponse:
+        """Evaluate a number."""
+        flag = self._flag(request, _is_number, "number")
+        answer = pb.ResolveFloatResponse(reason=flag.reason, variant=flag.variant)
+        if isinstance(flag.value, int | float):
+            answer.value = flag.value
+        return answer
+
+    def ResolveInt(
+        self, request: pb.ResolveIntRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveIntResponse:
+        """Evaluate a whole number."""
+        flag = self._flag(request, _is_whole, "whole number")
+        answer = pb.ResolveIntResponse(reason=flag.reason, variant=flag.variant)
+        if isinstance(flag.value, int):
+            answer.value = flag.value
+        return answer
+
+    def ResolveObject(
+        self, request: pb.ResolveObjectRequest, context: "grpc.ServicerContext"
+    ) -> pb.ResolveObjectResponse:
+        """Evaluate an object."""
+        flag = self._flag(request, _is_object, "object")
+        answer = pb.ResolveObjectResponse(reason=flag.reason, variant=flag.variant)
+        if isinstance(flag.value, dict):
+            answer.value.update(flag.value)
+        return answer
+
+    def EventStream(
+        self,
+        request: pb.EventStreamRequest,
+        context: "grpc.ServicerContext",
+        send: "Callable[[pb.EventStreamResponse | None], None] | None" = None,
+    ) -> "Iterator[pb.EventStreamResponse]":
+        """Tell what happens, without a thread of its own: see shared.idle_streams."""
+        assert send is not None, "marked as non-blocking"
+        self.streams.open(context, send)
+        return iter(())
+
+    # How grpc knows it.
+    EventStream.experimental_non_blocking = True  # type: ignore[attr-defined]
+
+    def _flag(
+        self,
+        request: Any,  # noqa: ANN401 - one of flagd's five requests
+        fits: "Callable[[JsonValue], bool]",
+        kind: str,
+    ) -> _Flag:
+        experiment = self.assigner.catalogue.snapshot().experiment(request.flag_key)
+        if not all(fits(variant.value) for variant in experiment.variants):
+            raise InvalidArgument([FieldViolation("flag_key", f"the values of this flag are no {kind}s")])
+        return self._evaluate(experiment, request.context)
+
+    def _evaluate(self, experiment: Experiment, context: Struct) -> _Flag:
+        violations = Violations()
+        attributes = read_attributes(violations, "context", context)
+        name = attributes.get(_TARGETING_KEY)
+        if isinstance(name, str) and name:
+            text(violations, f"context.{_TARGETING_KEY}", name, maximum=MAXIMUM_ID)
+        violations.raise_if_any()
+        if isinstance(name, str) and name:
+            person = (PersonKind.USER, name)
+            _, [assigned] = self.assigner.assign(experiment.key, [(person, attributes)])
+            return _to_flag(experiment, assigned)
+        # Nobody in particular: a winner is for them too, anything else is not.
+        return _of_nobody(experiment)
+
+
+def _to_flag(experiment: Experiment, assigned: Assigned) -> _Flag:
+    if assigned.variant is None:
+        return _Flag(_REASONS.get(assigned.reason, _DEFAULT))
+    variant = experiment.variants[assigned.variant]
+    return _Flag(_REASONS[assigned.reason], variant.name, variant.value)
+
+
+def _of_nobody(experiment: Experiment) -> _Flag:
+    if experiment.status is Status.RUNNING:
+        return _Flag(_DEFAULT)
+    if experiment.winner is None:
+        return _Flag("DISABLED")
+    variant = experiment.variants[experiment.position(experiment.winner) or 0]
+    return _Flag("STATIC", variant.name, variant.value)
+
+
+def _put_any(message: pb.AnyFlag, flag: _Flag) -> None:
+    match flag.value:
+        case bool():
+            message.bool_value = flag.value
+        case str():
+            message.string_value = flag.value
+        case int() | float():
+            message.double_value = flag.value
+        case Mapping():
+            message.object_value.update(flag.value)
+
+
+def _is_boolean(value: JsonValue) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_string(value: JsonValue) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: JsonValue) -> bool:
+    # What is too large for a double to be exact is no whole number on the wire either.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_object(value: JsonValue) -> bool:
+    return isinstance(value, dict)

@@ -1,0 +1,99 @@
+"""Exposures and conversions off the wire, each checked against its experiment."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain.experiments.v1 import experiments_pb2 as pb
+
+from services.experiments.catalogue import Snapshot
+from services.experiments.domain import VALUE_SCALE, Experiment, Metric, MetricKind, Status
+from services.experiments.people import who
+from services.experiments.tracking.store import Conversion, Exposure
+from shared.errors import FailedPrecondition
+from shared.validation import Violations, instant, text
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+MAXIMUM_ID = 200
+MAXIMUM_AMOUNT = 1e12
+# People's clocks, and their time zones mistaken for UTC.
+AHEAD_MICROS = 24 * 3_600 * 1_000_000
+EARLIEST_MICROS = 946_684_800_000_000  # 2000-01-01
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads what is tracked at one moment, in Unix microseconds."""
+
+    snapshot: Snapshot
+    now: int
+
+    def conversion(self, message: pb.Conversion) -> Conversion:
+        """Return a conversion; raise InvalidArgument, NotFound or FailedPrecondition."""
+        violations = Violations()
+        text(violations, "conversion_id", message.conversion_id, maximum=MAXIMUM_ID)
+        person = who(violations, "person", message.person)
+        time = self._time(
+            violations,
+            "conversion_time",
+            message.conversion_time if message.HasField("conversion_time") else None,
+        )
+        violations.raise_if_any()
+        experiment = self._experiment(message.experiment_key)
+        metric = experiment.metric(message.metric) if message.metric else experiment.metrics[0]
+        if metric is None:
+            violations.add("metric", f"is none of {experiment.key}: {_names(experiment)}")
+            violations.raise_if_any()
+            raise AssertionError
+        value = _value(violations, metric, message.value if message.HasField("value") else None)
+        violations.raise_if_any()
+        return Conversion(message.conversion_id, experiment.experiment_id, person, metric.name, time, value)
+
+    def exposure(self, message: pb.Exposure) -> Exposure:
+        """Return an exposure; raise InvalidArgument, NotFound or FailedPrecondition."""
+        violations = Violations()
+        person = who(violations, "person", message.person)
+        given = message.exposure_time if message.HasField("exposure_time") else None
+        time = self._time(violations, "exposure_time", given)
+        violations.raise_if_any()
+        experiment = self._experiment(message.experiment_key)
+        position = experiment.position(message.variant)
+        if message.variant and position is None:
+            violations.add("variant", f"is none of {experiment.key}")
+        violations.raise_if_any()
+        return Exposure(experiment.experiment_id, person, time, position)
+
+    def _time(self, violations: Violations, field: str, stamp: "Timestamp | None") -> int:
+        if stamp is None:
+            return self.now
+        time = instant(violations, field, stamp)
+        if time is not None and not EARLIEST_MICROS <= time <= self.now + AHEAD_MICROS:
+            violations.add(field, "must lie between 2000 and 24 hours ahead")
+        return time or self.now
+
+    def _experiment(self, key: str) -> Experiment:
+        experiment = self.snapshot.experiment(key)
+        if experiment.status not in {Status.RUNNING, Status.PAUSED}:
+            state = experiment.status.name
+            raise FailedPrecondition(f"experiment {key} is {state.lower()}", f"EXPERIMENT_{state}")
+        return experiment
+
+
+def _names(experiment: Experiment) -> str:
+    return ", ".join(each.name for each in experiment.metrics)[:500]
+
+
+def _value(violations: Violations, metric: Metric, value: float | None) -> int:
+    """Return millionths, 0 where there is none."""
+    if value is None:
+        if metric.kind is not MetricKind.CONVERSION:
+            violations.add("value", f"is required by metric {metric.name}")
+        return 0
+    if not math.isfinite(value) or abs(value) > MAXIMUM_AMOUNT:
+        violations.add("value", "must be finite and within ± 10¹²")
+        return 0
+    if value < 0 and not metric.allow_negative:
+        violations.add("value", f"must not be below 0 for metric {metric.name}")
+    return round(value * VALUE_SCALE)

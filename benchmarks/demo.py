@@ -39,7 +39,15 @@ def run(stack: "Stack") -> list[Line]:
 def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
     """Return how long the start took and, if asked for, import and first answers."""
     events_port, metrics_port = _free_ports()
-    settings = LocalSettings(directory=directory, events_port=events_port, events_metrics_port=metrics_port)
+    (experiments, experiments_metrics), (flagd, _) = _free_ports(), _free_ports()
+    settings = LocalSettings(
+        directory=directory,
+        events_port=events_port,
+        events_metrics_port=metrics_port,
+        experiments_port=experiments,
+        experiments_metrics_port=experiments_metrics,
+        experiments_flagd_port=flagd,
+    )
     suite = Suite(settings, lambda: False)
     try:
         started = measuring.seconds(suite.start)

@@ -104,6 +104,7 @@ def summary(suite: Suite) -> str:
         lines += [
             f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"
         ]
+        lines += [f"  {'':<11} {each}   flags, for OpenFeature" for each in service.more_addresses.values()]
     lines += [f"  {'files':<11} {suite.directory}", ""]
     lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
     brain = f".venv/bin/brain --address {suite.address_of('events')}"

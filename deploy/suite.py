@@ -103,9 +103,11 @@ class Suite:
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
-            "DISK_PATH": str(postgres.data_directory),
-            "MINIMUM_FREE_BYTES": str(self.settings.minimum_free_bytes),
+            **service.more_addresses,
         }
+        if service.name == "events":
+            chosen["DISK_PATH"] = str(postgres.data_directory)
+            chosen["MINIMUM_FREE_BYTES"] = str(self.settings.minimum_free_bytes)
         own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
         return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
 

@@ -8,11 +8,12 @@ from pydantic_settings import BaseSettings
 from brain_client.cli import main
 from deploy.settings import LocalSettings
 from services.events.config import EventsSettings
+from services.experiments.config import ExperimentsSettings
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
 
-@pytest.mark.parametrize("settings_class", [LocalSettings, EventsSettings])
+@pytest.mark.parametrize("settings_class", [LocalSettings, EventsSettings, ExperimentsSettings])
 def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
     prefix = settings_class.model_config["env_prefix"]
     names = {f"{prefix}{field}".upper() for field in settings_class.model_fields}

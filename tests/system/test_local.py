@@ -34,6 +34,7 @@ class Launcher:
             "BRAIN_DIRECTORY": str(directory),
             "BRAIN_EVENTS_PORT": str(ports[0]),
             "BRAIN_EVENTS_METRICS_PORT": str(ports[1]),
+            **_other_ports(),
             "BRAIN_MAX_WAL_MEBIBYTES": "64",
         }
         with self.output.open("wb") as file:
@@ -83,6 +84,16 @@ def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> No
     while not condition():
         assert time.monotonic() < deadline, evidence()
         time.sleep(0.02)
+
+
+def _other_ports() -> dict[str, str]:
+    """Free ports of the services that these tests do not ask."""
+    (one, two), (three, _) = free_ports(), free_ports()
+    return {
+        "BRAIN_EXPERIMENTS_PORT": str(one),
+        "BRAIN_EXPERIMENTS_METRICS_PORT": str(two),
+        "BRAIN_EXPERIMENTS_FLAGD_PORT": str(three),
+    }
 
 
 def free_ports() -> tuple[int, int]:

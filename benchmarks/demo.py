@@ -45,6 +45,9 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         events_metrics_port=ports[1],
         gateway_port=ports[2],
         gateway_metrics_port=ports[3],
+        experiments_port=ports[4],
+        experiments_metrics_port=ports[5],
+        experiments_flagd_port=ports[6],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -70,5 +73,5 @@ def _answer(suite: Suite) -> None:
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(4)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(7)]
         return [int(probe.getsockname()[1]) for probe in probes]

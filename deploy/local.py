@@ -104,6 +104,7 @@ def summary(suite: Suite) -> str:
         lines += [
             f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"
         ]
+        lines += [f"  {'':<11} {each}   flags, for OpenFeature" for each in service.more_addresses.values()]
     gateway = suite.settings.gateway()
     lines += [
         f"  {'gateway':<11} http://{gateway.address}   metrics http://{gateway.metrics_address}/metrics",

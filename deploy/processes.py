@@ -38,7 +38,10 @@ class ServiceProcess:
 
     def refuse_taken_addresses(self) -> None:
         """Raise LaunchError if something listens where this service will."""
-        for role, address in (("PORT", self.service.address), ("METRICS_PORT", self.service.metrics_address)):
+        addresses = {"PORT": self.service.address, "METRICS_PORT": self.service.metrics_address}
+        for setting, address in self.service.more_addresses.items():
+            addresses[setting.replace("ADDRESS", "PORT")] = address
+        for role, address in addresses.items():
             refuse_taken(address, f"BRAIN_{self.service.name.upper()}_{role}")
 
     def start(self, settings: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Settings of the one-machine run. `docs/operating.md` lists them with every port and file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -13,7 +14,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the suite and where it listens."""
+    """A service of the suite and where it listens; `more_addresses` by the names of their settings."""
 
     name: str
     address: str
@@ -22,6 +23,8 @@ class Service:
     module: str
     # Where its health is asked over HTTP; over gRPC where there is none.
     health_url: str | None = None
+    # Further addresses, by the names of their settings.
+    more_addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 class LocalSettings(BaseSettings):
@@ -37,12 +40,24 @@ class LocalSettings(BaseSettings):
     events_metrics_port: int = Field(default=9101, ge=1, le=65535)
     gateway_port: int = Field(default=8080, ge=1, le=65535)
     gateway_metrics_port: int = Field(default=9106, ge=1, le=65535)
+    experiments_port: int = Field(default=50052, ge=1, le=65535)
+    experiments_metrics_port: int = Field(default=9102, ge=1, le=65535)
+    # Where OpenFeature's flagd providers ask for flags.
+    experiments_flagd_port: int = Field(default=8013, ge=1, le=65535)
     # PostgreSQL's max_wal_size. Ingest is refused while less than twice this is free on the disk.
     max_wal_mebibytes: int = Field(default=2048, ge=64)
 
     def services(self) -> tuple[Service, ...]:
         """Return the services to start, in order: each has a schema in the database."""
-        return (self._service("events", self.events_port, self.events_metrics_port),)
+        return (
+            self._service("events", self.events_port, self.events_metrics_port),
+            self._service(
+                "experiments",
+                self.experiments_port,
+                self.experiments_metrics_port,
+                FLAGD_ADDRESS=f"{self.host}:{self.experiments_flagd_port}",
+            ),
+        )
 
     def gateway(self) -> Service:
         """Return the gateway, which needs the services."""
@@ -55,8 +70,9 @@ class LocalSettings(BaseSettings):
         """Ingest is refused while less is free: a full disk under the write-ahead log stops PostgreSQL."""
         return 2 * self.max_wal_mebibytes * 1024**2
 
-    def _service(self, name: str, port: int, metrics_port: int) -> Service:
-        return Service(name, f"{self.host}:{port}", f"{self.host}:{metrics_port}", f"services.{name}")
+    def _service(self, name: str, port: int, metrics_port: int, **more: str) -> Service:
+        address, metrics = f"{self.host}:{port}", f"{self.host}:{metrics_port}"
+        return Service(name, address, metrics, f"services.{name}", more_addresses=more)
 
 
 def load() -> LocalSettings:

@@ -117,6 +117,13 @@ class Suite:
         return {
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
+            **service.more_addresses,
+            **(self._disk(postgres) if service.name == "events" else {}),
+        }
+
+    def _disk(self, postgres: EmbeddedPostgres) -> dict[str, str]:
+        """Return the settings of who watches the database's disk."""
+        return {
             "DISK_PATH": str(postgres.data_directory),
             "MINIMUM_FREE_BYTES": str(self.settings.minimum_free_bytes),
         }

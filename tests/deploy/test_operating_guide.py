@@ -9,11 +9,14 @@ from brain_client.cli import main
 from deploy.settings import LocalSettings
 from gateway.config import GatewaySettings
 from services.events.config import EventsSettings
+from services.experiments.config import ExperimentsSettings
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
 
-@pytest.mark.parametrize("settings_class", [LocalSettings, EventsSettings, GatewaySettings])
+@pytest.mark.parametrize(
+    "settings_class", [LocalSettings, EventsSettings, ExperimentsSettings, GatewaySettings]
+)
 def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
     prefix = settings_class.model_config["env_prefix"]
     names = {f"{prefix}{field}".upper() for field in settings_class.model_fields}

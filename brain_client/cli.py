@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 import click
 import grpc
 
+from brain_client.cli_experiments import experiments
 from brain_client.cli_import import import_command
 from brain_client.cli_query import query
 from brain_client.cli_session import Target
@@ -35,6 +36,7 @@ Examples:
   brain query active month
   brain query counts --by property:country --start 2026-01-01 --json
   brain query metrics dau --interval day
+  brain experiments results button-colour
   brain tokens create --role analyst --subject ana
 """
 
@@ -67,6 +69,7 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
     context.obj = Target(address, token, ca.read() if ca else None)
 
 
+main.add_command(experiments)
 main.add_command(import_command)
 main.add_command(query)
 main.add_command(tokens)

@@ -24,7 +24,11 @@ class Target:
 
     def connect(self, role: str) -> Brain:
         """Return a client with the given token, else the one that the local run made for this role."""
-        return Brain(self.address, self.token or _local_token(role), ca_pem=self.ca_pem)
+        return Brain(self.address, self.token_for(role), ca_pem=self.ca_pem)
+
+    def token_for(self, role: str) -> str:
+        """Return the given token, else the one that the local run made for this role."""
+        return self.token or _local_token(role)
 
 
 def _local_token(role: str) -> str:

@@ -96,10 +96,10 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     assignments = AssignmentStore(engine, users)
     assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
     groups = [
-        LifecycleCalls(engine, clock),
+        LifecycleCalls(engine, catalogue, clock),
         AssignmentCalls(engine, assigner, assignments, clock),
         TrackingCalls(catalogue, TrackingStore(engine, users), clock),
-        ResultCalls(engine, clock, settings.reporting_time_zone),
+        ResultCalls(engine, catalogue, clock, settings.reporting_time_zone),
     ]
 
     def ready() -> bool:

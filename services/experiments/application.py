@@ -12,6 +12,7 @@ from brain.experiments.v1.experiments_pb2_grpc import (
     add_ExperimentsServiceServicer_to_server,
 )
 from brain.experiments.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
 from flagd.evaluation.v2.evaluation_pb2_grpc import add_ServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +23,7 @@ from services.experiments.catalogue import Catalogue
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
+from services.experiments.metric_servicer import MetricServicer
 from services.experiments.results.calls import ResultCalls
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 SERVICES = (
     "brain.experiments.v1.ExperimentsService",
     "brain.experiments.v1.StatisticsService",
+    "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
 )
 
@@ -102,12 +105,14 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
         ResultCalls(engine, catalogue, clock, settings.reporting_time_zone),
     ]
 
+    metrics = MetricServicer(engine, clock, settings.reporting_time_zone)
+
     def ready() -> bool:
         return is_reachable(watching)
 
     server = build(
         settings,
-        lambda server: _register(server, groups, engine),
+        lambda server: _register(server, groups, metrics, engine),
         SERVICES,
         verifier_of(settings),
         ready=ready,
@@ -120,9 +125,12 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     return Application(server, flags, streams, catalogue, (engine, watching))
 
 
-def _register(server: grpc.Server, groups: "Sequence[object]", engine: "Engine") -> None:
+def _register(
+    server: grpc.Server, groups: "Sequence[object]", metrics: MetricServicer, engine: "Engine"
+) -> None:
     add_ExperimentsServiceServicer_to_server(joined(ExperimentsServiceServicer, groups), server)
     add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)
+    add_MetricSourceServiceServicer_to_server(metrics, server)
     add_AuditServiceServicer_to_server(AuditServicer(engine), server)
 
 

@@ -141,6 +141,7 @@ class ResultCalls:
         violations = Violations()
         size = page_size(violations, "page_size", request.page_size, default=20, maximum=100)
         after = decode_token(violations, request, request.page_token, (int,))
+        text(violations, "experiment_key", request.experiment_key, maximum=100, required=False)
         violations.raise_if_any()
         before = cast("int", after[0]) if after else None
         with self.engine.begin() as connection:

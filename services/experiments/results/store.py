@@ -118,9 +118,8 @@ def participations(connection: "Connection", boundaries: Sequence[int]) -> list[
     """Return how many began between neighbouring moments, in Unix microseconds, over all experiments."""
     moments = [to_datetime(each) for each in boundaries]
     parameters = {"boundaries": moments, "first": moments[0], "last": moments[-1]}
-    found: dict[int, int] = {}
-    for position, count in connection.execute(_BEGUN, parameters):
-        found[position] = count
+    rows = connection.execute(_BEGUN, parameters).all()
+    found: dict[int, int] = {position: count for position, count in rows}  # noqa: C416 - dict() loses the types
     return [found.get(position, 0) for position in range(1, len(boundaries))]
 
 

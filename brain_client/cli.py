@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 import click
 import grpc
 
+from brain_client.cli_experiments import experiments
 from brain_client.cli_import import import_command
 from brain_client.cli_privacy import privacy
 from brain_client.cli_query import query
@@ -40,6 +41,7 @@ Examples:
   brain query retention week --start-event signed_up --first-ever
   brain privacy export u-1
   brain privacy erase u-1 --mode erase
+  brain experiments results button-colour
   brain tokens create --role analyst --subject ana
 """
 
@@ -72,6 +74,7 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
     context.obj = Target(address, token, ca.read() if ca else None)
 
 
+main.add_command(experiments)
 main.add_command(import_command)
 for command in (lifecycle, retention, stickiness):
     query.add_command(command)

@@ -26,7 +26,11 @@ class Target:
 
     def connect(self, role: str) -> Brain:
         """Return a client with the given token, else the one that the local run made for this role."""
-        return Brain(self.address, self.token or _local_token(role), ca_pem=self.ca_pem)
+        return Brain(self.address, self.token_for(role), ca_pem=self.ca_pem)
+
+    def token_for(self, role: str) -> str:
+        """Return the given token, else the one that the local run made for this role."""
+        return self.token or _local_token(role)
 
     def channel(self, address: str, role: str) -> grpc.Channel:
         """Return a channel to any service, with the token that connect() would use."""

@@ -12,6 +12,7 @@ from brain.experiments.v1.experiments_pb2_grpc import (
     add_ExperimentsServiceServicer_to_server,
 )
 from brain.experiments.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
 from flagd.evaluation.v2.evaluation_pb2_grpc import add_ServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +23,7 @@ from services.experiments.catalogue import Catalogue
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
+from services.experiments.metric_servicer import MetricServicer
 from services.experiments.results.calls import ResultCalls
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 SERVICES = (
     "brain.experiments.v1.ExperimentsService",
     "brain.experiments.v1.StatisticsService",
+    "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
 )
 
@@ -97,18 +100,20 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     assignments = AssignmentStore(engine, users)
     assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
     groups = [
-        LifecycleCalls(engine, clock),
+        LifecycleCalls(engine, catalogue, clock),
         AssignmentCalls(engine, assigner, assignments, clock),
         TrackingCalls(catalogue, TrackingStore(engine, users), clock),
-        ResultCalls(engine, clock, settings.reporting_time_zone),
+        ResultCalls(engine, catalogue, clock, settings.reporting_time_zone),
     ]
+
+    metrics = MetricServicer(engine, clock, settings.reporting_time_zone)
 
     def ready() -> bool:
         return is_reachable(watching)
 
     server = build(
         settings,
-        lambda server: _register(server, groups, engine),
+        lambda server: _register(server, groups, metrics, engine),
         SERVICES,
         verifier_of(settings),
         ready=ready,
@@ -121,9 +126,12 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     return Application(server, flags, streams, catalogue, (engine, watching))
 
 
-def _register(server: grpc.Server, groups: "Sequence[object]", engine: "Engine") -> None:
+def _register(
+    server: grpc.Server, groups: "Sequence[object]", metrics: MetricServicer, engine: "Engine"
+) -> None:
     add_ExperimentsServiceServicer_to_server(joined(ExperimentsServiceServicer, groups), server)
     add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)
+    add_MetricSourceServiceServicer_to_server(metrics, server)
     add_AuditServiceServicer_to_server(AuditServicer(engine), server)
 
 

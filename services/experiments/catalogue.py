@@ -45,6 +45,21 @@ class Catalogue:
         self._lock = Lock()
         self._snapshot = Snapshot(-1, {})
         self._looked = float("-inf")
+        self._changes = 0
+
+    def changed(self) -> None:
+        """Have the next call look: this replica changed something, and its callers know."""
+        self._changes += 1
+        self._looked = float("-inf")
+
+    def with_experiment(self, key: str) -> Snapshot:
+        """Return a snapshot that holds this experiment if anybody made it; raise NotFound."""
+        found = self.snapshot()
+        if key not in found.experiments:
+            self.changed()  # made a moment ago, perhaps
+            found = self.snapshot()
+        found.experiment(key)
+        return found
 
     def snapshot(self) -> Snapshot:
         """Return the experiments of now, or of half a second ago."""
@@ -53,9 +68,11 @@ class Catalogue:
         with self._lock:
             looking = self._now()
             if looking - self._looked >= FRESH_SECONDS:
+                changes = self._changes
                 self._look()
                 # The moment before the look: what is committed while it reads may be missing.
-                self._looked = looking
+                if changes == self._changes:
+                    self._looked = looking
             return self._snapshot
 
     def _look(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from brain.experiments.v1 import statistics_pb2 as pb
 
+from services.experiments.domain import CONFIDENCE_LEVELS
 from services.experiments.stats.analysis import Analysis, Choices, confidence_reached
 from services.experiments.stats.moments import JointMoments, Moments
 from services.experiments.stats.proportions import Proportion
@@ -57,10 +58,21 @@ def with_covariate(
 
 def choices(violations: "Violations", message: "pb.ComparisonChoices") -> Choices:
     """Read how to compare."""
-    level = share(violations, "choices.confidence_level", message.confidence_level, 0.95)
+    level = confidence_level(violations, "choices.confidence_level", message.confidence_level)
     if message.tuned_participants < 0:
         violations.add("choices.tuned_participants", "must be 1 or more, or 0 for 5,000")
     return Choices(level, max(message.tuned_participants, 0) or 5_000, message.decrease_is_better)
+
+
+def confidence_level(violations: "Violations", field: str, asked: float) -> float:
+    """Read a level of confidence; 0.95 for 0, and after a violation."""
+    least, most = CONFIDENCE_LEVELS
+    if asked == 0:
+        return 0.95
+    if not least <= asked <= most:
+        violations.add(field, f"must be {least} to {most}, or 0 for 0.95")
+        return 0.95
+    return asked
 
 
 def share(violations: "Violations", field: str, asked: float, default: float) -> float:

@@ -8,6 +8,8 @@ VALUE_SCALE = 1_000_000
 # Shares are kept in hundredths of a percent.
 WHOLE = 10_000
 CONTROL = 0
+# Outside of these, intervals are of no use and formulas leave the doubles.
+CONFIDENCE_LEVELS = (0.5, 0.9999)
 
 JsonValue = str | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 

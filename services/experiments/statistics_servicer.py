@@ -104,7 +104,7 @@ class StatisticsServicer(StatisticsServiceServicer):
     ) -> pb.PlanSampleSizeResponse:
         """Say how many participants a test needs."""
         violations = Violations()
-        level = comparisons.share(violations, "confidence_level", request.confidence_level, 0.95)
+        level = comparisons.confidence_level(violations, "confidence_level", request.confidence_level)
         wanted = comparisons.share(violations, "power_ratio", request.power_ratio, 0.8)
         effect = _planned_effect(violations, request)
         baseline = request.WhichOneof("baseline")

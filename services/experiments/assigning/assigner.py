@@ -37,7 +37,7 @@ class Assigner:
 
     def assign(self, key: str, candidates: "Sequence[Candidate]") -> tuple[Experiment, list[Assigned]]:
         """Return the experiment and everybody's variant, in order; raise NotFound."""
-        snapshot = self.catalogue.snapshot()
+        snapshot = self.catalogue.with_experiment(key)
         experiment = snapshot.experiment(key)
         if experiment.status is not Status.RUNNING:
             return experiment, [_not_running(experiment)] * len(candidates)

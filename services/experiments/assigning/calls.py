@@ -117,6 +117,7 @@ class AssignmentCalls:
             audit.record(
                 connection, AuditEntry(current_caller().subject, "SetOverride", experiment.key, details)
             )
+        self.assigner.catalogue.changed()
         return pb.SetOverrideResponse()
 
 

@@ -132,7 +132,7 @@ class FlagServicer(ServiceServicer):
         fits: "Callable[[JsonValue], bool]",
         kind: str,
     ) -> _Flag:
-        experiment = self.assigner.catalogue.snapshot().experiment(request.flag_key)
+        experiment = self.assigner.catalogue.with_experiment(request.flag_key).experiment(request.flag_key)
         if not all(fits(variant.value) for variant in experiment.variants):
             raise InvalidArgument([FieldViolation("flag_key", f"the values of this flag are no {kind}s")])
         return self._evaluate(experiment, request.context)

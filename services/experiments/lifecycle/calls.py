@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.experiments.catalogue import Catalogue
 from services.experiments.domain import Experiment, Status, may_become
 from services.experiments.lifecycle import definitions, store
 from services.experiments.lifecycle.store import Kept
@@ -30,6 +31,7 @@ class LifecycleCalls:
     """Makes, changes, starts, pauses, completes and lists experiments."""
 
     engine: "Engine"
+    catalogue: Catalogue
     clock: Callable[[], int]
 
     def CreateExperiment(
@@ -54,6 +56,7 @@ class LifecycleCalls:
                 raise AlreadyExists(
                     f"another experiment has the key {request.key!r}", "EXPERIMENT_ALREADY_EXISTS"
                 )
+        self.catalogue.changed()
         return pb.CreateExperimentResponse(experiment=to_message(kept))
 
     def UpdateExperiment(
@@ -77,6 +80,7 @@ class LifecycleCalls:
             self._update(connection, kept, request)
             _record(connection, "UpdateExperiment", request.experiment_key)
             kept = store.read(connection, request.experiment_key)
+        self.catalogue.changed()
         return pb.UpdateExperimentResponse(experiment=to_message(kept))
 
     def _update(self, connection: "Connection", kept: Kept, request: pb.UpdateExperimentRequest) -> None:
@@ -121,7 +125,9 @@ class LifecycleCalls:
                 _refuse_overlap(experiment, store.read_all(connection))
             store.step(connection, experiment.experiment_id, status, self.clock())
             _record(connection, f"{_VERBS[status].capitalize()}Experiment", key)
-            return to_message(store.read(connection, key))
+            changed = store.read(connection, key)
+        self.catalogue.changed()
+        return to_message(changed)
 
     def GetExperiment(
         self, request: pb.GetExperimentRequest, context: "grpc.ServicerContext"

@@ -1,5 +1,6 @@
 """Definitions of experiments: what the wire may say, and what it says to the domain."""
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.domain import (
+    CONFIDENCE_LEVELS,
     WHOLE,
     Condition,
     JsonValue,
@@ -34,15 +36,20 @@ MAXIMUM_PATH = 200
 # Two years: past any experiment.
 MAXIMUM_WINDOW_SECONDS = 2 * 366 * 86_400
 MAXIMUM_SAMPLE = 10**12
+MAXIMUM_VALUE_CHARACTERS = 65_536
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _KINDS = {"string_value", "number_value", "bool_value", "struct_value"}
 
 
-def key(violations: Violations, field: str, value: str) -> str:
+def key(violations: Violations, field: str, value: str) -> None:
     """Check a key."""
-    if not _KEY.fullmatch(value):
+    if not is_key(value):
         violations.add(field, "must be 1 to 100 letters, digits or the characters . _ -")
-    return value
+
+
+def is_key(value: str) -> bool:
+    """Return whether an experiment may have this key."""
+    return _KEY.fullmatch(value) is not None
 
 
 def check(violations: Violations, field: str, definition: pb.ExperimentDefinition) -> None:
@@ -117,10 +124,15 @@ def _value(violations: Violations, field: str, value: "Value") -> JsonValue:
     if value.WhichOneof("kind") is None:
         return None
     try:
-        return to_python(value, MAXIMUM_DEPTH)
+        found = to_python(value, MAXIMUM_DEPTH)
     except ValueError as error:
         violations.add(field, str(error))
         return None
+    # PostgreSQL keeps no NUL, and every call of an SDK brings a value.
+    written = json.dumps(found)
+    if len(written) > MAXIMUM_VALUE_CHARACTERS or "\\u0000" in written:
+        violations.add(field, f"must be at most {MAXIMUM_VALUE_CHARACTERS:,} characters of JSON without NUL")
+    return found
 
 
 def _check_slice(violations: Violations, field: str, definition: pb.ExperimentDefinition) -> None:
@@ -140,8 +152,9 @@ def _check_limits(violations: Violations, field: str, definition: pb.ExperimentD
         violations.add(f"{field}.conversion_window_seconds", f"must be 1 to {MAXIMUM_WINDOW_SECONDS:,}")
     if definition.HasField("planned_sample") and not 1 <= planned <= MAXIMUM_SAMPLE:
         violations.add(f"{field}.planned_sample", f"must be 1 to {MAXIMUM_SAMPLE:,}")
-    if definition.confidence_level and not 0 < definition.confidence_level < 1:
-        violations.add(f"{field}.confidence_level", "must lie between 0 and 1, or be 0 for 0.95")
+    least, most = CONFIDENCE_LEVELS
+    if definition.confidence_level and not least <= definition.confidence_level <= most:
+        violations.add(f"{field}.confidence_level", f"must be {least} to {most}, or 0 for 0.95")
 
 
 def targeting(

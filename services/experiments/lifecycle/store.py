@@ -101,6 +101,8 @@ def unknown(key: str) -> NotFound:
 
 def find(connection: sqlalchemy.Connection, key: str) -> Kept | None:
     """Return an experiment, or None."""
+    if not definitions.is_key(key):
+        return None  # NUL, for one, PostgreSQL does not take
     row = connection.execute(_READ, {"key": key}).one_or_none()
     return None if row is None else _kept(row)
 

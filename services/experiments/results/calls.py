@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
+from services.experiments.catalogue import Catalogue
 from services.experiments.domain import Experiment, Metric, Status
 from services.experiments.lifecycle import store as experiments
 from services.experiments.lifecycle.calls import check_step
@@ -36,6 +37,7 @@ class ResultCalls:
     """Reads results, declares winners, lists decisions."""
 
     engine: "Engine"
+    catalogue: Catalogue
     clock: Callable[[], int]
     reporting_zone: "ZoneInfo"
 
@@ -92,11 +94,11 @@ class ResultCalls:
             experiments.take_turns(connection)
             experiment = experiments.read(connection, request.experiment_key).experiment
             before = store.find_decision(connection, request.decision_id)
-            if before is None:
-                return pb.DeclareWinnerResponse(decision=self._decide(connection, experiment, request))
-        if (before.experiment_key, before.variant) != (experiment.key, request.variant):
+            decision = before or self._decide(connection, experiment, request)
+        self.catalogue.changed()
+        if (decision.experiment_key, decision.variant) != (experiment.key, request.variant):
             raise AlreadyExists("another decision has this id", "DECISION_ALREADY_EXISTS")
-        return pb.DeclareWinnerResponse(decision=before)
+        return pb.DeclareWinnerResponse(decision=decision)
 
     def _decide(
         self, connection: "Connection", experiment: Experiment, request: pb.DeclareWinnerRequest
@@ -139,6 +141,7 @@ class ResultCalls:
         violations = Violations()
         size = page_size(violations, "page_size", request.page_size, default=20, maximum=100)
         after = decode_token(violations, request, request.page_token, (int,))
+        text(violations, "experiment_key", request.experiment_key, maximum=100, required=False)
         violations.raise_if_any()
         before = cast("int", after[0]) if after else None
         with self.engine.begin() as connection:

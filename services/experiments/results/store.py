@@ -50,6 +50,11 @@ FROM (
 GROUP BY metric, variant
 """)
 
+_BEGUN = text("""
+SELECT width_bucket(exposed_time, CAST(:boundaries AS timestamptz[])), count(*)
+FROM assignments WHERE exposed_time >= :first AND exposed_time < :last GROUP BY 1
+""")
+
 _ADD_DECISION = text("""
 INSERT INTO decisions (decision_id, experiment_id, metric, variant, decided_time, decided_by, override_reason,
                        objections, results)
@@ -107,6 +112,15 @@ def read_totals(
             for metric, variant, *numbers in connection.execute(_SUMS, parameters)
         },
     )
+
+
+def participations(connection: "Connection", boundaries: Sequence[int]) -> list[int]:
+    """Return how many began between neighbouring moments, in Unix microseconds, over all experiments."""
+    moments = [to_datetime(each) for each in boundaries]
+    parameters = {"boundaries": moments, "first": moments[0], "last": moments[-1]}
+    rows = connection.execute(_BEGUN, parameters).all()
+    found: dict[int, int] = {position: count for position, count in rows}  # noqa: C416 - dict() loses the types
+    return [found.get(position, 0) for position in range(1, len(boundaries))]
 
 
 def add_decision(connection: "Connection", experiment: Experiment, decision: pb.Decision, now: int) -> None:

@@ -78,7 +78,7 @@ class TrackingCalls:
         )
 
     def _reader(self) -> Reader:
-        return Reader(self.catalogue.snapshot(), self.clock())
+        return Reader(self.catalogue, self.clock())
 
     def _one(self, read: Callable[[M], T], message: M, field: str) -> T:
         try:

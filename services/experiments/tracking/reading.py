@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from services.experiments.catalogue import Snapshot
+from services.experiments.catalogue import Catalogue
 from services.experiments.domain import VALUE_SCALE, Experiment, Metric, MetricKind, Status
 from services.experiments.people import who
 from services.experiments.tracking.store import Conversion, Exposure
@@ -27,7 +27,7 @@ EARLIEST_MICROS = 946_684_800_000_000  # 2000-01-01
 class Reader:
     """Reads what is tracked at one moment, in Unix microseconds."""
 
-    snapshot: Snapshot
+    catalogue: Catalogue
     now: int
 
     def conversion(self, message: pb.Conversion) -> Conversion:
@@ -74,7 +74,7 @@ class Reader:
         return time or self.now
 
     def _experiment(self, key: str) -> Experiment:
-        experiment = self.snapshot.experiment(key)
+        experiment = self.catalogue.with_experiment(key).experiment(key)
         if experiment.status not in {Status.RUNNING, Status.PAUSED}:
             state = experiment.status.name
             raise FailedPrecondition(f"experiment {key} is {state.lower()}", f"EXPERIMENT_{state}")

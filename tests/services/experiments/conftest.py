@@ -12,6 +12,7 @@ import sqlalchemy
 from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from brain.experiments.v1.statistics_pb2_grpc import StatisticsServiceStub
+from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from hypothesis import HealthCheck, settings
 
 from deploy.postgres import EmbeddedPostgres
@@ -52,10 +53,12 @@ class Service:
     experiments: ExperimentsServiceStub = field(init=False)
     statistics: StatisticsServiceStub = field(init=False)
     audit: AuditServiceStub = field(init=False)
+    metrics: MetricSourceServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experiments", ExperimentsServiceStub(self.channel))
         object.__setattr__(self, "statistics", StatisticsServiceStub(self.channel))
+        object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
         object.__setattr__(self, "audit", AuditServiceStub(self.channel))
 
 

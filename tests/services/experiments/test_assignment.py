@@ -243,6 +243,23 @@ def test_a_change_is_seen_within_a_second(
     assert assign(second, "ann").reason == pb.ASSIGNMENT_REASON_NOT_RUNNING
 
 
+def test_what_a_replica_did_itself_it_knows_at_once(
+    start_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "FRESH_SECONDS", 1e9)
+    first, second = start_service(), start_service()
+    assert refusal(lambda: assign(first, "ann")).code is grpc.StatusCode.NOT_FOUND
+    create(first)
+    start(first)
+    assert assign(first, "ann").HasField("variant")
+    override(first, "ann", "b")
+    assert assign(first, "ann").reason == pb.ASSIGNMENT_REASON_OVERRIDE
+    # Another one knows at once what was made since it looked.
+    assert assign(second, "bob").HasField("variant")
+    pause(first)
+    assert assign(first, "ann").reason == pb.ASSIGNMENT_REASON_NOT_RUNNING
+
+
 def test_ids_are_not_readable_in_the_database(running: Service) -> None:
     assign(running, "ann@example.org")
     with running.engine.begin() as connection:

@@ -214,8 +214,8 @@ class Variant(_message.Message):
     """Share of new participants, 0 to 100 in steps of 0.01. All add up to 100."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """What callers get: a string, boolean, number or object, the same kind for all variants. Absent for all:
-        the names.
+        """What callers get: a string, boolean, number or object, the same kind for all variants, up to 64 KiB and
+        16 levels deep. Absent for all: the names.
         """
 
     def __init__(
@@ -295,7 +295,7 @@ class ExperimentDefinition(_message.Message):
     planned_sample: _builtins.int
     """Participants, of all variants together, at which to conclude; absent: the sequential method alone."""
     confidence_level: _builtins.float
-    """Level of intervals and decisions, between 0 and 1; 0 means 0.95."""
+    """Level of intervals and decisions, 0.5 to 0.9999; 0 means 0.95."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """2 to 20; the first is the control."""

@@ -197,7 +197,7 @@ class ComparisonChoices(_message.Message):
     TUNED_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     DECREASE_IS_BETTER_FIELD_NUMBER: _builtins.int
     confidence_level: _builtins.float
-    """Level of the intervals, between 0 and 1; 0 means 0.95."""
+    """Level of the intervals, 0.5 to 0.9999; 0 means 0.95."""
     tuned_participants: _builtins.int
     """Participants of both variants together at which the sequential interval is narrowest. Choose before the
     first look and keep. 0 means 5,000.
@@ -667,7 +667,7 @@ class PlanSampleSizeRequest(_message.Message):
     minimum_relative_effect: _builtins.float
     """The same as a ratio of the baseline."""
     confidence_level: _builtins.float
-    """Between 0 and 1; 0 means 0.95."""
+    """0.5 to 0.9999; 0 means 0.95."""
     power_ratio: _builtins.float
     """Chance to see such an effect, between 0 and 1; 0 means 0.8."""
     @_builtins.property

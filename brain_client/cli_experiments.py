@@ -1,0 +1,231 @@
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+import click
+from brain.experiments.v1 import experiments_pb2 as pb
+from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
+from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, ParseError
+from google.protobuf.struct_pb2 import Struct
+
+from brain_client import tables
+from brain_client.cli_session import Target, pairs, typed
+from shared.clients import channel
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class _Service:
+    """Where the experiments service listens, and how to be let in."""
+
+    address: str
+    target: Target
+
+    @contextmanager
+    def calls(self, role: str) -> Iterator[ExperimentsServiceStub]:
+        with channel(self.address, self.target.token_for(role), ca_pem=self.target.ca_pem) as opened:
+            yield ExperimentsServiceStub(opened)
+
+
+@click.group()
+@click.option(
+    "--experiments-address",
+    envvar="BRAIN_EXPERIMENTS_ADDRESS",
+    default="127.0.0.1:50052",
+    show_default=True,
+    show_envvar=True,
+    help="Where the experiments service listens.",
+)
+@click.pass_context
+def experiments(context: click.Context, experiments_address: str) -> None:
+    """Run experiments: make, start, assign, convert, read results, declare winners."""
+    context.obj = _Service(experiments_address, context.obj)
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
+_user = click.option("--user", default="", help="User id.")
+_anonymous = click.option("--anonymous", default="", help="Anonymous id, in place of --user.")
+
+
+@experiments.command("list")
+@_json
+@click.pass_obj
+def list_command(service: _Service, /, *, as_json: bool) -> None:
+    """List experiments."""
+    rows: list[tables.Row] = []
+    request = pb.ListExperimentsRequest(page_size=_PAGE)
+    with service.calls("admin") as calls:
+        while True:
+            reply = calls.ListExperiments(request)
+            rows += map(_row, reply.experiments)
+            request.page_token = reply.next_page_token
+            if not request.page_token:
+                break
+    tables.show(rows, as_json=as_json)
+
+
+@experiments.command()
+@click.argument("key")
+@click.argument("definition", type=click.File())
+@click.pass_obj
+def create(service: _Service, /, key: str, definition: TextIO) -> None:
+    """Make a draft KEY from a file with an ExperimentDefinition as JSON ("-" reads standard input)."""
+    try:
+        made = Parse(definition.read(), pb.ExperimentDefinition())
+    except ParseError as error:
+        raise click.UsageError(f"{definition.name} is no ExperimentDefinition: {error}") from error
+    with service.calls("admin") as calls:
+        reply = calls.CreateExperiment(pb.CreateExperimentRequest(key=key, definition=made))
+    _tell(reply.experiment)
+
+
+@experiments.command()
+@click.argument("key")
+@click.pass_obj
+def start(service: _Service, /, key: str) -> None:
+    """Start a draft, or a paused experiment again."""
+    with service.calls("admin") as calls:
+        _tell(calls.StartExperiment(pb.StartExperimentRequest(experiment_key=key)).experiment)
+
+
+@experiments.command()
+@click.argument("key")
+@click.pass_obj
+def pause(service: _Service, /, key: str) -> None:
+    """Pause: nobody gets a variant until it is started again."""
+    with service.calls("admin") as calls:
+        _tell(calls.PauseExperiment(pb.PauseExperimentRequest(experiment_key=key)).experiment)
+
+
+@experiments.command()
+@click.argument("key")
+@click.pass_obj
+def complete(service: _Service, /, key: str) -> None:
+    """End for good, without a winner."""
+    with service.calls("admin") as calls:
+        _tell(calls.CompleteExperiment(pb.CompleteExperimentRequest(experiment_key=key)).experiment)
+
+
+@experiments.command()
+@click.argument("key")
+@_user
+@_anonymous
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.pass_obj
+def assign(service: _Service, /, key: str, user: str, anonymous: str, attributes: Sequence[str]) -> None:
+    """Print somebody's variant of KEY, assigning it the first time."""
+    given = Struct()
+    given.update({name: typed(text) for name, text in pairs(attributes, "--attribute").items()})
+    request = pb.AssignVariantRequest(experiment_key=key, person=_person(user, anonymous), attributes=given)
+    with service.calls("ingest") as calls:
+        found = calls.AssignVariant(request).assignment
+    reason = pb.AssignmentReason.Name(found.reason).removeprefix("ASSIGNMENT_REASON_").lower()
+    click.echo(found.variant if found.HasField("variant") else f"no variant: {reason}")
+
+
+@experiments.command()
+@click.argument("key")
+@_user
+@_anonymous
+@click.option("--metric", default="", help="The first metric where absent.")
+@click.option("--value", type=float)
+@click.option("--id", "conversion_id", help="Counts once; made up where absent.")
+@click.pass_obj
+def convert(service: _Service, /, key: str, user: str, anonymous: str, **asked: str | float | None) -> None:
+    """Note a conversion of somebody in KEY."""
+    conversion = pb.Conversion(
+        conversion_id=str(asked["conversion_id"] or secrets.token_hex(16)),
+        experiment_key=key,
+        person=_person(user, anonymous),
+        metric=str(asked["metric"]),
+    )
+    if isinstance(asked["value"], float):
+        conversion.value = asked["value"]
+    with service.calls("ingest") as calls:
+        reply = calls.TrackConversion(pb.TrackConversionRequest(conversion=conversion))
+    click.echo(f"{conversion.conversion_id} {'had been stored before' if reply.duplicate else 'stored'}")
+
+
+@experiments.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="The whole answer as one JSON object.")
+@click.pass_obj
+def results(service: _Service, /, key: str, *, as_json: bool) -> None:
+    """Show what came of each variant of KEY, and what to do."""
+    with service.calls("admin") as calls:
+        found = calls.GetResults(pb.GetResultsRequest(experiment_key=key)).results
+    if as_json:
+        click.echo(MessageToJson(found, preserving_proto_field_name=True, indent=None))
+        return
+    tables.show(
+        [_result_row(each.metric.name, variant) for each in found.metrics for variant in each.variants],
+        as_json=False,
+    )
+    click.echo(found.recommendation)
+
+
+@experiments.command()
+@click.argument("key")
+@click.argument("variant")
+@click.option("--metric", default="", help="The primary one where absent.")
+@click.option("--override-reason", default="", help="Why it is right all the same, where it is refused.")
+@click.option("--id", "decision_id", help="Made up where absent.")
+@click.pass_obj
+def declare(service: _Service, /, key: str, variant: str, **asked: str | None) -> None:
+    """Declare VARIANT the winner of KEY: the experiment ends and everybody gets it."""
+    request = pb.DeclareWinnerRequest(
+        decision_id=asked["decision_id"] or secrets.token_hex(16),
+        experiment_key=key,
+        variant=variant,
+        metric=asked["metric"] or "",
+        override_reason=asked["override_reason"] or "",
+    )
+    with service.calls("admin") as calls:
+        decision = calls.DeclareWinner(request).decision
+    click.echo(f"{decision.experiment_key}: {decision.variant} is the winner by {decision.metric}")
+
+
+def _person(user: str, anonymous: str) -> pb.Person:
+    if bool(user) == bool(anonymous):
+        raise click.UsageError("give exactly one of --user and --anonymous")
+    return pb.Person(user_id=user) if user else pb.Person(anonymous_id=anonymous)
+
+
+def _status(experiment: pb.Experiment) -> str:
+    return pb.ExperimentStatus.Name(experiment.status).removeprefix("EXPERIMENT_STATUS_").lower()
+
+
+def _tell(experiment: pb.Experiment) -> None:
+    click.echo(f"{experiment.key} is {_status(experiment)}")
+
+
+def _row(experiment: pb.Experiment) -> tables.Row:
+    variants = experiment.definition.variants
+    return {
+        "key": experiment.key,
+        "name": experiment.definition.name,
+        "status": _status(experiment),
+        "variants": ", ".join(f"{each.name} {each.allocation_percent:g}%" for each in variants),
+        "winner": experiment.winner or None,
+    }
+
+
+def _result_row(metric: str, result: pb.VariantResult) -> tables.Row:
+    comparison = result.comparison
+    found = MessageToDict(comparison, preserving_proto_field_name=True)
+    interval = found.get("interval") or found.get("sequential", {}).get("interval")
+    return {
+        "metric": metric,
+        "variant": result.variant,
+        "participants": result.participants,
+        "converted": result.converted,
+        "value": result.value if result.HasField("value") else None,
+        "effect": found.get("absolute_effect"),
+        "interval": interval and json.dumps([interval.get("lower", 0.0), interval.get("upper", 0.0)]),
+        "adjusted_p_value": result.adjusted_p_value if result.HasField("adjusted_p_value") else None,
+        "chance_to_win": found.get("chance_to_win_ratio"),
+    }

@@ -1,0 +1,216 @@
+"""MetricSourceService of experiments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from brain.common.v1 import common_pb2
+from brain.metrics.v1 import metrics_pb2 as pb
+from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
+
+from services.experiments.domain import Experiment
+from services.experiments.lifecycle import store as experiments
+from services.experiments.results import store
+from services.experiments.results.days import Unit, units
+from services.experiments.results.report import report
+from services.experiments.stats.values import Undefined
+from shared.errors import NotFound, ServiceError
+from shared.pagination import decode_token, encode_token
+from shared.timestamps import from_micros
+from shared.validation import Violations, page_size, required_range, text, time_zone
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    import grpc
+    from sqlalchemy import Connection, Engine
+
+MAXIMUM_QUERIES = 1_000
+# Each point of an experiment's own metrics reads its results as they stood.
+MAXIMUM_POINTS = 120
+PARTICIPANTS, EFFECT, SAMPLE_RATIO = (
+    "experiment_participants",
+    "experiment_effect",
+    "experiment_srm_p_value",
+)
+_UNITS = {
+    common_pb2.INTERVAL_DAY: Unit.DAY,
+    common_pb2.INTERVAL_WEEK: Unit.WEEK,
+    common_pb2.INTERVAL_MONTH: Unit.MONTH,
+}
+METRICS = {
+    each.name: each
+    for each in (
+        pb.MetricDescriptor(
+            name=EFFECT,
+            definition="Difference of a variant's metric from the control's, as it stood at the end.",
+            unit="the metric's",
+            required_labels=["experiment_id", "metric", "variant"],
+            intervals=list(_UNITS),
+        ),
+        pb.MetricDescriptor(
+            name=PARTICIPANTS,
+            definition="Times that somebody began to take part in an experiment, over all experiments.",
+            unit="participations",
+            intervals=list(_UNITS),
+        ),
+        pb.MetricDescriptor(
+            name=SAMPLE_RATIO,
+            definition="Chance of a split as far off the allocation, as it stood at the end; below 0.001 the "
+            "split is broken.",
+            unit="probability",
+            required_labels=["experiment_id"],
+            intervals=list(_UNITS),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    value: float | None
+    sample_size: int
+
+
+@dataclass(frozen=True)
+class MetricServicer(MetricSourceServiceServicer):
+    """Lists and reads the metrics of experiments."""
+
+    engine: "Engine"
+    clock: Callable[[], int]
+    reporting_zone: "ZoneInfo"
+
+    def ListMetrics(
+        self, request: pb.ListMetricsRequest, context: "grpc.ServicerContext"
+    ) -> pb.ListMetricsResponse:
+        """List the metrics by name."""
+        violations = Violations()
+        size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
+        after = decode_token(violations, request, request.page_token, (str,))
+        violations.raise_if_any()
+        names = sorted(name for name in METRICS if not after or name > cast("str", after[0]))
+        token = encode_token(request, [names[size - 1]]) if len(names) > size else ""
+        return pb.ListMetricsResponse(metrics=[METRICS[name] for name in names[:size]], next_page_token=token)
+
+    def ReadMetric(
+        self, request: pb.ReadMetricRequest, context: "grpc.ServicerContext"
+    ) -> pb.ReadMetricResponse:
+        """Read one series."""
+        return pb.ReadMetricResponse(series=self._read(request.query, "query"))
+
+    def ReadMetrics(
+        self, request: pb.ReadMetricsRequest, context: "grpc.ServicerContext"
+    ) -> pb.ReadMetricsResponse:
+        """Read many series; errors stay in their place."""
+        violations = Violations()
+        if not 0 < len(request.queries) <= MAXIMUM_QUERIES:
+            violations.add("queries", f"must hold 1 to {MAXIMUM_QUERIES:,}")
+        violations.raise_if_any()
+        return pb.ReadMetricsResponse(
+            results=[self._result(query, f"queries[{index}]") for index, query in enumerate(request.queries)]
+        )
+
+    def _result(self, query: pb.MetricQuery, path: str) -> pb.MetricResult:
+        try:
+            return pb.MetricResult(series=self._read(query, path))
+        except ServiceError as error:
+            return pb.MetricResult(error=error.to_status())
+
+    def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
+        if query.name not in METRICS:
+            known = ", ".join(sorted(METRICS))
+            raise NotFound(
+                f"there is no metric {query.name[:100]!r} here; there is {known}", "METRIC_UNKNOWN"
+            )
+        violations = Violations()
+        zone = time_zone(violations, "time_zone", query.time_zone, self.reporting_zone)
+        spans = _spans(violations, query, zone)
+        labels = _labels(violations, query)
+        if query.filters:
+            violations.add("filters", "experiments have no properties to filter by")
+        violations.raise_if_any(prefix=f"{path}.")
+        now = self.clock()
+        points = self._points(query.name, labels, spans, path) if spans else []
+        return pb.MetricSeries(
+            time_zone=zone.key,
+            points=[
+                pb.MetricPoint(
+                    start_time=from_micros(start),
+                    value=point.value,
+                    sample_size=point.sample_size,
+                    complete=end <= now,
+                )
+                for (start, end), point in zip(spans, points, strict=True)
+            ],
+        )
+
+    def _points(
+        self, name: str, labels: dict[str, str], spans: list[tuple[int, int]], path: str
+    ) -> list[_Point]:
+        with (
+            self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
+            connection.begin(),
+        ):
+            if name == PARTICIPANTS:
+                boundaries = [spans[0][0], *(end for _, end in spans)]
+                return [_Point(float(each), each) for each in store.participations(connection, boundaries)]
+            experiment = experiments.read(connection, labels["experiment_id"]).experiment
+            if name == SAMPLE_RATIO:
+                return [_sample_ratio(connection, experiment, end) for _, end in spans]
+            _check_labels(experiment, labels, path)
+            return [_effect(connection, experiment, labels, end) for _, end in spans]
+
+
+def _spans(violations: Violations, query: pb.MetricQuery, zone: "ZoneInfo") -> list[tuple[int, int]]:
+    if query.interval not in _UNITS:
+        violations.add("interval", f"{query.name} is read by day, week, month")
+    before = len(violations)
+    start, end = required_range(violations, "time_range", query)
+    if len(violations) > before or query.interval not in _UNITS:
+        return []
+    if start < 0 or end > 4_102_444_800_000_000:  # noqa: PLR2004 - 2100
+        violations.add("time_range", "must lie between 1970 and 2100")
+        return []
+    found = units(start, end, _UNITS[query.interval], zone, MAXIMUM_POINTS)
+    if found is None:
+        violations.add("time_range", f"is too wide: at most {MAXIMUM_POINTS} points")
+    return found or []
+
+
+def _labels(violations: Violations, query: pb.MetricQuery) -> dict[str, str]:
+    required = METRICS[query.name].required_labels
+    for label in query.labels:
+        if label not in required:
+            violations.add(f"labels[{label}]", f"is not a label of {query.name}")
+    return {
+        label: text(violations, f"labels[{label}]", query.labels.get(label, ""), maximum=200)
+        for label in required
+    }
+
+
+def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> None:
+    violations = Violations()
+    if experiment.metric(labels["metric"]) is None:
+        violations.add("labels[metric]", f"is none of {experiment.key}")
+    if not experiment.position(labels["variant"]):
+        violations.add("labels[variant]", f"is no treatment of {experiment.key}")
+    violations.raise_if_any(prefix=f"{path}.")
+
+
+def _sample_ratio(connection: "Connection", experiment: Experiment, end: int) -> _Point:
+    found = report(experiment, store.read_totals(connection, experiment, [], until=end), [])
+    p_value = found.sample_ratio
+    return _Point(None if isinstance(p_value, Undefined) else p_value, found.participants)
+
+
+def _effect(connection: "Connection", experiment: Experiment, labels: dict[str, str], end: int) -> _Point:
+    metric = experiment.metric(labels["metric"])
+    position = experiment.position(labels["variant"])
+    assert metric is not None, "checked before"
+    assert position is not None, "checked before"
+    totals = store.read_totals(connection, experiment, [metric.name], until=end)
+    found = report(experiment, totals, [metric])
+    analysis = found.metrics[0].variants[position].analysis
+    assert analysis is not None, "treatments are compared"
+    effect = analysis.comparison.absolute_effect
+    return _Point(None if isinstance(effect, Undefined) else effect, found.participants)

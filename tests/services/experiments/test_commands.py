@@ -1,0 +1,65 @@
+"""`brain experiments` against a running service."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from google.protobuf.json_format import MessageToJson
+
+from brain_client.cli import main
+from shared.auth import Role, mint_token
+from tests.services.experiments.asking import assign, definition
+from tests.services.experiments.conftest import Service
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(service: Service, token_keys: tuple[bytes, bytes]) -> Run:
+    token = mint_token(token_keys[0], "ana", [Role.ADMIN], None, 0)
+    address = f"127.0.0.1:{service.application.server.port}"
+
+    def invoke(*arguments: str, standard_input: str | None = None) -> Result:
+        options = ["--token", token, "experiments", "--experiments-address", address]
+        return CliRunner().invoke(main, [*options, *arguments], input=standard_input)
+
+    return invoke
+
+
+def made(run: Run) -> None:
+    created = run("create", "colour", "-", standard_input=MessageToJson(definition()))
+    assert created.output == "colour is draft\n"
+    assert run("start", "colour").output == "colour is running\n"
+
+
+def test_an_experiment_is_run_from_a_terminal(run: Run, service: Service, tmp_path: Path) -> None:
+    made(run)
+    assert run("pause", "colour").output == "colour is paused\n"
+    run("start", "colour")
+    variant = run("assign", "colour", "--user", "ann").output.strip()
+    assert variant == assign(service, "ann").variant
+    assert run("convert", "colour", "--user", "ann", "--id", "c1").output == "c1 stored\n"
+    assert run("convert", "colour", "--user", "ann", "--id", "c1").output == "c1 had been stored before\n"
+    shown = run("results", "colour").output
+    assert "Keep running: signup is not decisive" in shown
+    found = json.loads(run("results", "colour", "--json").output)
+    converted = {each["variant"]: each.get("converted") for each in found["metrics"][0]["variants"]}
+    assert converted[variant] == "1"
+    refused = run("declare", "colour", "b")
+    assert refused.exit_code == 1
+    assert "reason: NOT_DECISIVE" in refused.output
+    declared = run("declare", "colour", "b", "--override-reason", "gut")
+    assert declared.output == "colour: b is the winner by signup\n"
+    [row] = map(json.loads, run("list", "--json").output.splitlines())
+    assert (row["key"], row["status"], row["winner"]) == ("colour", "completed", "b")
+
+
+def test_mistakes_are_told(run: Run) -> None:
+    made(run)
+    assert "exactly one of --user" in run("assign", "colour").output
+    assert "is no ExperimentDefinition" in run("create", "x", "-", standard_input="{").output
+    assert "EXPERIMENT_UNKNOWN" in run("start", "nothing").output
+    assert run("complete", "colour").output == "colour is completed\n"
+    assert run("assign", "colour", "--user", "ann").output == "no variant: not_running\n"

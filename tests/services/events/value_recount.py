@@ -86,4 +86,6 @@ def _found(keys: dict[int, Any], days: list[Any], deltas: list[bytes]) -> Slots:
             own, users = users[:number], users[number:]
             if value_key in keys:  # else of a generation that has ended
                 slots[(*keys[value_key], day)].add(events, (high << 32) + low, 0, own)
-    return slots
+    for slot in slots.values():  # a negative key: who left
+        slot.users = {user for user in slot.users if user > 0 and -user not in slot.users}
+    return {name: slot for name, slot in slots.items() if slot != Slot()}

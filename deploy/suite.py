@@ -105,6 +105,9 @@ class Suite:
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
             **service.more_addresses,
         }
+        if service.name in keys.SERVICE_ROLES:
+            chosen["EVENTS_ADDRESS"] = self.address_of("events")
+            chosen["EVENTS_TOKEN_FILE"] = str(self.directory / f"{service.name}.token")
         if service.name == "events":
             chosen["DISK_PATH"] = str(postgres.data_directory)
             chosen["MINIMUM_FREE_BYTES"] = str(self.settings.minimum_free_bytes)

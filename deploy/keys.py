@@ -15,6 +15,8 @@ SECRETS = "secrets.env"
 WRITE_KEYS = "GATEWAY_WRITE_KEYS"
 SOURCE = "local"
 TOKEN_ROLES = {"ingest": Role.INGEST, "admin": Role.ADMIN}
+# Of services that ask others; nobody else needs them, so they are not told.
+SERVICE_ROLES = {"experiments": Role.ANALYST}
 
 
 def ensure_secrets(directory: Path, services: list[str], *, data_exists: bool) -> dict[str, str]:
@@ -54,8 +56,10 @@ def ensure_tokens(directory: Path) -> dict[str, str]:
         private_pem, public_pem = generate_keys()
         write(directory / PRIVATE_KEY, private_pem.decode())
         write(directory / PUBLIC_KEY, public_pem.decode())
-        for name in TOKEN_ROLES:  # of an older pair, worthless now
+        for name in (*TOKEN_ROLES, *SERVICE_ROLES):  # of an older pair, worthless now
             (directory / f"{name}.token").unlink(missing_ok=True)
+    for name, role in SERVICE_ROLES.items():
+        ensure_token(directory, name, role)
     return {name: ensure_token(directory, name, role) for name, role in TOKEN_ROLES.items()}
 
 

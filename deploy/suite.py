@@ -106,6 +106,9 @@ class Suite:
             chosen |= {"EVENTS_ADDRESS": self.address_of("events"), "INGEST_TOKEN": self.tokens["ingest"]}
         else:
             chosen |= self._prepare(service, postgres)
+        if service.name in keys.SERVICE_ROLES:
+            chosen["EVENTS_ADDRESS"] = self.address_of("events")
+            chosen["EVENTS_TOKEN_FILE"] = str(self.directory / f"{service.name}.token")
         own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
         return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
 

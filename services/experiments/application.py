@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.experiments.v1.experiments_pb2_grpc import (
     ExperimentsServiceServicer,
     add_ExperimentsServiceServicer_to_server,
@@ -25,12 +26,14 @@ from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_servicer import MetricServicer
 from services.experiments.results.calls import ResultCalls
+from services.experiments.results.feeds import EventFeeds, ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
 from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
+from shared.clients import channel
 from shared.database import create_engine, is_reachable
 from shared.encryption import BlindIndex, Keyring
 from shared.server import RunningServer, build
@@ -61,6 +64,8 @@ class Application:
     server: RunningServer
     flags: RunningServer
     streams: EventStreams
+    # To the events service, where there is one.
+    events: grpc.Channel | None
     catalogue: Catalogue
     engines: "tuple[Engine, ...]"
 
@@ -74,6 +79,8 @@ class Application:
         self.streams.stop()
         self.flags.stop()
         self.server.stop()
+        if self.events is not None:
+            self.events.close()
         for engine in self.engines:
             engine.dispose()
 
@@ -99,14 +106,17 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     users = _users(engine, settings)
     assignments = AssignmentStore(engine, users)
     assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
+    events = _events(settings, opened)
+    feeds = None if events is None else EventFeeds(EventsServiceStub(events), users, clock)
+    reader = ResultReader(feeds)
     groups = [
-        LifecycleCalls(engine, catalogue, clock),
+        LifecycleCalls(engine, catalogue, clock, reads_events=feeds is not None),
         AssignmentCalls(engine, assigner, assignments, clock),
         TrackingCalls(catalogue, TrackingStore(engine, users), clock),
-        ResultCalls(engine, catalogue, clock, settings.reporting_time_zone),
+        ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
     ]
 
-    metrics = MetricServicer(engine, clock, settings.reporting_time_zone)
+    metrics = MetricServicer(engine, reader, clock, settings.reporting_time_zone)
 
     def ready() -> bool:
         return is_reachable(watching)
@@ -123,7 +133,20 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     streams = EventStreams(catalogue)
     flags = _flag_server(settings, FlagServicer(assigner, streams), server, ready)
     streams.start()
-    return Application(server, flags, streams, catalogue, (engine, watching))
+    return Application(server, flags, streams, events, catalogue, (engine, watching))
+
+
+def _events(settings: "ExperimentsSettings", opened: ExitStack) -> grpc.Channel | None:
+    if settings.events_address is None:
+        return None
+    token, authority = settings.events_token_file, settings.events_ca_file
+    calls = channel(
+        settings.events_address,
+        None if token is None else token.read_text().strip(),
+        ca_pem=None if authority is None else authority.read_bytes(),
+    )
+    opened.callback(calls.close)
+    return calls
 
 
 def _register(

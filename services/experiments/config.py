@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.config import ServiceSettings
@@ -22,6 +22,12 @@ class ExperimentsSettings(ServiceSettings):
     flagd_auth: Literal["off", "token"] = "off"
     # Event streams and calls of flagd's providers open at once.
     flagd_maximum_calls: int = Field(default=10_000, ge=1)
+    # The events service, whose events may feed metrics: host:port, a gRPC target or unix:/path. Without it
+    # no events can.
+    events_address: str | None = None
+    # A token for it with the role `analyst`, and the certificates to trust, which turn TLS on.
+    events_token_file: FilePath | None = None
+    events_ca_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
     # Assignments kept in memory, about 250 bytes each.

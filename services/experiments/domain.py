@@ -45,6 +45,14 @@ class MetricKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EventFeed:
+    """The events that feed a metric: their name, and their filters as the contract's bytes."""
+
+    event: str
+    filters: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """Something that is measured; minimum_relative_effect is the smallest change worth seeing."""
 
@@ -54,6 +62,8 @@ class Metric:
     guardrail: bool = False
     allow_negative: bool = False
     minimum_relative_effect: float | None = None
+    # None: fed by TrackConversion.
+    feed: EventFeed | None = None
 
 
 @dataclass(frozen=True, slots=True)

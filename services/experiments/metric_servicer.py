@@ -12,6 +12,7 @@ from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
 from services.experiments.results.days import Unit, units
+from services.experiments.results.feeds import ResultReader
 from services.experiments.results.report import report
 from services.experiments.stats.values import Undefined
 from shared.errors import NotFound, ServiceError
@@ -77,6 +78,7 @@ class MetricServicer(MetricSourceServiceServicer):
     """Lists and reads the metrics of experiments."""
 
     engine: "Engine"
+    reader: ResultReader
     clock: Callable[[], int]
     reporting_zone: "ZoneInfo"
 
@@ -158,7 +160,21 @@ class MetricServicer(MetricSourceServiceServicer):
             if name == SAMPLE_RATIO:
                 return [_sample_ratio(connection, experiment, end) for _, end in spans]
             _check_labels(experiment, labels, path)
-            return [_effect(connection, experiment, labels, end) for _, end in spans]
+            return [self._effect(connection, experiment, labels, end) for _, end in spans]
+
+    def _effect(
+        self, connection: "Connection", experiment: Experiment, labels: dict[str, str], end: int
+    ) -> _Point:
+        metric = experiment.metric(labels["metric"])
+        position = experiment.position(labels["variant"])
+        assert metric is not None, "checked before"
+        assert position is not None, "checked before"
+        totals = self.reader.totals(connection, experiment, [metric], until=end)
+        found = report(experiment, totals, [metric])
+        analysis = found.metrics[0].variants[position].analysis
+        assert analysis is not None, "treatments are compared"
+        effect = analysis.comparison.absolute_effect
+        return _Point(None if isinstance(effect, Undefined) else effect, found.participants)
 
 
 def _spans(violations: Violations, query: pb.MetricQuery, zone: "ZoneInfo") -> list[tuple[int, int]]:
@@ -201,16 +217,3 @@ def _sample_ratio(connection: "Connection", experiment: Experiment, end: int) ->
     found = report(experiment, store.read_totals(connection, experiment, [], until=end), [])
     p_value = found.sample_ratio
     return _Point(None if isinstance(p_value, Undefined) else p_value, found.participants)
-
-
-def _effect(connection: "Connection", experiment: Experiment, labels: dict[str, str], end: int) -> _Point:
-    metric = experiment.metric(labels["metric"])
-    position = experiment.position(labels["variant"])
-    assert metric is not None, "checked before"
-    assert position is not None, "checked before"
-    totals = store.read_totals(connection, experiment, [metric.name], until=end)
-    found = report(experiment, totals, [metric])
-    analysis = found.metrics[0].variants[position].analysis
-    assert analysis is not None, "treatments are compared"
-    effect = analysis.comparison.absolute_effect
-    return _Point(None if isinstance(effect, Undefined) else effect, found.participants)

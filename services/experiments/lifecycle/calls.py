@@ -33,6 +33,8 @@ class LifecycleCalls:
     engine: "Engine"
     catalogue: Catalogue
     clock: Callable[[], int]
+    # Whether there is an events service to read from.
+    reads_events: bool
 
     def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: "grpc.ServicerContext"
@@ -43,6 +45,7 @@ class LifecycleCalls:
         if not request.HasField("definition"):
             violations.add("definition", "is required")
         definitions.check(violations, "definition", request.definition)
+        self._check_feeds(violations, "definition.metrics", request.definition.metrics)
         violations.raise_if_any()
         shares = [round(each.allocation_percent * 100) for each in request.definition.variants]
         with self.engine.begin() as connection:
@@ -59,6 +62,11 @@ class LifecycleCalls:
         self.catalogue.changed()
         return pb.CreateExperimentResponse(experiment=to_message(kept))
 
+    def _check_feeds(self, violations: Violations, field: str, metrics: "Sequence[pb.Metric]") -> None:
+        for index, metric in enumerate(metrics):
+            if metric.HasField("feed") and not self.reads_events:
+                violations.add(f"{field}[{index}].feed", "this service knows no events service to read from")
+
     def UpdateExperiment(
         self, request: pb.UpdateExperimentRequest, context: "grpc.ServicerContext"
     ) -> pb.UpdateExperimentResponse:
@@ -68,6 +76,7 @@ class LifecycleCalls:
             definitions.hundredths(violations, "coverage_percent", request.coverage_percent)
         if request.metrics:
             definitions.check_metrics(violations, "metrics", request.metrics)
+            self._check_feeds(violations, "metrics", request.metrics)
         percents = [each.allocation_percent for each in request.allocation]
         if percents:
             definitions.check_shares(violations, "allocation", percents)

@@ -12,6 +12,7 @@ from services.experiments.domain import (
     CONFIDENCE_LEVELS,
     WHOLE,
     Condition,
+    EventFeed,
     JsonValue,
     Metric,
     MetricKind,
@@ -96,6 +97,9 @@ def check_metrics(violations: Violations, field: str, metrics: Sequence[pb.Metri
             violations.add(f"{field}[{index}].kind", "must be CONVERSION, VALUE or RATIO")
         if metric.HasField("minimum_relative_effect") and not 0 < metric.minimum_relative_effect < math.inf:
             violations.add(f"{field}[{index}].minimum_relative_effect", "must be finite and above 0")
+        if metric.HasField("feed"):
+            text(violations, f"{field}[{index}].feed.event", metric.feed.event, maximum=MAXIMUM_PATH)
+            targeting(violations, f"{field}[{index}].feed.filters", metric.feed.filters)
     if metrics and all(metric.guardrail for metric in metrics):
         violations.add(field, "at least one must be no guardrail")
 
@@ -217,9 +221,17 @@ def to_metrics(definition: pb.ExperimentDefinition) -> tuple[Metric, ...]:
             minimum_relative_effect=each.minimum_relative_effect
             if each.HasField("minimum_relative_effect")
             else None,
+            feed=_to_feed(each),
         )
         for each in definition.metrics
     )
+
+
+def _to_feed(metric: pb.Metric) -> EventFeed | None:
+    if not metric.HasField("feed"):
+        return None
+    filters = tuple(each.SerializeToString(deterministic=True) for each in metric.feed.filters)
+    return EventFeed(metric.feed.event, filters)
 
 
 def to_slice(definition: pb.ExperimentDefinition) -> Slice | None:

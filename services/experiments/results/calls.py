@@ -12,6 +12,7 @@ from services.experiments.lifecycle import store as experiments
 from services.experiments.lifecycle.calls import check_step
 from services.experiments.results import store
 from services.experiments.results.days import day_ends
+from services.experiments.results.feeds import ResultReader
 from services.experiments.results.judging import objections
 from services.experiments.results.messages import to_results, to_variant_result
 from services.experiments.results.report import Report, report
@@ -38,6 +39,7 @@ class ResultCalls:
 
     engine: "Engine"
     catalogue: Catalogue
+    reader: ResultReader
     clock: Callable[[], int]
     reporting_zone: "ZoneInfo"
 
@@ -45,9 +47,11 @@ class ResultCalls:
         self, request: pb.GetResultsRequest, context: "grpc.ServicerContext"
     ) -> pb.GetResultsResponse:
         """Return everything about an experiment."""
+        with self.engine.begin() as connection:
+            self.reader.mark_merged(connection, _started(connection, request.experiment_key))
         with self._one_snapshot() as connection, connection.begin():
             experiment = _started(connection, request.experiment_key)
-            found = _report(connection, experiment)
+            found = self._report(connection, experiment)
         return pb.GetResultsResponse(results=to_results(experiment, found, self.clock()))
 
     def GetResultsOverTime(
@@ -73,7 +77,7 @@ class ResultCalls:
     def _point(
         self, connection: "Connection", experiment: Experiment, metric: Metric, end: int, *, complete: bool
     ) -> pb.ResultsPoint:
-        totals = store.read_totals(connection, experiment, [metric.name], until=end)
+        totals = self.reader.totals(connection, experiment, [metric], until=end)
         [found] = report(experiment, totals, [metric]).metrics
         return pb.ResultsPoint(
             end_time=from_micros(end),
@@ -106,7 +110,8 @@ class ResultCalls:
         check_step(experiment, Status.COMPLETED)
         metric = _metric(experiment, request.metric)
         _check_choice(experiment, metric, request.variant)
-        found = _report(connection, experiment)
+        self.reader.mark_merged(connection, experiment)
+        found = self._report(connection, experiment)
         against = objections(experiment, found, metric.name, request.variant)
         if against and not request.override_reason:
             told = "; ".join(each.words for each in against)
@@ -150,6 +155,10 @@ class ResultCalls:
         token = encode_token(request, [page[-1].number]) if len(found) > size else ""
         return pb.ListDecisionsResponse(decisions=[each.decision for each in page], next_page_token=token)
 
+    def _report(self, connection: "Connection", experiment: Experiment) -> Report:
+        totals = self.reader.totals(connection, experiment, experiment.metrics)
+        return report(experiment, totals, experiment.metrics)
+
     def _one_snapshot(self) -> "Connection":
         """Return a connection whose statements of one transaction see the same moment."""
         return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
@@ -160,11 +169,6 @@ def _started(connection: "Connection", key: str) -> Experiment:
     if experiment.status is Status.DRAFT:
         raise FailedPrecondition(f"experiment {key} is a draft and has no results", "EXPERIMENT_DRAFT")
     return experiment
-
-
-def _report(connection: "Connection", experiment: Experiment) -> Report:
-    totals = store.read_totals(connection, experiment, [each.name for each in experiment.metrics])
-    return report(experiment, totals, experiment.metrics)
 
 
 def _metric(experiment: Experiment, name: str) -> Metric:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from brain.common.v1 import common_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1 import statistics_pb2
 
@@ -105,7 +106,7 @@ def _moments(moments: "Moments") -> statistics_pb2.Moments:
 
 
 def _metric(metric: Metric) -> pb.Metric:
-    return pb.Metric(
+    made = pb.Metric(
         name=metric.name,
         kind=_KINDS[metric.kind],
         decrease_is_better=metric.decrease_is_better,
@@ -113,3 +114,7 @@ def _metric(metric: Metric) -> pb.Metric:
         allow_negative=metric.allow_negative,
         minimum_relative_effect=metric.minimum_relative_effect,
     )
+    if metric.feed is not None:
+        made.feed.event = metric.feed.event
+        made.feed.filters.extend(map(common_pb2.PropertyFilter.FromString, metric.feed.filters))
+    return made

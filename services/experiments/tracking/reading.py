@@ -42,9 +42,9 @@ class Reader:
         )
         violations.raise_if_any()
         experiment = self._experiment(message.experiment_key)
-        metric = experiment.metric(message.metric) if message.metric else experiment.metrics[0]
+        metric = _tracked(experiment, message.metric)
         if metric is None:
-            violations.add("metric", f"is none of {experiment.key}: {_names(experiment)}")
+            violations.add("metric", f"is none that {experiment.key} tracks: {_names(experiment)}")
             violations.raise_if_any()
             raise AssertionError
         value = _value(violations, metric, message.value if message.HasField("value") else None)
@@ -81,8 +81,13 @@ class Reader:
         return experiment
 
 
+def _tracked(experiment: Experiment, name: str) -> Metric | None:
+    """Return the metric of this name, or the first one, of those that no events feed."""
+    return next((each for each in experiment.metrics if not each.feed and name in {"", each.name}), None)
+
+
 def _names(experiment: Experiment) -> str:
-    return ", ".join(each.name for each in experiment.metrics)[:500]
+    return ", ".join(each.name for each in experiment.metrics if not each.feed)[:500]
 
 
 def _value(violations: Violations, metric: Metric, value: float | None) -> int:

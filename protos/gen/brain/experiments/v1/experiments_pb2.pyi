@@ -156,8 +156,38 @@ LEADING_METHOD_FIXED_HORIZON: LeadingMethod.ValueType  # 2
 Global___LeadingMethod: _TypeAlias = LeadingMethod  # noqa: Y015
 
 @_typing.final
+class EventFeed(_message.Message):
+    """Events of the events service that feed a metric: each is a conversion with the event's value, or 0. They are
+    read when results are, and follow merges of ids.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    event: _builtins.str
+    """The event's name, 1 to 200 characters."""
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
+        """Conditions on the event's properties; all must hold. At most 20."""
+
+    def __init__(
+        self,
+        *,
+        event: _builtins.str = ...,
+        filters: _abc.Iterable[_common_pb2.PropertyFilter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "filters", b"filters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventFeed: _TypeAlias = EventFeed  # noqa: Y015
+
+@_typing.final
 class Metric(_message.Message):
-    """Something that is measured, fed by TrackConversion."""
+    """Something that is measured, fed by TrackConversion or by events."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -167,6 +197,7 @@ class Metric(_message.Message):
     GUARDRAIL_FIELD_NUMBER: _builtins.int
     ALLOW_NEGATIVE_FIELD_NUMBER: _builtins.int
     MINIMUM_RELATIVE_EFFECT_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 100 characters, unique in the experiment."""
     kind: Global___MetricKind.ValueType
@@ -179,6 +210,10 @@ class Metric(_message.Message):
     """Values below 0 are allowed."""
     minimum_relative_effect: _builtins.float
     """Smallest relative change worth seeing, above 0; absent: power is absent."""
+    @_builtins.property
+    def feed(self) -> Global___EventFeed:
+        """Absent: fed by TrackConversion. INVALID_ARGUMENT where the service knows no events service."""
+
     def __init__(
         self,
         *,
@@ -188,10 +223,11 @@ class Metric(_message.Message):
         guardrail: _builtins.bool = ...,
         allow_negative: _builtins.bool = ...,
         minimum_relative_effect: _builtins.float | None = ...,
+        feed: Global___EventFeed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "minimum_relative_effect", b"minimum_relative_effect"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "feed", b"feed", "minimum_relative_effect", b"minimum_relative_effect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "allow_negative", b"allow_negative", "decrease_is_better", b"decrease_is_better", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "allow_negative", b"allow_negative", "decrease_is_better", b"decrease_is_better", "feed", b"feed", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__minimum_relative_effect: _TypeAlias = _typing.Literal["minimum_relative_effect"]  # noqa: Y015
     _WhichOneofArgType__minimum_relative_effect: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect"]  # noqa: Y015
@@ -1285,7 +1321,7 @@ class Conversion(_message.Message):
     experiment_key: _builtins.str
     """Which. Required."""
     metric: _builtins.str
-    """The metric's name; empty: the first."""
+    """The metric's name, of one that no events feed; empty: the first of those."""
     value: _builtins.float
     """Within ± 10¹², kept as a whole number of millionths. Required by metrics of kind VALUE and RATIO. Below 0
     only where the metric allows it.

@@ -1,0 +1,282 @@
+"""Metrics fed by a real events service, against plain Python over the events that were tracked."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator
+from brain.events.v1 import events_pb2
+from brain.experiments.v1 import experiments_pb2 as pb
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.experiments.results.attribution import NO_VALUE, Events, People, sums_of, two_variants
+from services.experiments.results.totals import Sums
+from shared.auth import Role, mint_token
+from tests.refusals import refusal
+from tests.services.events.conftest import Service as EventsService
+from tests.services.events.conftest import running as running_events
+from tests.services.experiments.asking import (
+    SIGNUP,
+    assign,
+    assign_all,
+    convert,
+    create,
+    definition,
+    results,
+    start,
+)
+from tests.services.experiments.conftest import Clock, Service
+
+HOUR = 3_600_000_000
+PRO = PropertyFilter(
+    property="plan",
+    operator=PropertyOperator.PROPERTY_OPERATOR_EQUALS,
+    values=[Value(string_value="pro")],
+)
+BOUGHT = pb.EventFeed(event="bought")
+FED = [
+    pb.Metric(name="buyers", kind=pb.METRIC_KIND_CONVERSION, feed=BOUGHT),
+    pb.Metric(name="revenue", kind=pb.METRIC_KIND_VALUE, feed=BOUGHT, allow_negative=True),
+    pb.Metric(name="per_order", kind=pb.METRIC_KIND_RATIO, feed=BOUGHT),
+    pb.Metric(name="pros", kind=pb.METRIC_KIND_CONVERSION, feed=pb.EventFeed(event="bought", filters=[PRO])),
+]
+
+
+@pytest.fixture
+def events(
+    events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
+) -> Iterator[EventsService]:
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+        yield service
+
+
+@pytest.fixture
+def service(
+    start_service: Callable[..., Service],
+    events: EventsService,
+    token_keys: tuple[bytes, bytes],
+    tmp_path: Path,
+) -> Service:
+    token = tmp_path / "events.token"
+    token.write_text(mint_token(token_keys[0], "experiments", [Role.ANALYST], None, 0))
+    address = f"127.0.0.1:{events.application.server.port}"
+    return start_service(events_address=address, events_token_file=token)
+
+
+def bought(number: int, name: str, micros: int, **more: object) -> events_pb2.Event:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    made = events_pb2.Event(
+        event_id=f"e-{number}", user_id=name, session_id="s", event="bought", event_time=stamp
+    )
+    made.MergeFrom(events_pb2.Event(**more))  # type: ignore[arg-type]
+    return made
+
+
+def track(events: EventsService, *tracked: events_pb2.Event) -> None:
+    assert not events.events.TrackEvents(events_pb2.TrackEventsRequest(events=tracked)).rejections
+
+
+def recounted(
+    batch: list[events_pb2.Event], exposed: dict[str, int], window: int
+) -> dict[str, dict[str, list[float]]]:
+    """Values by metric and person, of those events that count."""
+    counted: dict[str, dict[str, list[float]]] = {each.name: defaultdict(list) for each in FED}
+    for event in batch:
+        micros, name = event.event_time.ToMicroseconds(), event.user_id
+        if name in exposed and exposed[name] <= micros < exposed[name] + window:
+            for metric in FED:
+                if metric.name != "pros" or "pro" in event.properties_json:
+                    counted[metric.name][name].append(event.value)
+    return counted
+
+
+@pytest.mark.parametrize("window_hours", [None, 24])
+def test_events_count_from_the_first_exposure_within_the_window(
+    window_hours: int | None, service: Service, events: EventsService, clock: Clock
+) -> None:
+    more = {} if window_hours is None else {"conversion_window_seconds": window_hours * 3_600}
+    create(service, what=definition(metrics=FED, **more))
+    start(service)
+    generator = random.Random(5)
+    exposed: dict[str, int] = {}
+    variants: dict[str, str] = {}
+    for _ in range(4):
+        names = [f"u-{len(exposed) + number}" for number in range(40)]
+        variants |= assign_all(service, names)
+        exposed |= dict.fromkeys(names, clock.micros)
+        clock.micros += 20 * HOUR
+    batch = []
+    for number in range(900):
+        name = f"u-{generator.randrange(200)}"  # the last forty take no part
+        micros = clock.micros - generator.randrange(100) * HOUR
+        plan = generator.choice(["pro", "free"])
+        value = generator.choice([None, round(generator.uniform(-5, 90), 2)])
+        batch.append(bought(number, name, micros, value=value, properties_json=f'{{"plan": "{plan}"}}'))
+    batch += [bought(-1, "u-0", exposed["u-0"], value=3), bought(-2, "u-0", exposed["u-0"] - 1, value=5)]
+    if window_hours:
+        batch.append(bought(-3, "u-0", exposed["u-0"] + window_hours * HOUR, value=7))
+    track(events, *batch)
+    counted = recounted(batch, exposed, (window_hours or 10**6) * HOUR)
+    for _ in range(2):  # the second time from chunks that are held
+        found = results(service)
+        assert found.participants == 160
+        for result in found.metrics:
+            for each in result.variants:
+                people = [
+                    counted[result.metric.name].get(name, [])
+                    for name, variant in variants.items()
+                    if variant == each.variant
+                ]
+                assert each.participants == len(people)
+                assert each.converted == sum(map(bool, people))
+                assert each.conversions == sum(map(len, people))
+                assert each.total_value == pytest.approx(sum(map(sum, people)))
+                totals = np.array([sum(one) for one in people])
+                assert each.moments.x.m2 == pytest.approx(totals.var() * len(totals))
+        assert [result.metric for result in found.metrics] == FED
+
+
+def test_late_events_are_seen(service: Service, events: EventsService, clock: Clock) -> None:
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+    variant = assign(service, "ann").variant
+
+    def converted() -> int:
+        [result] = results(service).metrics
+        return next(each.converted for each in result.variants if each.variant == variant)
+
+    assert converted() == 0  # and nobody of this id at the events service yet
+    track(events, bought(1, "ann", clock.micros))
+    assert converted() == 1
+    assign(service, "bob")
+    track(events, bought(2, "bob", clock.micros), bought(3, "ann", clock.micros))
+    assert sum(each.conversions for each in results(service).metrics[0].variants) == 3
+
+
+def test_anonymous_people_are_others_than_users(
+    service: Service, events: EventsService, clock: Clock
+) -> None:
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+    request = pb.AssignVariantRequest(experiment_key="colour", person=pb.Person(anonymous_id="ann"))
+    service.experiments.AssignVariant(request)
+    track(events, bought(1, "ann", clock.micros))
+    assert sum(each.converted for each in results(service).metrics[0].variants) == 0
+    anonymous = bought(2, "", clock.micros, anonymous_id="ann")
+    track(events, anonymous)
+    assert sum(each.converted for each in results(service).metrics[0].variants) == 1
+
+
+def test_what_events_feed_is_not_tracked_here(service: Service) -> None:
+    create(service, what=definition(metrics=[FED[0], SIGNUP]))
+    start(service)
+    variant = assign(service, "ann").variant
+    refused = refusal(lambda: convert(service, 1, "ann", metric="buyers"))
+    assert refused.fields.keys() == {"conversion.metric"}
+    convert(service, 1, "ann")
+    signup = results(service).metrics[1].variants
+    assert {each.variant: each.converted for each in signup}[variant] == 1
+
+
+def test_results_over_time_and_decisions_rest_on_events_too(
+    service: Service, events: EventsService, clock: Clock
+) -> None:
+    create(service, what=definition(metrics=FED[:2]))
+    start(service)
+    assign(service, "ann")
+    track(events, bought(1, "ann", clock.micros, value=2))
+    clock.micros += 24 * HOUR
+    track(events, bought(2, "ann", clock.micros, value=3))
+    request = pb.GetResultsOverTimeRequest(experiment_key="colour", metric="revenue")
+    points = service.experiments.GetResultsOverTime(request).points
+    assert [sum(each.total_value for each in point.variants) for point in points] == [2, 5]
+    declared = pb.DeclareWinnerRequest(
+        decision_id="d", experiment_key="colour", variant="b", override_reason="gut"
+    )
+    decision = service.experiments.DeclareWinner(declared).decision
+    assert sum(each.total_value for each in decision.results.metrics[1].variants) == 5
+
+
+def test_a_metric_nobody_feeds_is_refused(start_service: Callable[..., Service]) -> None:
+    alone = start_service()
+    refused = refusal(lambda: create(alone, what=definition(metrics=FED[:1])))
+    assert refused.fields.keys() == {"definition.metrics[0].feed"}
+
+
+@pytest.mark.parametrize(
+    ("feed", "field"),
+    [
+        (pb.EventFeed(), "definition.metrics[0].feed.event"),
+        (
+            pb.EventFeed(event="x", filters=[PropertyFilter(property="p")]),
+            "definition.metrics[0].feed.filters[0].operator",
+        ),
+    ],
+)
+def test_bad_feeds_are_refused(feed: pb.EventFeed, field: str, service: Service) -> None:
+    metric = pb.Metric(name="x", kind=pb.METRIC_KIND_CONVERSION, feed=feed)
+    assert field in refusal(lambda: create(service, what=definition(metrics=[metric]))).fields
+
+
+PEOPLE = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), st.integers(0, 5)), max_size=6)
+DONE = st.lists(
+    st.tuples(st.integers(1, 5), st.integers(0, 9), st.sampled_from([int(NO_VALUE), -2, 10**18])), max_size=12
+)
+
+
+def columns(people: list[tuple[int, int, int]]) -> People:
+    keys, variants, exposed = zip(*people, strict=True) if people else ((), (), ())
+    return People(np.array(keys, np.int32), np.array(variants, np.int16), np.array(exposed, np.int64))
+
+
+@given(PEOPLE, DONE, st.none() | st.integers(1, 6), st.none() | st.integers(0, 9))
+def test_attribution_is_that_of_plain_python(
+    people: list[tuple[int, int, int]],
+    done: list[tuple[int, int, int]],
+    window: int | None,
+    until: int | None,
+) -> None:
+    owners: dict[int, tuple[int, int]] = {}
+    for key, variant, exposed in sorted(people, key=lambda each: each[2]):
+        owners.setdefault(key, (variant, exposed))
+    amounts: dict[int, list[int]] = defaultdict(list)
+    for key, micros, value in done:
+        _, begin = owners.get(key, (0, 10**9))
+        in_window = window is None or micros < begin + window
+        if begin <= micros and in_window and (until is None or micros < until):
+            amounts[key].append(0 if value == NO_VALUE else value)
+    expected = {}
+    for variant in {each for each, _ in owners.values()}:
+        mine = [amounts[key] for key, (each, _) in owners.items() if each == variant and amounts.get(key)]
+        totals, counts = list(map(sum, mine)), list(map(len, mine))
+        expected[variant] = Sums(
+            len(mine),
+            sum(counts),
+            sum(count**2 for count in counts),
+            sum(totals),
+            sum(total**2 for total in totals),
+            sum(total * count for total, count in zip(totals, counts, strict=True)),
+        )
+    half = len(done) // 2
+    chunks = [
+        Events(
+            np.array([each[0] for each in part], np.int32),
+            np.array([each[1] for each in part], np.int64),
+            np.array([each[2] for each in part], np.int64),
+        )
+        for part in (done[:half], done[half:])
+    ]
+    assert sums_of(columns(people), chunks, window, until) == expected
+
+
+@given(PEOPLE)
+def test_two_variants_of_one_key_are_found(people: list[tuple[int, int, int]]) -> None:
+    expected = [len({each[1] for each in people if each[0] == key}) > 1 for key, _, _ in people]
+    assert two_variants(columns(people)).tolist() == expected

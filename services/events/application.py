@@ -182,7 +182,7 @@ def _registration(
     groups = [
         events,
         ConversionCalls(columns, settings.reporting_time_zone, clock),
-        RetentionCalls(cells, settings.reporting_time_zone, clock),
+        RetentionCalls(cells, properties, settings.reporting_time_zone, clock),
         CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock),
         OverviewCalls(metrics, cells, settings.reporting_time_zone, clock),
         SavedMetricCalls(reading, clock),

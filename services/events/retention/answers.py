@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from brain.events.v1 import retention_pb2 as pb
 
-from services.events.retention.grid import Absence, Average, Cell, Entrants, Entry, Mode
+from services.events.retention.grid import Absence, Average, Cell, Entrants, Entry, Mode, averages
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
     from services.events.retention.lifecycle import Lifecycle
+    from services.events.retention.questions import RetentionQuestion
+    from services.events.retention.returns import Grid
 
 MODE_NUMBERS = {
     Mode.ON_DAY: pb.RETENTION_MODE_ON_DAY,
@@ -21,8 +23,18 @@ ENTRY_NUMBERS = {
 }
 
 
-def retention_cohort(period: tuple[int, int], cohort: Entrants, cells: Sequence[Cell]) -> pb.RetentionCohort:
-    """Return a cohort with its cells."""
+def retention_cohorts(question: "RetentionQuestion", found: "Grid") -> list[pb.RetentionCohort]:
+    """Return the cohorts with their cells."""
+    rows = zip(question.periods, found.cohorts, found.cells, strict=True)
+    return [_cohort(*row) for row in rows]
+
+
+def retention_averages(question: "RetentionQuestion", found: "Grid") -> list[pb.RetentionAverage]:
+    """Return the average of each offset."""
+    return [retention_average(each) for each in averages(found.cells, question.offsets)]
+
+
+def _cohort(period: tuple[int, int], cohort: Entrants, cells: Sequence[Cell]) -> pb.RetentionCohort:
     return pb.RetentionCohort(
         start_time=from_micros(period[0]),
         end_time=from_micros(period[1]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from brain.events.v1 import retention_pb2 as pb
@@ -9,12 +10,12 @@ from pyroaring import BitMap
 
 from services.events import messages
 from services.events.calendar import Interval, buckets
+from services.events.reading.by_property import PropertyCells
 from services.events.reading.store import CellStore
 from services.events.retention import answers, questions
-from services.events.retention.grid import averages
 from services.events.retention.lifecycle import lifecycles
 from services.events.retention.reading import read_sets, read_sets_since_ever
-from services.events.retention.returns import read_grid
+from services.events.retention.returns import read_grid, read_grids
 from services.events.retention.stickiness import people_by_days
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class RetentionCalls:
     """Tells who comes back."""
 
     cells: CellStore
+    properties: PropertyCells
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
 
@@ -38,13 +40,23 @@ class RetentionCalls:
         now = self.clock()
         question = questions.retention_question(request, self.reporting_zone, now)
         found = read_grid(self.cells, question, now)
-        rows = zip(question.periods, found.cohorts, found.cells, strict=True)
+        groups = read_grids(self.cells, self.properties, question, now)
+        limit = question.break_down.page.limit - 1 if question.break_down else 0
         return pb.GetRetentionResponse(
-            cohorts=[answers.retention_cohort(*row) for row in rows],
-            averages=[answers.retention_average(each) for each in averages(found.cells, question.offsets)],
+            cohorts=answers.retention_cohorts(question, found),
+            averages=answers.retention_averages(question, found),
             mode=answers.MODE_NUMBERS[question.mode],
             entry=answers.ENTRY_NUMBERS[question.entry],
             time_zone=messages.zone_name(question.zone),
+            groups=[
+                pb.RetentionGroup(
+                    group=value,
+                    cohorts=answers.retention_cohorts(question, each),
+                    averages=answers.retention_averages(question, each),
+                )
+                for value, each in islice(groups.items(), limit)
+            ],
+            has_more_groups=len(groups) > limit,
         )
 
     def GetLifecycle(

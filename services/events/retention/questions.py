@@ -12,9 +12,11 @@ from services.events.calendar import Interval, day_number, local_date
 from services.events.domain import Population, Selection
 from services.events.ingest.batch import MAXIMUM_ID
 from services.events.questions import range_of
+from services.events.reading.by_property import BreakDown
+from services.events.reading.counting import GroupPage
 from services.events.retention.grid import Entry, Mode
 from shared.timestamps import to_micros
-from shared.validation import HasTimeRange, Violations, text, time_zone
+from shared.validation import HasTimeRange, Violations, page_size, text, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from brain.common.v1.common_pb2 import PropertyFilter
 
 DEFAULT_OFFSETS = (1, 7, 14, 30)
+DEFAULT_GROUPS, MAXIMUM_GROUPS, MAXIMUM_GROUPED_CELLS = 10, 100, 1_000_000
 MAXIMUM_OFFSETS, MAXIMUM_OFFSET_DAYS, MAXIMUM_DAYS, MAXIMUM_CELLS = 400, 1_000, 10_000, 200_000
 
 MODES = {
@@ -64,6 +67,7 @@ class RetentionQuestion:
     entry: Entry
     population: Population
     zone: "ZoneInfo"
+    break_down: BreakDown | None
 
 
 def retention_question(
@@ -93,9 +97,27 @@ def retention_question(
         entry=messages.chosen(violations, "entry", request.entry, ENTRIES),
         population=_population(violations, request),
         zone=zone,
+        break_down=_break_down(violations, request, cohorts, len(offsets)),
     )
     violations.raise_if_any()
     return question
+
+
+def _break_down(
+    violations: Violations, request: pb.GetRetentionRequest, cohorts: Bounds, offsets: int
+) -> BreakDown | None:
+    if not request.group_property:
+        if request.group_limit:
+            violations.add("group_limit", "needs group_property")
+        return None
+    path = messages.property_path(violations, "group_property", request.group_property)
+    limit = page_size(
+        violations, "group_limit", request.group_limit, default=DEFAULT_GROUPS, maximum=MAXIMUM_GROUPS
+    )
+    if cohorts and (cohorts[-1][1] - cohorts[0][0]) * offsets * limit > MAXIMUM_GROUPED_CELLS:
+        reason = f"is too large: days times offsets times values may be {MAXIMUM_GROUPED_CELLS:,}"
+        violations.add("group_limit", reason)
+    return BreakDown(path, GroupPage(limit + 1))  # one more tells whether there are more
 
 
 @dataclass(frozen=True, slots=True)

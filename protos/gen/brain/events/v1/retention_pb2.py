@@ -26,39 +26,41 @@ from brain.common.v1 import common_pb2 as brain_dot_common_dot_v1_dot_common__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62rain/events/v1/retention.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x03\n\x13GetRetentionRequest\x12\x13\n\x0bstart_event\x18\x01 \x01(\t\x12\x36\n\rstart_filters\x18\x02 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x15\n\rreturn_events\x18\x03 \x03(\t\x12\x37\n\x0ereturn_filters\x18\x04 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12+\n\x08interval\x18\x05 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12\x13\n\x0boffset_days\x18\x06 \x03(\x05\x12,\n\x04mode\x18\x07 \x01(\x0e\x32\x1e.brain.events.v1.RetentionMode\x12.\n\x05\x65ntry\x18\x08 \x01(\x0e\x32\x1f.brain.events.v1.RetentionEntry\x12.\n\ntime_range\x18\t \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\n \x01(\t\x12\x18\n\x10include_sessions\x18\x0b \x01(\x08\x12\x12\n\nknown_only\x18\x0c \x01(\x08\"}\n\rRetentionCell\x12\x13\n\x0boffset_days\x18\x01 \x01(\x05\x12\x10\n\x08returned\x18\x02 \x01(\x03\x12\x12\n\x05ratio\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x42\x08\n\x06_ratio\"\xac\x01\n\x0fRetentionCohort\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12-\n\x05\x63\x65lls\x18\x04 \x03(\x0b\x32\x1e.brain.events.v1.RetentionCell\"\x8e\x01\n\x10RetentionAverage\x12\x13\n\x0boffset_days\x18\x01 \x01(\x05\x12\x0f\n\x07\x63ohorts\x18\x02 \x01(\x05\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x10\n\x08returned\x18\x04 \x01(\x03\x12\x12\n\x05ratio\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x06 \x01(\tB\x08\n\x06_ratio\"\xef\x01\n\x14GetRetentionResponse\x12\x31\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32 .brain.events.v1.RetentionCohort\x12\x33\n\x08\x61verages\x18\x02 \x03(\x0b\x32!.brain.events.v1.RetentionAverage\x12,\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.brain.events.v1.RetentionMode\x12.\n\x05\x65ntry\x18\x04 \x01(\x0e\x32\x1f.brain.events.v1.RetentionEntry\x12\x11\n\ttime_zone\x18\x05 \x01(\t\"\xf5\x01\n\x13GetLifecycleRequest\x12+\n\x08interval\x18\x01 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x30\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x18\n\x10include_sessions\x18\x06 \x01(\x08\x12\x12\n\nknown_only\x18\x07 \x01(\x08\"\xdd\x01\n\x0fLifecyclePeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x03\x12\x11\n\tnew_users\x18\x04 \x01(\x03\x12\x11\n\treturning\x18\x05 \x01(\x03\x12\x13\n\x0bresurrected\x18\x06 \x01(\x03\x12\x0f\n\x07\x64ormant\x18\x07 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x08 \x01(\x08\"\\\n\x14GetLifecycleResponse\x12\x31\n\x07periods\x18\x01 \x03(\x0b\x32 .brain.events.v1.LifecyclePeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t\"\xf6\x01\n\x14GetStickinessRequest\x12+\n\x08interval\x18\x01 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x30\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x18\n\x10include_sessions\x18\x06 \x01(\x08\x12\x12\n\nknown_only\x18\x07 \x01(\x08\"/\n\x10StickinessBucket\x12\x0c\n\x04\x64\x61ys\x18\x01 \x01(\x05\x12\r\n\x05users\x18\x02 \x01(\x03\"\xd2\x02\n\x10StickinessPeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x34\n\thistogram\x18\x04 \x03(\x0b\x32!.brain.events.v1.StickinessBucket\x12\x19\n\x0c\x61verage_days\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10stickiness_ratio\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nbegun_days\x18\x07 \x01(\x05\x12\x15\n\rabsent_reason\x18\x08 \x01(\t\x12\x10\n\x08\x63omplete\x18\t \x01(\x08\x42\x0f\n\r_average_daysB\x13\n\x11_stickiness_ratio\"^\n\x15GetStickinessResponse\x12\x32\n\x07periods\x18\x01 \x03(\x0b\x32!.brain.events.v1.StickinessPeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t*j\n\rRetentionMode\x12\x1e\n\x1aRETENTION_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETENTION_MODE_ON_DAY\x10\x01\x12\x1e\n\x1aRETENTION_MODE_ON_OR_AFTER\x10\x02*p\n\x0eRetentionEntry\x12\x1f\n\x1bRETENTION_ENTRY_UNSPECIFIED\x10\x00\x12\x1d\n\x19RETENTION_ENTRY_RECURRING\x10\x01\x12\x1e\n\x1aRETENTION_ENTRY_FIRST_EVER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62rain/events/v1/retention.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x03\n\x13GetRetentionRequest\x12\x13\n\x0bstart_event\x18\x01 \x01(\t\x12\x36\n\rstart_filters\x18\x02 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x15\n\rreturn_events\x18\x03 \x03(\t\x12\x37\n\x0ereturn_filters\x18\x04 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12+\n\x08interval\x18\x05 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12\x13\n\x0boffset_days\x18\x06 \x03(\x05\x12,\n\x04mode\x18\x07 \x01(\x0e\x32\x1e.brain.events.v1.RetentionMode\x12.\n\x05\x65ntry\x18\x08 \x01(\x0e\x32\x1f.brain.events.v1.RetentionEntry\x12.\n\ntime_range\x18\t \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\n \x01(\t\x12\x18\n\x10include_sessions\x18\x0b \x01(\x08\x12\x12\n\nknown_only\x18\x0c \x01(\x08\x12\x16\n\x0egroup_property\x18\r \x01(\t\x12\x13\n\x0bgroup_limit\x18\x0e \x01(\x05\"}\n\rRetentionCell\x12\x13\n\x0boffset_days\x18\x01 \x01(\x05\x12\x10\n\x08returned\x18\x02 \x01(\x03\x12\x12\n\x05ratio\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x42\x08\n\x06_ratio\"\xac\x01\n\x0fRetentionCohort\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12-\n\x05\x63\x65lls\x18\x04 \x03(\x0b\x32\x1e.brain.events.v1.RetentionCell\"\x8e\x01\n\x10RetentionAverage\x12\x13\n\x0boffset_days\x18\x01 \x01(\x05\x12\x0f\n\x07\x63ohorts\x18\x02 \x01(\x05\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x10\n\x08returned\x18\x04 \x01(\x03\x12\x12\n\x05ratio\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x06 \x01(\tB\x08\n\x06_ratio\"\x96\x01\n\x0eRetentionGroup\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x07\x63ohorts\x18\x02 \x03(\x0b\x32 .brain.events.v1.RetentionCohort\x12\x33\n\x08\x61verages\x18\x03 \x03(\x0b\x32!.brain.events.v1.RetentionAverageB\x08\n\x06_group\"\xb9\x02\n\x14GetRetentionResponse\x12\x31\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32 .brain.events.v1.RetentionCohort\x12\x33\n\x08\x61verages\x18\x02 \x03(\x0b\x32!.brain.events.v1.RetentionAverage\x12,\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.brain.events.v1.RetentionMode\x12.\n\x05\x65ntry\x18\x04 \x01(\x0e\x32\x1f.brain.events.v1.RetentionEntry\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12/\n\x06groups\x18\x06 \x03(\x0b\x32\x1f.brain.events.v1.RetentionGroup\x12\x17\n\x0fhas_more_groups\x18\x07 \x01(\x08\"\xf5\x01\n\x13GetLifecycleRequest\x12+\n\x08interval\x18\x01 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x30\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x18\n\x10include_sessions\x18\x06 \x01(\x08\x12\x12\n\nknown_only\x18\x07 \x01(\x08\"\xdd\x01\n\x0fLifecyclePeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x03\x12\x11\n\tnew_users\x18\x04 \x01(\x03\x12\x11\n\treturning\x18\x05 \x01(\x03\x12\x13\n\x0bresurrected\x18\x06 \x01(\x03\x12\x0f\n\x07\x64ormant\x18\x07 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x08 \x01(\x08\"\\\n\x14GetLifecycleResponse\x12\x31\n\x07periods\x18\x01 \x03(\x0b\x32 .brain.events.v1.LifecyclePeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t\"\xf6\x01\n\x14GetStickinessRequest\x12+\n\x08interval\x18\x01 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x02 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x30\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12\x18\n\x10include_sessions\x18\x06 \x01(\x08\x12\x12\n\nknown_only\x18\x07 \x01(\x08\"/\n\x10StickinessBucket\x12\x0c\n\x04\x64\x61ys\x18\x01 \x01(\x05\x12\r\n\x05users\x18\x02 \x01(\x03\"\xd2\x02\n\x10StickinessPeriod\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05users\x18\x03 \x01(\x03\x12\x34\n\thistogram\x18\x04 \x03(\x0b\x32!.brain.events.v1.StickinessBucket\x12\x19\n\x0c\x61verage_days\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10stickiness_ratio\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nbegun_days\x18\x07 \x01(\x05\x12\x15\n\rabsent_reason\x18\x08 \x01(\t\x12\x10\n\x08\x63omplete\x18\t \x01(\x08\x42\x0f\n\r_average_daysB\x13\n\x11_stickiness_ratio\"^\n\x15GetStickinessResponse\x12\x32\n\x07periods\x18\x01 \x03(\x0b\x32!.brain.events.v1.StickinessPeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t*j\n\rRetentionMode\x12\x1e\n\x1aRETENTION_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETENTION_MODE_ON_DAY\x10\x01\x12\x1e\n\x1aRETENTION_MODE_ON_OR_AFTER\x10\x02*p\n\x0eRetentionEntry\x12\x1f\n\x1bRETENTION_ENTRY_UNSPECIFIED\x10\x00\x12\x1d\n\x19RETENTION_ENTRY_RECURRING\x10\x01\x12\x1e\n\x1aRETENTION_ENTRY_FIRST_EVER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brain.events.v1.retention_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RETENTIONMODE']._serialized_start=2559
-  _globals['_RETENTIONMODE']._serialized_end=2665
-  _globals['_RETENTIONENTRY']._serialized_start=2667
-  _globals['_RETENTIONENTRY']._serialized_end=2779
+  _globals['_RETENTIONMODE']._serialized_start=2831
+  _globals['_RETENTIONMODE']._serialized_end=2937
+  _globals['_RETENTIONENTRY']._serialized_start=2939
+  _globals['_RETENTIONENTRY']._serialized_end=3051
   _globals['_GETRETENTIONREQUEST']._serialized_start=116
-  _globals['_GETRETENTIONREQUEST']._serialized_end=567
-  _globals['_RETENTIONCELL']._serialized_start=569
-  _globals['_RETENTIONCELL']._serialized_end=694
-  _globals['_RETENTIONCOHORT']._serialized_start=697
-  _globals['_RETENTIONCOHORT']._serialized_end=869
-  _globals['_RETENTIONAVERAGE']._serialized_start=872
-  _globals['_RETENTIONAVERAGE']._serialized_end=1014
-  _globals['_GETRETENTIONRESPONSE']._serialized_start=1017
-  _globals['_GETRETENTIONRESPONSE']._serialized_end=1256
-  _globals['_GETLIFECYCLEREQUEST']._serialized_start=1259
-  _globals['_GETLIFECYCLEREQUEST']._serialized_end=1504
-  _globals['_LIFECYCLEPERIOD']._serialized_start=1507
-  _globals['_LIFECYCLEPERIOD']._serialized_end=1728
-  _globals['_GETLIFECYCLERESPONSE']._serialized_start=1730
-  _globals['_GETLIFECYCLERESPONSE']._serialized_end=1822
-  _globals['_GETSTICKINESSREQUEST']._serialized_start=1825
-  _globals['_GETSTICKINESSREQUEST']._serialized_end=2071
-  _globals['_STICKINESSBUCKET']._serialized_start=2073
-  _globals['_STICKINESSBUCKET']._serialized_end=2120
-  _globals['_STICKINESSPERIOD']._serialized_start=2123
-  _globals['_STICKINESSPERIOD']._serialized_end=2461
-  _globals['_GETSTICKINESSRESPONSE']._serialized_start=2463
-  _globals['_GETSTICKINESSRESPONSE']._serialized_end=2557
+  _globals['_GETRETENTIONREQUEST']._serialized_end=612
+  _globals['_RETENTIONCELL']._serialized_start=614
+  _globals['_RETENTIONCELL']._serialized_end=739
+  _globals['_RETENTIONCOHORT']._serialized_start=742
+  _globals['_RETENTIONCOHORT']._serialized_end=914
+  _globals['_RETENTIONAVERAGE']._serialized_start=917
+  _globals['_RETENTIONAVERAGE']._serialized_end=1059
+  _globals['_RETENTIONGROUP']._serialized_start=1062
+  _globals['_RETENTIONGROUP']._serialized_end=1212
+  _globals['_GETRETENTIONRESPONSE']._serialized_start=1215
+  _globals['_GETRETENTIONRESPONSE']._serialized_end=1528
+  _globals['_GETLIFECYCLEREQUEST']._serialized_start=1531
+  _globals['_GETLIFECYCLEREQUEST']._serialized_end=1776
+  _globals['_LIFECYCLEPERIOD']._serialized_start=1779
+  _globals['_LIFECYCLEPERIOD']._serialized_end=2000
+  _globals['_GETLIFECYCLERESPONSE']._serialized_start=2002
+  _globals['_GETLIFECYCLERESPONSE']._serialized_end=2094
+  _globals['_GETSTICKINESSREQUEST']._serialized_start=2097
+  _globals['_GETSTICKINESSREQUEST']._serialized_end=2343
+  _globals['_STICKINESSBUCKET']._serialized_start=2345
+  _globals['_STICKINESSBUCKET']._serialized_end=2392
+  _globals['_STICKINESSPERIOD']._serialized_start=2395
+  _globals['_STICKINESSPERIOD']._serialized_end=2733
+  _globals['_GETSTICKINESSRESPONSE']._serialized_start=2735
+  _globals['_GETSTICKINESSRESPONSE']._serialized_end=2829
 # @@protoc_insertion_point(module_scope)

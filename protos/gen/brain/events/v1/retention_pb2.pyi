@@ -93,6 +93,8 @@ class GetRetentionRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     INCLUDE_SESSIONS_FIELD_NUMBER: _builtins.int
     KNOWN_ONLY_FIELD_NUMBER: _builtins.int
+    GROUP_PROPERTY_FIELD_NUMBER: _builtins.int
+    GROUP_LIMIT_FIELD_NUMBER: _builtins.int
     start_event: _builtins.str
     """The event that lets people in; empty means any event, that is a person's first activity."""
     interval: _common_pb2.Interval.ValueType
@@ -107,6 +109,14 @@ class GetRetentionRequest(_message.Message):
     """Let session-only actors in too. Not together with known_only."""
     known_only: _builtins.bool
     """Let only signed-in users in."""
+    group_property: _builtins.str
+    """A dotted path: answer besides for each value of this property of the start event, just as if the start
+    events were filtered by it. Somebody with start events of several values counts under each.
+    """
+    group_limit: _builtins.int
+    """The most frequent values answered for, by number of start events, 1 to 100; 0 means 10. Only with
+    group_property. Days of the range × offsets × values may be at most 1,000,000.
+    """
     @_builtins.property
     def start_filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
         """Conditions on the properties of start events. They read raw events."""
@@ -146,10 +156,12 @@ class GetRetentionRequest(_message.Message):
         time_zone: _builtins.str = ...,
         include_sessions: _builtins.bool = ...,
         known_only: _builtins.bool = ...,
+        group_property: _builtins.str = ...,
+        group_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "include_sessions", b"include_sessions", "interval", b"interval", "known_only", b"known_only", "mode", b"mode", "offset_days", b"offset_days", "return_events", b"return_events", "return_filters", b"return_filters", "start_event", b"start_event", "start_filters", b"start_filters", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "group_limit", b"group_limit", "group_property", b"group_property", "include_sessions", b"include_sessions", "interval", b"interval", "known_only", b"known_only", "mode", b"mode", "offset_days", b"offset_days", "return_events", b"return_events", "return_filters", b"return_filters", "start_event", b"start_event", "start_filters", b"start_filters", "time_range", b"time_range", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,6 +296,42 @@ class RetentionAverage(_message.Message):
 Global___RetentionAverage: _TypeAlias = RetentionAverage  # noqa: Y015
 
 @_typing.final
+class RetentionGroup(_message.Message):
+    """Retention of those who entered with one value of the property."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    COHORTS_FIELD_NUMBER: _builtins.int
+    AVERAGES_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """The value as JSON text. Absent for start events without the property."""
+    @_builtins.property
+    def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionCohort]:
+        """As in the answer for all."""
+
+    @_builtins.property
+    def averages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionAverage]:
+        """As in the answer for all."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str | None = ...,
+        cohorts: _abc.Iterable[Global___RetentionCohort] | None = ...,
+        averages: _abc.Iterable[Global___RetentionAverage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_group", b"_group", "averages", b"averages", "cohorts", b"cohorts", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = _typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = _typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+Global___RetentionGroup: _TypeAlias = RetentionGroup  # noqa: Y015
+
+@_typing.final
 class GetRetentionResponse(_message.Message):
     """Retention."""
 
@@ -294,12 +342,16 @@ class GetRetentionResponse(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    HAS_MORE_GROUPS_FIELD_NUMBER: _builtins.int
     mode: Global___RetentionMode.ValueType
     """The mode that was used."""
     entry: Global___RetentionEntry.ValueType
     """The entry that was used."""
     time_zone: _builtins.str
     """The time zone that was used."""
+    has_more_groups: _builtins.bool
+    """Whether there are more values than group_limit."""
     @_builtins.property
     def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionCohort]:
         """One for each day, week or month, empty ones included, in order."""
@@ -307,6 +359,10 @@ class GetRetentionResponse(_message.Message):
     @_builtins.property
     def averages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionAverage]:
         """One for each offset, in rising order."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionGroup]:
+        """With group_property: by falling number of start events, then by value."""
 
     def __init__(
         self,
@@ -316,10 +372,12 @@ class GetRetentionResponse(_message.Message):
         mode: Global___RetentionMode.ValueType = ...,
         entry: Global___RetentionEntry.ValueType = ...,
         time_zone: _builtins.str = ...,
+        groups: _abc.Iterable[Global___RetentionGroup] | None = ...,
+        has_more_groups: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "cohorts", b"cohorts", "entry", b"entry", "mode", b"mode", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "cohorts", b"cohorts", "entry", b"entry", "groups", b"groups", "has_more_groups", b"has_more_groups", "mode", b"mode", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,7 +73,7 @@ class Attempt:
         return max(step for step, time in enumerate(self.times) if time is not None)
 
     def rank(self, optional: frozenset[int]) -> tuple[int, int, tuple[float, ...]]:
-        """Return what orders attempts, best first: most required steps, most optional ones, earliest times."""
+        """Return what orders attempts: most required steps, most optional ones, earliest times."""
         filled = {step for step, time in enumerate(self.times) if time is not None}
         times = tuple(float("inf") if time is None else time for time in self.times)
         return -len(filled - optional), -len(filled & optional), times

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.funnels.matching import NEVER, Source, match
+from services.funnels.columns import NEVER, Source
+from services.funnels.matching import match
 from services.funnels.rules import Rules
 from tests.services.funnels.oracle import Happened, best
 from tests.services.funnels.test_search import ALL, funnels

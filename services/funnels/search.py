@@ -1,0 +1,201 @@
+"""The exact search through one person's events: every entry, every way on from it, the best that holds.
+
+An attempt begins with an event of step 0 and cannot be lengthened: no further event of a next step lies
+behind it in its window. It is spoiled where an exclusion event lies strictly after step `after` and strictly
+before step `before`, or up to the end of its window where `before` was not reached.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from services.funnels.fitting import augment, can_fill
+from services.funnels.rules import Attempt, Entry, OrderMode, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A person's events in the order of time (Unix µs).
+
+    Bit i of steps[n] says that event n may fill step i, bit i of bans[n] that it is an event of exclusion i.
+    Events with neither matter to strict funnels alone.
+    """
+
+    times: Sequence[int]
+    steps: Sequence[int]
+    bans: Sequence[int]
+
+    def from_entry(self, entry: int, window: int) -> "Iterator[tuple[int, list[int]]]":
+        """Yield each time from that of an event to the window's end and the events at it, but the entry."""
+        first, until = entry, self.times[entry] + window
+        while first and self.times[first - 1] == self.times[entry]:
+            first -= 1
+        events = range(first, len(self.times))
+        for time, group in groupby(events, key=self.times.__getitem__):
+            if time > until:
+                return
+            yield time, [event for event in group if event != entry]
+
+
+def best_attempt(history: History, rules: Rules, entries: tuple[int, int]) -> Attempt | None:
+    """Return the attempt that counts: highest level, then earliest entry, then earliest times.
+
+    None where nobody entered, or where every attempt is spoiled.
+
+    Args:
+        history: of one person.
+        rules: of the funnel.
+        entries: [start, end) in Unix µs, inside which attempts begin.
+
+    """
+    is_entry = -1 if rules.mode is OrderMode.UNORDERED else 1  # every step begins an unordered one
+    begun = [
+        event
+        for event, (time, steps) in enumerate(zip(history.times, history.steps, strict=True))
+        if entries[0] <= time < entries[1] and steps & is_entry
+    ]
+    if rules.entry is Entry.FIRST:
+        begun = [event for event in begun if history.times[event] == history.times[begun[0]]]
+    search = _unordered if rules.mode is OrderMode.UNORDERED else _best_of_entry
+    attempts = [attempt for event in begun if (attempt := search(history, rules, event))]
+    return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way so far: the times of its steps, -1 where skipped; the last filled one is the last of them.
+
+    `may_end`: no event of a next step lies behind it. `is_broken`: in a strict funnel, it goes no further.
+    """
+
+    times: tuple[int, ...]
+    may_end: bool
+    is_broken: bool = False
+
+    @property
+    def key(self) -> tuple[int, int, bool, bool]:
+        """Return what decides about how it can go on."""
+        return len(self.times), self.times.count(-1), self.may_end, self.is_broken
+
+    def attempt(self, steps: int) -> Attempt:
+        """Return it as an attempt."""
+        times = tuple(None if time < 0 else time for time in self.times)
+        return Attempt(times + (None,) * (steps - len(times)))
+
+
+class _Ways:
+    """The ways from one entry; of those that can go on alike, the one with the earliest times."""
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[int, int, bool, bool], _Way] = {}
+
+    def add(self, way: _Way) -> None:
+        known = self._ways.get(way.key)
+        if known is None or _sooner(way, known):
+            self._ways[way.key] = way
+
+    def __iter__(self) -> Iterator[_Way]:
+        return iter(self._ways.values())
+
+
+def _sooner(way: _Way, other: _Way) -> bool:
+    def key(times: tuple[int, ...]) -> list[float]:
+        return [float("inf") if time < 0 else time for time in times]
+
+    return key(way.times) < key(other.times)
+
+
+def _best_of_entry(history: History, rules: Rules, entry: int) -> Attempt | None:
+    groups = list(history.from_entry(entry, rules.window))
+    last = {
+        step: time
+        for time, events in groups
+        for event in events
+        for step in range(rules.steps)
+        if history.steps[event] >> step & 1
+    }
+    ways = [_Way((history.times[entry],), may_end=False)]
+    for time, events in groups:
+        masks = [history.steps[event] for event in events]
+        banned = 0
+        for event in events:
+            banned |= history.bans[event]
+        went_on = _Ways()
+        for way in ways:
+            for each in _go_on(way, rules, time, masks, last):
+                if not _is_spoiled(each, rules, time, banned):
+                    went_on.add(each)
+        ways = list(went_on)
+    attempts = [way.attempt(rules.steps) for way in ways if way.may_end or not rules.exclusions]
+    return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
+
+
+def _go_on(way: _Way, rules: Rules, time: int, masks: Sequence[int], last: dict[int, int]) -> Iterator[_Way]:
+    """Yield every way on through the events at one time, the one that fills nothing among them."""
+    if way.is_broken:
+        yield way
+        return
+    for filled in _fillings(len(way.times) - 1, (), rules, masks):
+        times = way.times
+        for step in filled:
+            times += (-1,) * (step - len(times)) + (time,)
+        may_end = way.may_end
+        if filled or times[-1] == time:  # the entry itself, where nothing is filled
+            may_end = not any(
+                last.get(step, time) > time or can_fill((*filled, step), masks)
+                for step in rules.following(len(times) - 1)
+            )
+        is_broken = rules.mode is OrderMode.STRICT and _breaks(len(way.times) - 1, filled, masks)
+        yield _Way(times, may_end, is_broken)
+
+
+def _fillings(
+    step: int, filled: tuple[int, ...], rules: Rules, masks: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """Yield every set of steps, in order, that events at one time can fill behind a step."""
+    yield filled
+    for following in rules.following(step):
+        longer = (*filled, following)
+        if can_fill(longer, masks):
+            yield from _fillings(following, longer, rules, masks)
+
+
+def _breaks(step: int, filled: tuple[int, ...], masks: Sequence[int]) -> bool:
+    """Tell whether an event at this time stands in a strict run: it fills nothing and repeats no step."""
+    repeated = 1 << step
+    for each in filled:
+        repeated |= 1 << each
+    needed = {
+        event: [each for each in filled if mask >> each & 1]
+        for event, mask in enumerate(masks)
+        if not mask & repeated
+    }
+    event_of: dict[int, int] = {}
+    return not all(augment(event, needed, event_of) for event in needed)
+
+
+def _is_spoiled(way: _Way, rules: Rules, time: int, banned: int) -> bool:
+    """Tell whether an exclusion event at this time lies between the two steps of its exclusion."""
+    return any(
+        banned >> number & 1
+        and exclusion.after < len(way.times) <= exclusion.before
+        and way.times[exclusion.after] < time
+        for number, exclusion in enumerate(rules.exclusions)
+    )
+
+
+def _unordered(history: History, rules: Rules, entry: int) -> Attempt:
+    """Return when the person had done one, two … different steps, the first of them by the entry.
+
+    An event is given a step where others can make room: what is filled stays filled, so that the number grows
+    with every event that any assignment can use.
+    """
+    options: dict[int, list[int]] = {}
+    event_of: dict[int, int] = {}
+    times: list[int | None] = []
+    for time, events in [(history.times[entry], [entry]), *history.from_entry(entry, rules.window)]:
+        for event in events:
+            options[event] = [step for step in range(rules.steps) if history.steps[event] >> step & 1]
+            if augment(event, options, event_of):
+                times.append(time)
+    return Attempt((*times, *[None] * (rules.steps - len(times))))

@@ -1,0 +1,66 @@
+"""Everybody together, beside everybody by trying everything."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.funnels.columns import NEVER, Source
+from services.funnels.matching import match
+from services.funnels.rules import Rules
+from tests.services.funnels.oracle import Happened, best
+from tests.services.funnels.test_search import ALL, funnels
+
+People = dict[int, list[Happened]]
+
+
+def sources(people: People, parts: int) -> list[Source]:
+    """Return everybody's events, dealt out to some sources in no order."""
+    rows = [(user, event) for user, events in people.items() for event in events]
+    return [source(rows[part::parts]) for part in range(parts)]
+
+
+def source(rows: Sequence[tuple[int, Happened]]) -> Source:
+    return Source(
+        np.array([user for user, _ in rows], np.int32),
+        np.array([event.time for _, event in rows], np.int64),
+        np.array([sum(1 << step for step in event.steps) for _, event in rows], np.uint64),
+        np.array([sum(1 << ban for ban in event.bans) for _, event in rows], np.uint64),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Rules, People]:
+    rules = draw(funnels())
+    happened = st.builds(
+        Happened,
+        st.integers(0, 9),
+        st.frozensets(st.integers(0, rules.steps - 1), min_size=0, max_size=draw(st.integers(1, 2))),
+        st.frozensets(st.just(0), max_size=draw(st.integers(0, 1)))
+        if rules.exclusions
+        else st.just(frozenset()),
+    )
+    return rules, draw(st.dictionaries(st.integers(1, 5), st.lists(happened, max_size=5), max_size=5))
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases(), st.integers(1, 3), st.tuples(st.integers(0, 3), st.integers(4, 12)))
+def test_all_people_get_the_attempt_that_trying_everything_finds(
+    case: tuple[Rules, People], parts: int, entries: tuple[int, int]
+) -> None:
+    rules, people = case
+    expected = {
+        user: tuple(NEVER if time is None else time for time in attempt.times)
+        for user, events in sorted(people.items())
+        if (attempt := best(events, rules, entries))
+    }
+    matches = match(sources(people, parts), rules, entries)
+    found = zip(matches.user_keys.tolist(), map(tuple, matches.times.tolist()), strict=True)
+    assert dict(found) == expected
+    assert matches.user_keys.tolist() == sorted(expected)
+
+
+def test_nobody_gives_nothing() -> None:
+    matches = match([source([])], Rules(3, 10), ALL)
+    assert matches.times.shape == (0, 3)

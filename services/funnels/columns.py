@@ -57,8 +57,8 @@ class Matches:
 class Packing:
     """(person, time) as one int64: sorting it sorts by person, then time; differences within one are µs.
 
-    Two people's numbers are more than a window apart. `people` are the keys there are, by rising key; `places`
-    says for each event which of them did it.
+    Two people's numbers are more than a window apart. `people` are the keys there are, rising; `places` says
+    for each event which of them did it.
     """
 
     people: NDArray[np.int32]

@@ -35,7 +35,7 @@ from tests.services.events.registering import (
 )
 
 
-@pytest.fixture(params=["UTC", "Asia/Kolkata", "Europe/London"])
+@pytest.fixture(params=["Asia/Kolkata", pytest.param("Europe/London", marks=pytest.mark.slow)])
 def zoned(by_hand: None, start_service: Callable[..., Service], request: pytest.FixtureRequest) -> Service:
     return start_service(reporting_time_zone=ZoneInfo(request.param))
 

@@ -56,7 +56,7 @@ def cases(draw: st.DrawFn) -> tuple[Rules, list[Happened]]:
     return rules, draw(st.lists(happened, max_size=5))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases(), st.tuples(st.integers(0, 3), st.integers(4, 9)))
 def test_the_search_finds_what_trying_everything_finds(
     case: tuple[Rules, list[Happened]], entries: tuple[int, int]
@@ -118,7 +118,7 @@ def excluding(draw: st.DrawFn) -> tuple[Rules, list[Happened]]:
     ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(excluding())
 def test_spoiled_attempts_are_those_that_trying_everything_finds(case: tuple[Rules, list[Happened]]) -> None:
     rules, events = case

@@ -47,7 +47,7 @@ def found(
     return best_attempts(starts, delays(starts, ends, shared, window), bounds, first_only=first_only), starts
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(
     events=histories(st.integers(0, 20)),
     window=st.none() | st.integers(0, 10),

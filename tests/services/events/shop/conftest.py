@@ -148,7 +148,8 @@ def deltas(engine: sqlalchemy.Engine, table: str = "event_deltas") -> int:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-@pytest.fixture(params=["pending", "half_folded", "folded"])
+# Half folded is both; nothing folded at all is asked in the long suite.
+@pytest.fixture(params=[pytest.param("pending", marks=pytest.mark.slow), "half_folded", "folded"])
 def shop(request: pytest.FixtureRequest) -> Service:
     """The same events, whatever has become of their deltas."""
     service = request.getfixturevalue(f"{request.param}_shop")

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from services.events.calendar import HOUR_MICROS
+from services.events.delta_tables import waiting_bytes
 from services.events.raw_retention import RawRetention
 from services.events.reading.orders import refresh
-from services.events.rollups.compaction import compact, waiting_bytes
+from services.events.rollups import compaction as rollups
+from services.events.rollups.compaction import compact
 from services.events.sessions import folding as sessions
 from services.events.sessions.folding import fold
 from services.events.value_rollups.filling import fill_one
@@ -75,7 +77,7 @@ def compaction(engine: "Engine", measures: "Measures") -> Chore:
         began = monotonic()
         deltas = compact(engine) + fold_values(engine)
         seconds = monotonic() - began
-        waiting = waiting_bytes(engine)
+        waiting = waiting_bytes(engine, rollups.TABLE)
         measures.count_fold(deltas, seconds, waiting)
         return rest(seconds, waiting) if deltas else COMPACTION_SECONDS
 
@@ -89,7 +91,7 @@ def session_folding(engine: "Engine") -> Chore:
         began = monotonic()
         folded = fold(engine)
         seconds = monotonic() - began
-        return rest(seconds, sessions.waiting_bytes(engine)) if folded else COMPACTION_SECONDS
+        return rest(seconds, waiting_bytes(engine, sessions.TABLE)) if folded else COMPACTION_SECONDS
 
     return Chore("sessions", run)
 

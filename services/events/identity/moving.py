@@ -13,6 +13,7 @@ import numpy as np
 
 from services.events.domain import Change, ChangeKind
 from services.events.packed import columns, unix_times
+from services.events.reconnects import Reconnects
 from services.events.rollups.appending import append, stored_events
 from services.events.rollups.deltas import Groups, group
 from services.events.value_rollups.registrations import (
@@ -109,6 +110,7 @@ class Mover:
         self._calendar = calendar
         self._corrections = corrections
         self._value_keys = ValueKeys(engine)
+        Reconnects(engine, self._value_keys)
 
     def finish(self, position: int) -> None:
         """Move until nothing up to a position of the log is pending."""
@@ -118,11 +120,10 @@ class Mover:
     def step(self) -> int:
         """Move for some of the pending changes, the oldest; return for how many."""
         for _ in range(ATTEMPTS):
-            self._value_keys.clear()
             try:
                 return self._step(self._value_keys.registrations())
             except StaleRegistrationsError:
-                continue
+                self._value_keys.clear()
         raise Unavailable("properties come and go", "REGISTRATIONS_CHANGE")
 
     def _step(self, registrations: Registrations) -> int:

@@ -5,33 +5,26 @@ and reads the roll-ups they belong to. Taking deltas with SKIP LOCKED instead wo
 different deltas into the same roll-up, and one of them would be lost.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
-from sqlalchemy import text
 
+from services.events import delta_tables
 from services.events.rollups.deltas import Groups
 from services.events.rollups.fold import Rollup, fold, with_any_event
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
     from psycopg import Cursor
     from sqlalchemy import Engine
 
-_WAITING = text("SELECT coalesce(sum(length(payload)), 0) FROM event_deltas")
+TABLE = "event_deltas"
 
 _LOCK = "SELECT FROM rollup_state FOR UPDATE SKIP LOCKED"
-
-# A bound in bytes keeps a fold's memory small whatever has piled up.
-_TAKE = """
-DELETE FROM event_deltas WHERE delta_id IN (
-    SELECT delta_id FROM (
-        SELECT delta_id, sum(length(payload)) OVER (ORDER BY delta_id) - length(payload) AS before
-        FROM (SELECT delta_id, payload FROM event_deltas ORDER BY delta_id LIMIT 10000) AS oldest
-    ) AS measured WHERE before < %(maximum_bytes)s
-) RETURNING payload
-"""
 
 _READ = """
 SELECT event_key, {slot}, events, value_sum, {revision}, user_keys
@@ -69,8 +62,24 @@ _TABLES = (
 )
 MAXIMUM_BYTES = 6_000_000
 # Roll-ups written in one statement.
-CHUNK = 2_000
+_CHUNK = 2_000
 _SIGN = 2**63
+
+
+# Of what, and in which hour or day.
+Name = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """How roll-ups of one table are read, written and deleted by `keys` and `slots`.
+
+    A row that is read: key, slot, events, value_sum, revision, user keys.
+    """
+
+    read: str
+    write: str
+    delete: str
 
 
 def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
@@ -83,45 +92,47 @@ def compact(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         if cursor.execute(_LOCK).fetchone() is None:
             return 0
-        payloads = cursor.execute(_TAKE, {"maximum_bytes": maximum_bytes}).fetchall()
+        payloads = delta_tables.take(cursor, TABLE, maximum_bytes)
         if payloads:
-            groups = Groups.join([Groups.unpack(payload) for (payload,) in payloads])
+            groups = Groups.join(list(map(Groups.unpack, payloads)))
             for (table, slot, revision, write), slots in zip(
                 _TABLES, (groups.hours, groups.days), strict=True
             ):
                 names = {"table": table, "slot": slot, "revision": revision}
-                _merge(cursor, groups, slots, (_READ.format(**names), write, _DELETE.format(**names)))
+                statements = Statements(_READ.format(**names), write, _DELETE.format(**names))
+                _merge(cursor, groups, slots, statements)
         return len(payloads)
 
 
-def waiting_bytes(engine: "Engine") -> int:
-    """Return the size of the deltas that nobody has folded yet."""
-    with engine.begin() as connection:
-        return int(connection.execute(_WAITING).scalar_one())
-
-
 def _merge(
-    cursor: "Cursor[tuple[Any, ...]]", groups: Groups, slots: "NDArray[Any]", statements: tuple[str, str, str]
+    cursor: "Cursor[tuple[Any, ...]]", groups: Groups, slots: "NDArray[Any]", statements: Statements
 ) -> None:
-    read, write, delete = statements
-    added = sorted(with_any_event(fold(groups, slots)).items())
-    for start in range(0, len(added), CHUNK):
-        rollups = dict(added[start : start + CHUNK])
-        names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
-        for key, slot, events, value_sum, revision, users in cursor.execute(read, names).fetchall():
+    add(cursor, sorted(with_any_event(fold(groups, slots)).items()), statements)
+
+
+def add(
+    cursor: "Cursor[tuple[Any, ...]]", added: "Sequence[tuple[Name, Rollup]]", statements: Statements
+) -> None:
+    """Add roll-ups to those that are stored; those without events go. The caller holds rollup_state."""
+    for start in range(0, len(added), _CHUNK):
+        rollups = dict(added[start : start + _CHUNK])
+        rows = cursor.execute(statements.read.encode(), _names(rollups)).fetchall()
+        for key, slot, events, value_sum, revision, users in rows:
             stored = Rollup(events, int(value_sum), revision, BitMap.deserialize(users))
             rollups[key, slot] = stored + rollups[key, slot]
-        empty = [name for name, rollup in rollups.items() if not rollup.events]
-        for name in empty:
-            del rollups[name]
-        names = {"keys": [key for key, _ in rollups], "slots": [slot for _, slot in rollups]}
-        cursor.execute(write, names | columns(list(rollups.values())))
+        kept = {name: rollup for name, rollup in rollups.items() if rollup.events}
+        empty = rollups.keys() - kept.keys()
+        cursor.execute(statements.write.encode(), _names(kept) | _columns(list(kept.values())))
         if empty:
-            cursor.execute(delete, {"keys": [key for key, _ in empty], "slots": [slot for _, slot in empty]})
+            cursor.execute(statements.delete.encode(), _names(empty))
 
 
-def columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
-    """Return the parameters of a statement that writes roll-ups."""
+def _names(names: "Iterable[Name]") -> dict[str, list[int]]:
+    pairs = list(names)
+    return {"keys": [key for key, _ in pairs], "slots": [slot for _, slot in pairs]}
+
+
+def _columns(rollups: list[Rollup]) -> dict[str, list[Any]]:
     return {
         "events": [rollup.events for rollup in rollups],
         "value_sums": [rollup.value_sum for rollup in rollups],

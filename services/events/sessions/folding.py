@@ -6,8 +6,7 @@ and reads the sessions they touch; see rollups/compaction.py.
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-
+from services.events import delta_tables
 from services.events.packed_arrays import INT4, INT8, PackedArray
 from services.events.sessions.pending import keyed, neighbours
 from services.events.sessions.runs import Runs
@@ -18,18 +17,9 @@ if TYPE_CHECKING:
     from psycopg import Cursor
     from sqlalchemy import Engine
 
-_WAITING = text("SELECT coalesce(sum(length(payload)), 0) FROM session_deltas")
+TABLE = "session_deltas"
 
 _LOCK = "SELECT FROM session_state FOR UPDATE SKIP LOCKED"
-
-_TAKE = """
-DELETE FROM session_deltas WHERE delta_id IN (
-    SELECT delta_id FROM (
-        SELECT delta_id, sum(length(payload)) OVER (ORDER BY delta_id) - length(payload) AS before
-        FROM (SELECT delta_id, payload FROM session_deltas ORDER BY delta_id LIMIT 10000) AS oldest
-    ) AS measured WHERE before < %(maximum_bytes)s
-) RETURNING payload
-"""
 
 _DELETE = """
 DELETE FROM sessions
@@ -67,18 +57,12 @@ def fold(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         if cursor.execute(_LOCK).fetchone() is None:
             return 0
-        payloads = cursor.execute(_TAKE, {"maximum_bytes": maximum_bytes}).fetchall()
+        payloads = delta_tables.take(cursor, TABLE, maximum_bytes)
         if payloads:
-            runs = Runs.join([Runs.unpack(payload) for (payload,) in payloads]).merged()
+            runs = Runs.join(list(map(Runs.unpack, payloads))).merged()
             touched = neighbours(cursor, runs)
             replace(cursor, touched, Runs.join([touched, runs]).merged())
         return len(payloads)
-
-
-def waiting_bytes(engine: "Engine") -> int:
-    """Return the size of the runs that nobody has folded yet."""
-    with engine.begin() as connection:
-        return int(connection.execute(_WAITING).scalar_one())
 
 
 def replace(cursor: "Cursor[tuple[Any, ...]]", gone: Runs, come: Runs) -> None:

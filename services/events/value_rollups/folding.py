@@ -6,16 +6,14 @@ Both hold the row of rollup_state, as compaction does and for its reason.
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyroaring import BitMap
 
-from services.events.rollups.compaction import CHUNK, MAXIMUM_BYTES, columns
+from services.events import delta_tables
+from services.events.rollups.compaction import MAXIMUM_BYTES, Statements, add
 from services.events.rollups.deltas import Groups
-from services.events.rollups.fold import Rollup, fold
+from services.events.rollups.fold import fold
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from psycopg import Cursor
     from sqlalchemy import Engine
 
@@ -31,19 +29,10 @@ SELECT EXISTS (
 )
 """
 
-_TAKE = """
-DELETE FROM value_deltas WHERE delta_id IN (
-    SELECT delta_id FROM (
-        SELECT delta_id, sum(length(payload)) OVER (ORDER BY delta_id) - length(payload) AS before
-        FROM (SELECT delta_id, payload FROM value_deltas ORDER BY delta_id LIMIT 10000) AS oldest
-    ) AS measured WHERE before < %(maximum_bytes)s
-) RETURNING payload
-"""
-
 _KNOWN = "SELECT value_key FROM property_values WHERE value_key = ANY(%(keys)s::int4[])"
 
 _READ = """
-SELECT value_key, day, events, value_sum, user_keys FROM value_days
+SELECT value_key, day, events, value_sum, 0, user_keys FROM value_days
 JOIN unnest(%(keys)s::int4[], %(slots)s::int4[]) AS wanted(value_key, day) USING (value_key, day)
 """
 
@@ -81,9 +70,9 @@ def fold_values(engine: "Engine", maximum_bytes: int = MAXIMUM_BYTES) -> int:
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         if cursor.execute(_LOCK).fetchone() is None or cursor.execute(_IS_FILLING).fetchone() == (True,):
             return 0
-        payloads = cursor.execute(_TAKE, {"maximum_bytes": maximum_bytes}).fetchall()
+        payloads = delta_tables.take(cursor, "value_deltas", maximum_bytes)
         if payloads:
-            _merge(cursor, Groups.join([Groups.unpack(payload) for (payload,) in payloads]))
+            _merge(cursor, Groups.join(list(map(Groups.unpack, payloads))))
         return len(payloads)
 
 
@@ -93,19 +82,7 @@ def _merge(cursor: "Cursor[tuple[Any, ...]]", groups: Groups) -> None:
     known = [key for (key,) in cursor.execute(_KNOWN, {"keys": keys.tolist()}).fetchall()]
     groups = groups.take(np.flatnonzero(np.isin(groups.event_keys, known)))
     added = [((key, day), rollup) for key, day, rollup in fold(groups, groups.days)]
-    for start in range(0, len(added), CHUNK):
-        rollups = dict(added[start : start + CHUNK])
-        for key, day, events, value_sum, users in cursor.execute(_READ, _names(rollups)).fetchall():
-            stored = Rollup(events, int(value_sum), 0, BitMap.deserialize(users))
-            rollups[key, day] = stored + rollups[key, day]
-        kept = {name: rollup for name, rollup in rollups.items() if rollup.events}
-        empty = {name for name, rollup in rollups.items() if not rollup.events}
-        cursor.execute(_WRITE, _names(kept) | columns(list(kept.values())))
-        cursor.execute(_DELETE, _names(empty))
-
-
-def _names(names: "Collection[tuple[int, int]]") -> dict[str, list[int]]:
-    return {"keys": [key for key, _ in names], "slots": [day for _, day in names]}
+    add(cursor, added, Statements(_READ, _WRITE, _DELETE))
 
 
 def sweep(engine: "Engine") -> int:

@@ -29,7 +29,7 @@ from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures
 from services.events.metric_catalog import catalog
-from services.events.metric_servicer import MetricServicer
+from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
 from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
@@ -53,6 +53,7 @@ from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.database import create_engine, is_reachable
 from shared.encryption import BlindIndex, Keyring
+from shared.metric_source import MetricSource
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -190,7 +191,8 @@ def _registration(
         PropertyCalls(reading, clock),
         SnapshotCalls(reading, clock),
     ]
-    source = MetricServicer(metrics, cells, properties, settings.reporting_time_zone, clock)
+    reader = MetricReader(metrics, cells, properties, settings.reporting_time_zone, clock)
+    source = MetricSource(reader.descriptors(), reader.read)
     privacy = PrivacyServicer(Exporter(reading, eraser.keyring, eraser.index), eraser)
 
     def register(server: grpc.Server) -> None:

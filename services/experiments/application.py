@@ -24,7 +24,7 @@ from services.experiments.catalogue import Catalogue
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
-from services.experiments.metric_servicer import MetricServicer
+from services.experiments.metric_reader import METRICS, MetricReader
 from services.experiments.results.calls import ResultCalls
 from services.experiments.results.feeds import EventFeeds, ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
@@ -36,6 +36,7 @@ from shared.auth import verifier_of
 from shared.clients import channel
 from shared.database import create_engine, is_reachable
 from shared.encryption import BlindIndex, Keyring
+from shared.metric_source import MetricSource
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -115,8 +116,8 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
         TrackingCalls(catalogue, TrackingStore(engine, users), clock),
         ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
     ]
-
-    metrics = MetricServicer(engine, reader, clock, settings.reporting_time_zone)
+    read = MetricReader(engine, reader, clock, settings.reporting_time_zone).read
+    metrics = MetricSource(METRICS, read)
 
     def ready() -> bool:
         return is_reachable(watching)
@@ -150,7 +151,7 @@ def _events(settings: "ExperimentsSettings", opened: ExitStack) -> grpc.Channel 
 
 
 def _register(
-    server: grpc.Server, groups: "Sequence[object]", metrics: MetricServicer, engine: "Engine"
+    server: grpc.Server, groups: "Sequence[object]", metrics: MetricSource, engine: "Engine"
 ) -> None:
     add_ExperimentsServiceServicer_to_server(joined(ExperimentsServiceServicer, groups), server)
     add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)

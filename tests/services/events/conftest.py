@@ -122,9 +122,9 @@ def service(start_service: Callable[..., Service]) -> Service:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps deltas where they are: no folding in the background until the test folds."""
-    monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
-    monkeypatch.setattr(housekeeping, "fold", lambda _engine: 0)
+    """Keeps deltas where they are, and the lock of folding free, until the test folds."""
+    for folding in ("compact", "fold_values", "fold", "sweep"):
+        monkeypatch.setattr(housekeeping, folding, lambda _engine: 0)
     monkeypatch.setattr(housekeeping, "refresh", lambda _engine, _hour: 0)
 
 
@@ -135,12 +135,9 @@ def unmerged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def by_hand(still: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is folded, filled or swept until the test does it."""
-    monkeypatch.setattr(housekeeping, "compact", lambda _engine: 0)
-    monkeypatch.setattr(housekeeping, "fold_values", lambda _engine: 0)
     monkeypatch.setattr(housekeeping, "fill_one", lambda _engine, _calendar: False)
-    monkeypatch.setattr(housekeeping, "sweep", lambda _engine: 0)
 
 
 @pytest.fixture

@@ -1,34 +1,27 @@
-"""MetricSourceService of events."""
+"""Reads the metrics of events for MetricSourceService."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from brain.metrics.v1 import metrics_pb2 as pb
-from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.events import messages, metric_questions, questions
 from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.metric_groups import GROUPED
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
-from shared.errors import ServiceError
-from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
-from shared.validation import Violations, page_size
+from shared.validation import Violations
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    import grpc
-
-MAXIMUM_QUERIES = 1_000
-
 
 @dataclass(frozen=True)
-class MetricServicer(MetricSourceServiceServicer):
-    """Lists and reads the metrics of events."""
+class MetricReader:
+    """Describes and reads the metrics of events."""
 
     metrics: Mapping[str, Metric]
     cells: CellStore
@@ -36,46 +29,12 @@ class MetricServicer(MetricSourceServiceServicer):
     reporting_zone: "ZoneInfo"
     clock: Callable[[], int]
 
-    def ListMetrics(
-        self, request: pb.ListMetricsRequest, context: "grpc.ServicerContext"
-    ) -> pb.ListMetricsResponse:
-        """List the metrics by name."""
-        violations = Violations()
-        size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
-        after = decode_token(violations, request, request.page_token, (str,))
-        violations.raise_if_any()
-        names = sorted(name for name in self.metrics if not after or name > cast("str", after[0]))
-        page = names[:size]
-        return pb.ListMetricsResponse(
-            metrics=[_descriptor(self.metrics[name]) for name in page],
-            next_page_token=encode_token(request, [page[-1]]) if len(names) > size else "",
-        )
+    def descriptors(self) -> dict[str, pb.MetricDescriptor]:
+        """Return what each metric is, by its name."""
+        return {name: _descriptor(metric) for name, metric in self.metrics.items()}
 
-    def ReadMetric(
-        self, request: pb.ReadMetricRequest, context: "grpc.ServicerContext"
-    ) -> pb.ReadMetricResponse:
-        """Read one series."""
-        return pb.ReadMetricResponse(series=self._read(request.query, "query"))
-
-    def ReadMetrics(
-        self, request: pb.ReadMetricsRequest, context: "grpc.ServicerContext"
-    ) -> pb.ReadMetricsResponse:
-        """Read many series; errors stay in their place."""
-        violations = Violations()
-        if not 0 < len(request.queries) <= MAXIMUM_QUERIES:
-            violations.add("queries", f"must hold 1 to {MAXIMUM_QUERIES:,}")
-        violations.raise_if_any()
-        return pb.ReadMetricsResponse(
-            results=[self._result(query, f"queries[{index}]") for index, query in enumerate(request.queries)]
-        )
-
-    def _result(self, query: pb.MetricQuery, path: str) -> pb.MetricResult:
-        try:
-            return pb.MetricResult(series=self._read(query, path))
-        except ServiceError as error:
-            return pb.MetricResult(error=error.to_status())
-
-    def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
+    def read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
+        """Answer a query; its fields are named by its path."""
         metric = metric_questions.known(self.metrics, query.name)
         violations = Violations()
         question = questions.metric_question(violations, query, metric.intervals, self.reporting_zone)

@@ -1,12 +1,11 @@
-"""MetricSourceService of experiments."""
+"""Reads the metrics of experiments for MetricSourceService."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from brain.common.v1 import common_pb2
 from brain.metrics.v1 import metrics_pb2 as pb
-from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceServicer
 
 from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store as experiments
@@ -15,18 +14,15 @@ from services.experiments.results.days import Unit, units
 from services.experiments.results.feeds import ResultReader
 from services.experiments.results.report import report
 from services.experiments.stats.values import Undefined
-from shared.errors import NotFound, ServiceError
-from shared.pagination import decode_token, encode_token
+from shared.metric_source import check_known, labels_of
 from shared.timestamps import from_micros
-from shared.validation import Violations, page_size, required_range, text, time_zone
+from shared.validation import Violations, required_range, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    import grpc
     from sqlalchemy import Connection, Engine
 
-MAXIMUM_QUERIES = 1_000
 # Each point of an experiment's own metrics reads its results as they stood.
 MAXIMUM_POINTS = 120
 PARTICIPANTS, EFFECT, SAMPLE_RATIO = (
@@ -74,60 +70,22 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class MetricServicer(MetricSourceServiceServicer):
-    """Lists and reads the metrics of experiments."""
+class MetricReader:
+    """Reads the metrics of experiments."""
 
     engine: "Engine"
     reader: ResultReader
     clock: Callable[[], int]
     reporting_zone: "ZoneInfo"
 
-    def ListMetrics(
-        self, request: pb.ListMetricsRequest, context: "grpc.ServicerContext"
-    ) -> pb.ListMetricsResponse:
-        """List the metrics by name."""
-        violations = Violations()
-        size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
-        after = decode_token(violations, request, request.page_token, (str,))
-        violations.raise_if_any()
-        names = sorted(name for name in METRICS if not after or name > cast("str", after[0]))
-        token = encode_token(request, [names[size - 1]]) if len(names) > size else ""
-        return pb.ListMetricsResponse(metrics=[METRICS[name] for name in names[:size]], next_page_token=token)
-
-    def ReadMetric(
-        self, request: pb.ReadMetricRequest, context: "grpc.ServicerContext"
-    ) -> pb.ReadMetricResponse:
-        """Read one series."""
-        return pb.ReadMetricResponse(series=self._read(request.query, "query"))
-
-    def ReadMetrics(
-        self, request: pb.ReadMetricsRequest, context: "grpc.ServicerContext"
-    ) -> pb.ReadMetricsResponse:
-        """Read many series; errors stay in their place."""
-        violations = Violations()
-        if not 0 < len(request.queries) <= MAXIMUM_QUERIES:
-            violations.add("queries", f"must hold 1 to {MAXIMUM_QUERIES:,}")
-        violations.raise_if_any()
-        return pb.ReadMetricsResponse(
-            results=[self._result(query, f"queries[{index}]") for index, query in enumerate(request.queries)]
-        )
-
-    def _result(self, query: pb.MetricQuery, path: str) -> pb.MetricResult:
-        try:
-            return pb.MetricResult(series=self._read(query, path))
-        except ServiceError as error:
-            return pb.MetricResult(error=error.to_status())
-
-    def _read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
-        if query.name not in METRICS:
-            known = ", ".join(sorted(METRICS))
-            raise NotFound(
-                f"there is no metric {query.name[:100]!r} here; there is {known}", "METRIC_UNKNOWN"
-            )
+    def read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
+        """Answer a query; its fields are named by its path."""
+        check_known(query.name, METRICS)
         violations = Violations()
         zone = time_zone(violations, "time_zone", query.time_zone, self.reporting_zone)
         spans = _spans(violations, query, zone)
-        labels = _labels(violations, query)
+        required = METRICS[query.name].required_labels
+        labels = labels_of(violations, query.name, required, query.labels)
         if query.filters:
             violations.add("filters", "experiments have no properties to filter by")
         violations.raise_if_any(prefix=f"{path}.")
@@ -191,17 +149,6 @@ def _spans(violations: Violations, query: pb.MetricQuery, zone: "ZoneInfo") -> l
     if found is None:
         violations.add("time_range", f"is too wide: at most {MAXIMUM_POINTS} points")
     return found or []
-
-
-def _labels(violations: Violations, query: pb.MetricQuery) -> dict[str, str]:
-    required = METRICS[query.name].required_labels
-    for label in query.labels:
-        if label not in required:
-            violations.add(f"labels[{label}]", f"is not a label of {query.name}")
-    return {
-        label: text(violations, f"labels[{label}]", query.labels.get(label, ""), maximum=200)
-        for label in required
-    }
 
 
 def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> None:

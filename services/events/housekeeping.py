@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.events.calendar import HOUR_MICROS
+from shared.calendar import HOUR_MICROS
 from services.events.delta_tables import waiting_bytes
 from services.events.raw_retention import RawRetention
 from services.events.reading.orders import refresh

@@ -10,7 +10,7 @@ from brain.events.v1 import events_pb2 as pb
 
 from services.events import messages
 from services.events.break_downs import active_break_down, group_page, metric_break_down
-from services.events.calendar import (
+from shared.calendar import (
     MICROS,
     Interval,
     day_number,
@@ -49,20 +49,6 @@ MAXIMUM_RESOLVED = 10_000
 TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
 
 Buckets = tuple[tuple[int, int], ...]
-
-
-def range_of(violations: Violations, message: HasTimeRange) -> tuple[int, int]:
-    """Return the required range of a request, [start, end) in Unix µs."""
-    return within_years(violations, required_range(violations, "time_range", message))
-
-
-def within_years(violations: Violations, time_range: tuple[int, int]) -> tuple[int, int]:
-    """Return a range that lies where events can; (0, 0) after a violation."""
-    start, end = time_range
-    if start < EARLIEST or end > LATEST:
-        violations.add("time_range", "must lie between 1970 and 2100")
-        return 0, 0
-    return time_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.events.calendar import MICROS, to_micros
+from shared.calendar import MICROS, to_micros
 from services.events.ingest.partitions import partition_named
 from shared.database import driver_cursor
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_micros
+from shared.calendar import to_micros
 from services.events.domain import Who
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from brain.events.v1 import cohorts_pb2 as pb
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
 from services.events import messages
-from services.events.calendar import Interval
+from shared.calendar import Interval
 from services.events.cohorts.cohort import Cohort, Definition
 from services.events.questions import EARLIEST, LATEST
 from services.events.retention.answers import ENTRY_NUMBERS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.events.calendar import Interval
+from shared.calendar import Interval
 from services.events.conversion.first_activity import first_activity
 from services.events.conversion.matching import best_attempts
 from services.events.conversion.questions import MAXIMUM_WINDOW_MINUTES, MINUTE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from brain.events.v1 import conversion_pb2 as pb
 
 from services.events import messages
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 from services.events.conversion.steps import Conversion
 from services.events.domain import Population
 from services.events.questions import range_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS
+from shared.calendar import HOUR_MICROS
 from services.events.conversion.matching import delays
 from services.events.domain import Population
 from services.events.reading.column_cache import Step

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from services.events.calendar import to_datetime_utc, to_micros
+from shared.calendar import to_datetime_utc, to_micros
 from services.events.domain import ChangeKind, UserKind, Who
 from services.events.identity.journal import ErasureMode, Journal, Tombstone
 from services.events.identity.log import append, lock

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cache
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 from services.events.domain import Name, Who
 
 MAXIMUM_ID = 200

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 from services.events.domain import VALUE_SCALE, UserKind, Who
 from services.events.ingest.batch import (
     EARLIEST,

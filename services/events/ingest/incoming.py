@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 from services.events.domain import UserKind
 from services.events.ingest.batch import (
     EARLIEST,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import to_micros
+from shared.calendar import to_micros
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
 from services.events.rollups.appending import append, stored_events

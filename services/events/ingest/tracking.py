@@ -9,7 +9,7 @@ from uuid import UUID
 
 from brain.events.v1 import events_pb2 as pb
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.ingest.batch import Batch
 from services.events.ingest.event_ids import original_id
 from services.events.ingest.group_commit import GroupCommit

@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.domain import UserKind
 from services.events.identity.log import follow
 from services.events.ingest.batch import Batch

@@ -9,7 +9,7 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import overview_pb2 as pb
 
 from services.events import messages, metric_questions
-from services.events.calendar import Interval, day_start, local_date
+from shared.calendar import Interval, day_start, local_date
 from services.events.growth import change
 from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis
 from services.events.questions import within_years

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, day_start, local_date, unit_start
+from shared.calendar import Interval, day_start, local_date, unit_start
 from services.events.overview.shared_cells import SharedCells
 from services.events.reading.metrics import Metric, Point, Series
 

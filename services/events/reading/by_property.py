@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.cells import Cell, Cells, count, raw_users

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import HOUR_MICROS, to_datetime_utc
+from shared.calendar import HOUR_MICROS, to_datetime_utc
 from services.events.packed import columns, unix_times
 from services.events.reading import conditions
 from services.events.sessions.runs import GAP_MICROS, Runs

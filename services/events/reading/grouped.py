@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.conditions import type_parameters

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pyroaring import BitMap
 
-from services.events.calendar import Interval, buckets, day_start, local_date
+from shared.calendar import Interval, buckets, day_start, local_date
 from services.events.domain import VALUE_SCALE, Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.by_property import BreakDown, PropertyCells

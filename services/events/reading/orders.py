@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.events.calendar import HOUR_MICROS
+from shared.calendar import HOUR_MICROS
 from services.events.packed import columns, unix_times
 from services.events.revision import mix64
 from services.events.rollups.deltas import Groups

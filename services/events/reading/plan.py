@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS
+from shared.calendar import HOUR_MICROS
 from services.events.rollups.cover import Cover, ReportingCalendar, cover, cover_by_days
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from services.events.calendar import to_datetime, to_micros
+from shared.calendar import to_datetime, to_micros
 from services.events.domain import VALUE_SCALE
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 from services.events.reading.filtered_sessions import read_filtered
 from services.events.reading.metrics import ALL_INTERVALS, Metric, Point, Reader, Series
 from services.events.sessions.store import read_totals

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.reading import conditions, statements
 from services.events.reading.cells import Cells, gather
 from services.events.reading.plan import Plan

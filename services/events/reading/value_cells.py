@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc
+from shared.calendar import to_datetime_utc
 from services.events.reading.cells import Cell, Cells, gather
 from services.events.reading.counting import ABSENT
 from services.events.reading.plan import Plan

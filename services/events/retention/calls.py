@@ -9,7 +9,7 @@ from brain.events.v1 import retention_pb2 as pb
 from pyroaring import BitMap
 
 from services.events import messages
-from services.events.calendar import Interval, buckets
+from shared.calendar import Interval, buckets
 from services.events.reading.by_property import PropertyCells
 from services.events.reading.store import CellStore
 from services.events.retention import answers, questions

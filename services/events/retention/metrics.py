@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, buckets
+from shared.calendar import Interval, buckets
 from services.events.domain import Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.metrics import Metric, Point, Series

@@ -8,7 +8,7 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import retention_pb2 as pb
 
 from services.events import messages
-from services.events.calendar import Interval, day_number, local_date
+from shared.calendar import Interval, day_number, local_date
 from services.events.domain import Population, Selection
 from services.events.ingest.batch import MAXIMUM_ID
 from services.events.questions import range_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import orjson
 from brain.events.v1 import saved_metrics_pb2 as pb
 
-from services.events.calendar import Interval
+from shared.calendar import Interval
 from services.events.growth import attainment, change
 from services.events.messages import chosen
 from services.events.questions import EARLIEST, LATEST, within_years

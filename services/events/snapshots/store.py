@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from services.events.calendar import to_datetime_utc, to_micros
+from shared.calendar import to_datetime_utc, to_micros
 from shared.audit import AuditEntry, record
 
 if TYPE_CHECKING:

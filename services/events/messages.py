@@ -1,14 +1,12 @@
 """Between the wire and the domain: what several calls check and fill in."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
-from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2 as pb
 
-from shared.calendar import Interval, buckets, upper_bound
 from services.events.domain import (
     VALUE_SCALE,
     Condition,
@@ -21,10 +19,12 @@ from services.events.domain import (
 )
 from services.events.ingest.batch import MAXIMUM_ID
 from services.events.rollups.deltas import NO_VALUE
+from shared.calendar import Interval
 from shared.timestamps import from_micros
-from shared.validation import Violations, text
+from shared.validation import Violations, chosen, text
 
 if TYPE_CHECKING:
+    from brain.common.v1 import common_pb2
     from google.protobuf.struct_pb2 import Value
 
 MAXIMUM_EVENTS = 100

@@ -167,7 +167,9 @@ class EraseUserResponse(_message.Message):
 
     @_builtins.property
     def touched_tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TouchedTable]:
-        """Every table that holds something about people, also those where nothing was found."""
+        """The tables with what people are called and what they did, also where nothing was found. What is made of
+        those, sessions and roll-ups, is corrected with them and not told here.
+        """
 
     def __init__(
         self,

@@ -252,7 +252,9 @@ class MetricGroup(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The value as JSON text; absent for the events without the property."""
+    """The value as JSON text, one for numbers that are equal (1 for 1.0); absent for the events without the
+    property.
+    """
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]:
         """As those of the series."""

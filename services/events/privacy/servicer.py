@@ -9,6 +9,7 @@ from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceServicer
 from services.events import messages
 from services.events.identity.erasing import Eraser
 from services.events.identity.journal import ErasureMode, Tombstone
+from services.events.ingest.batch import EARLIEST, MAXIMUM_AHEAD
 from services.events.privacy.exporting import Exporter
 from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
@@ -83,8 +84,9 @@ class PrivacyServicer(PrivacyServiceServicer):
         violations = Violations()
         if not 1 <= len(request.tombstones) <= _MAXIMUM_TOMBSTONES:
             violations.add("tombstones", f"must be 1 to {_MAXIMUM_TOMBSTONES:,}")
+        latest = self.eraser.clock() + MAXIMUM_AHEAD
         tombstones = [
-            _tombstone(violations, f"tombstones[{index}]", each)
+            _tombstone(violations, f"tombstones[{index}]", each, latest)
             for index, each in enumerate(request.tombstones)
         ]
         violations.raise_if_any()
@@ -92,10 +94,16 @@ class PrivacyServicer(PrivacyServiceServicer):
         return pb.ApplyTombstonesResponse(applied=applied, erased_ids=erased)
 
 
-def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tombstone:
+def _tombstone(violations: Violations, field: str, message: pb.Tombstone, latest: int) -> Tombstone:
     if len(message.who_digest) != _DIGEST_BYTES:
         violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
-    erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    erased = None
+    if message.HasField("erased_time"):
+        erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    else:
+        violations.add(f"{field}.erased_time", "is required")
+    if erased is not None and not EARLIEST <= erased <= latest:
+        violations.add(f"{field}.erased_time", "must lie between 2000-01-01 and 24 hours from now")
     mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
     return Tombstone(message.who_digest, erased or 0, mode)
 

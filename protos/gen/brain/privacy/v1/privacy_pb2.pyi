@@ -200,7 +200,7 @@ class Tombstone(_message.Message):
     """How they were erased."""
     @_builtins.property
     def erased_time(self) -> _timestamp_pb2.Timestamp:
-        """What they did up to here is refused."""
+        """What they did up to here is refused. From 2000-01-01 to 24 hours ahead of the server."""
 
     def __init__(
         self,

@@ -76,7 +76,8 @@ def test_cuped_keeps_its_level_and_narrows() -> None:
         after = before + generator.normal(0, 5, (2, 200))
         joint = [JointMoments.of(x, y) for x, y in zip(before, after, strict=True)]
         plain = compare_means(joint[0].y, joint[1].y, 0.95)
-        better = compare_means(*adjusted(joint), 0.95)
+        control, treatment = adjusted(joint)
+        better = compare_means(control, treatment, 0.95)
         outcomes.append(outcome(better, 0.0))
         assert isinstance(better.interval, Interval)
         assert isinstance(plain.interval, Interval)
@@ -137,7 +138,7 @@ def test_looking_every_day_at_means_and_ratios_rejects_no_more_than_the_level() 
                 )
             for name, found in (
                 ("means", analyse_means(joint[0].x, joint[1].x, choices)),
-                ("ratios", analyse_ratios(*joint, choices)),
+                ("ratios", analyse_ratios(joint[0], joint[1], choices)),
             ):
                 if isinstance(found.sequential, Sequential):
                     ever[name] = ever[name] or found.sequential.p_value <= 0.05

@@ -27,6 +27,7 @@ _FAILURES: Final = {
     415: "The body is not application/json, or packed otherwise than with gzip.",
     429: "A limit is reached; Retry-After says when to try again.",
     500: "A fault of the server; `requestId` finds it in the log.",
+    501: "The service behind this is not connected to the gateway.",
     503: "A service behind the gateway is away; Retry-After says when to try again.",
     504: "The answer took too long.",
 }

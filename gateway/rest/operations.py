@@ -1,4 +1,4 @@
-"""What one route of the REST interface is. The tables of `events` and `metrics` hold them all."""
+"""What one route of the REST interface is. The tables of `events`, `metrics` and so on hold them all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,11 +48,6 @@ class Operation:
     request: "Callable[[Asked], Message]"
     body: "Descriptor | None" = None
     fields: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def call(self) -> str:
-        """The name of the call in its service."""
-        return self.rpc.rpartition(".")[2]
 
     def descriptor(self) -> "MethodDescriptor":
         """Return what the contract says about the call."""

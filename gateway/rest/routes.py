@@ -81,9 +81,9 @@ async def _answer(edge: Edge, operation: Operation, request: "Request", asker: "
         session_id=request.headers.get(SESSION_HEADER, ""),
         now=datetime.fromtimestamp(edge.clock(), UTC),
     )
-    call = getattr(edge.services.events, operation.call)
+    call = edge.services.call(operation.rpc)
     try:
-        answer: Message = await edge.services.ask(call, operation.request(asked), asker.token)
+        answer = await edge.services.ask(call, operation.request(asked), asker.token)
     except grpc.aio.AioRpcError as error:
         raise failures.Refused(failures.renamed(failures.of_error(error), operation.callers_name)) from error
     return answer

@@ -81,6 +81,21 @@
     else if (form) form.requestSubmit();
   });
 
+  /* What cannot be undone asks first. Without script the form is simply sent. */
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (!question) return;
+    event.preventDefault();
+    const dialog = document.getElementById("confirm");
+    dialog.querySelector("h2").textContent = question;
+    dialog.querySelector("[value=yes]").textContent = event.submitter?.textContent ?? "Yes";
+    dialog.returnValue = "no";
+    dialog.onclose = () => {
+      if (dialog.returnValue === "yes") event.target.submit();
+    };
+    dialog.showModal();
+  });
+
   /* Whoever has searched reads what was found, and the keys work again. */
   document.addEventListener("submit", (event) => {
     if (event.target.matches(".search")) view().focus();

@@ -23,6 +23,7 @@ from services.experiments.assigning.calls import AssignmentCalls
 from services.experiments.assigning.store import AssignmentStore
 from services.experiments.catalogue import Catalogue
 from services.experiments.domain import Who
+from services.experiments.flags.calls import FlagCalls
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
@@ -104,6 +105,7 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         groups = [
             LifecycleCalls(engine, catalogue, clock, reads_events=feeds is not None),
             AssignmentCalls(engine, assigner, assignments, clock),
+            FlagCalls(assigner),
             TrackingCalls(catalogue, TrackingStore(engine, users), clock),
             ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
         ]

@@ -25,8 +25,10 @@ from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_reader import METRICS, MetricReader
+from services.experiments.results.background import FoldingThread
 from services.experiments.results.calls import ResultCalls
 from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.folding import Folder
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
@@ -65,6 +67,7 @@ class Application:
     server: RunningServer
     flags: RunningServer
     streams: EventStreams
+    folding: FoldingThread
     # To the events service, where there is one.
     events: grpc.Channel | None
     catalogue: Catalogue
@@ -77,6 +80,7 @@ class Application:
 
     def stop(self) -> None:
         """Finishes the calls under way, lets go of the database."""
+        self.folding.stop()
         self.streams.stop()
         self.flags.stop()
         self.server.stop()
@@ -133,8 +137,10 @@ def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: Exi
     opened.callback(server.stop)
     streams = EventStreams(catalogue)
     flags = _flag_server(settings, FlagServicer(assigner, streams), server, ready)
+    folding = FoldingThread(Folder(engine), catalogue)
     streams.start()
-    return Application(server, flags, streams, events, catalogue, (engine, watching))
+    folding.start()
+    return Application(server, flags, streams, folding, events, catalogue, (engine, watching))
 
 
 def _events(settings: "ExperimentsSettings", opened: ExitStack) -> grpc.Channel | None:

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy
 
-from services.events.calendar import Interval, buckets, to_datetime_utc, to_micros
 from services.events.ingest.partitions import Partitions
 from services.events.reading.plan import Plan
 from services.events.reading.statements import from_rollups
 from services.events.rollups.cover import ReportingCalendar
+from shared.calendar import Interval, buckets, to_datetime_utc, to_micros
 from shared.database import driver_cursor
 
 KOLKATA = ZoneInfo("Asia/Kolkata")

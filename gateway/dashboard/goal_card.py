@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TITLE: Final = "Conversion rate"
 # Events among which a goal can be chosen.
 _OFFERED: Final = 100
+# Conversions are counted from raw events, so that a longer line would have the page wait.
+_LONGEST_LINE_DAYS: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ async def _card(questions: "Questions", shown: "Scope", most: "GetTopEventsRespo
 
 def days_of(shown: "Scope") -> Days:
     """Return the days whose every window is over, and the same ones a range before; without any, all days."""
-    line = (min(shown.first, shown.last - timedelta(days=cards.LEAST_SPARK_DAYS - 1)), shown.last)
+    length = min(max(shown.days, cards.LEAST_SPARK_DAYS), _LONGEST_LINE_DAYS)
+    line = (shown.last - timedelta(days=length - 1), shown.last)
     over = (shown.now - timedelta(minutes=shown.goal.minutes)).astimezone(shown.zone).date()
     last = min(shown.last, over - timedelta(days=1))
     if last < shown.first:

@@ -11,7 +11,7 @@ from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
 from shared.tombstones import ErasureMode, Receipt, Tombstone
-from shared.validation import Violations, instant, page_size
+from shared.validation import Violations, chosen, instant, page_size
 
 if TYPE_CHECKING:
     import grpc
@@ -75,7 +75,7 @@ class PrivacyServicer(PrivacyServiceServicer, Generic[Who]):
         """Erase a person."""
         violations = Violations()
         who = self.read_who(violations, "user", request.user)
-        mode = _mode(violations, "mode", request.mode)
+        mode = chosen(violations, "mode", request.mode, _MODES)
         violations.raise_if_any()
         receipt = self.eraser.erase(who, mode, current_caller().subject)
         return pb.EraseUserResponse(
@@ -115,17 +115,11 @@ class PrivacyServicer(PrivacyServiceServicer, Generic[Who]):
         return pb.ApplyTombstonesResponse(applied=applied, erased_ids=erased)
 
 
-def _mode(violations: Violations, field: str, mode: "pb.ErasureMode.ValueType") -> ErasureMode:
-    if mode not in _MODES:
-        violations.add(field, "must be ERASE or ANONYMIZE")
-    return _MODES.get(mode, ErasureMode.ERASE)
-
-
 def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tombstone:
     if len(message.who_digest) != _DIGEST_BYTES:
         violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
     erased = instant(violations, f"{field}.erased_time", message.erased_time)
-    mode = _mode(violations, f"{field}.mode", message.mode)
+    mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
     return Tombstone(message.who_digest, erased or 0, mode)
 
 

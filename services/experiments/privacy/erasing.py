@@ -7,11 +7,11 @@ from uuid import uuid4
 
 from services.experiments.catalogue import Catalogue
 from services.experiments.domain import PersonKind, Who
-from services.experiments.instants import to_datetime, to_micros
 from services.experiments.lifecycle import store as experiments
 from services.experiments.users import UserDictionary, tombstone_of
 from shared import audit
 from shared.audit import AuditEntry
+from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 
@@ -180,7 +180,7 @@ class Eraser:
 def _bury(cursor: "Cursor[tuple[Any, ...]]", tombstones: Sequence[Tombstone]) -> None:
     parameters = {
         "digests": [each.who_digest for each in tombstones],
-        "times": [to_datetime(each.erased) for each in tombstones],
+        "times": [to_datetime_utc(each.erased) for each in tombstones],
         "modes": [each.mode.value for each in tombstones],
     }
     cursor.execute(_BURY, parameters)

@@ -7,7 +7,7 @@ import orjson
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
 
-from shared.json_values import to_python
+from shared.json_values import depth, to_python
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,21 +55,11 @@ def request_of(body: bytes, keys: "Sequence[str]") -> pb.EvaluateFlagsRequest:
 
 
 def _attributes(context: "dict[str, Json]") -> Struct:
-    if _depth(context) > _DEPTH:
+    if depth(context) > _DEPTH:
         raise ContextError("INVALID_CONTEXT", f"the context is nested deeper than {_DEPTH}")
     made = Struct()
     made.update(context)
     return made
-
-
-def _depth(value: "Json") -> int:
-    """Return how many objects and lists lie in one another, without recursion: callers choose how many."""
-    deepest, level = 0, [value]
-    while level:
-        inner = [each for each in level if isinstance(each, dict | list)]
-        deepest += bool(inner)
-        level = [child for each in inner for child in (each.values() if isinstance(each, dict) else each)]
-    return deepest
 
 
 def flag(found: pb.Flag) -> dict[str, object]:

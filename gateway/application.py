@@ -103,7 +103,7 @@ def build(
     application = Starlette(
         routes=[
             Route("/healthz", _health(behind), methods=["GET"]),
-            *rest.routes(rest.Edge(behind, access, limits, clock)),
+            *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
             *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
             *dashboard.routes(_surroundings(settings, behind, access, shown)),

@@ -31,6 +31,8 @@ class Failure:
     """Why a part of a page has no numbers."""
 
     text: str
+    # HTTP's, for who asked for this part alone.
+    code: int = 503
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Questions:
         try:
             return await self.surroundings.services.ask(call, request, self.token)
         except NotConnectedError as error:
-            return Failure(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            failure = failures.of_error(error)
+            return Failure(f"{failure.message[:1].upper()}{failure.message[1:]}.", failure.code)
         except aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 raise SignInNeededError from None
@@ -91,12 +94,12 @@ class Questions:
 def told(service: str, failure: failures.Failure) -> Failure:
     """Return what a person is told of a call that failed."""
     if failure.code in _AWAY:
-        return Failure(f"The {service} service does not answer at the moment.")
-    return Failure(f"The {service} service answered: {failure.message}.")
+        return Failure(f"The {service} service does not answer at the moment.", failure.code)
+    return Failure(f"The {service} service answered: {failure.message}.", failure.code)
 
 
 def answered(answer: A | Failure) -> A:
     """Return the answer; raise HTTPException with the reason why there is none."""
     if isinstance(answer, Failure):
-        raise HTTPException(503, answer.text)
+        raise HTTPException(answer.code, answer.text)
     return answer

@@ -85,6 +85,8 @@ class Frame:
     updated: str
     updated_exact: str
     notice: Notice | None
+    # What a snapshot of this view is of; empty where there is nothing to keep.
+    view: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def frame(
         updated=f"{shown.now.astimezone(shown.zone):%H:%M:%S}",
         updated_exact=formats.exact_time(shown.now, shown.zone),
         notice=notice,
+        view=path.removeprefix(f"{PREFIX}/") if place.tab else "",
     )
 
 

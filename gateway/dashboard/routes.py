@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gateway import failures
-from gateway.dashboard import rendering, signing_in
+from gateway.dashboard import rendering, signing_in, snapshots_page
 from gateway.dashboard.answers import SignInNeededError
 from gateway.dashboard.frame import PREFIX
 from gateway.dashboard.signing_in import SigningIn
@@ -58,6 +58,7 @@ def _pages(signing: SigningIn) -> list[BaseRoute]:
         Route("/sign-out", signing.sign_out, methods=["POST"]),
         Route("/user", somebody.show, methods=["GET"]),
         Route("/user/time_line.csv", somebody.file, methods=["GET"]),
+        *snapshots_page.routes(signing),
         *(route for tab in signing.surroundings.tabs for route in tab.routes(signing)),
     ]
 

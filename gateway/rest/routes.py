@@ -19,6 +19,8 @@ from gateway.rest.representation import to_json
 from shared.errors import FieldViolation, InvalidArgument
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from google.protobuf.message import Message
     from starlette.requests import Request
 
@@ -33,12 +35,13 @@ SESSION_HEADER = "x-session-id"
 
 @dataclass(frozen=True)
 class Edge:
-    """What answering takes. `clock` tells Unix seconds."""
+    """What answering takes. `clock` tells Unix seconds; `zone` has the days of requests that name none."""
 
     services: "Services"
     access: "Access"
     limits: "BodyLimits"
     clock: Callable[[], float]
+    zone: "ZoneInfo"
 
 
 def routes(edge: Edge) -> list[Route]:
@@ -80,6 +83,7 @@ async def _answer(edge: Edge, operation: Operation, request: "Request", asker: "
         caller=asker.caller,
         session_id=request.headers.get(SESSION_HEADER, ""),
         now=datetime.fromtimestamp(edge.clock(), UTC),
+        zone=edge.zone,
     )
     call = edge.services.call(operation.rpc)
     try:

@@ -205,13 +205,12 @@ def _registration(
     reader = MetricReader(metrics, cells, properties, zone, clock)
     source = MetricSource(reader.descriptors(), reader.read)
     exporter = Exporter(reading, settings.keyring, settings.blind_index)
-    privacy = PrivacyServicer(messages.who, exporter, changes.eraser)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
-        add_PrivacyServiceServicer_to_server(privacy, server)
+        add_PrivacyServiceServicer_to_server(PrivacyServicer(messages.who, exporter, changes.eraser), server)
 
     return register
 

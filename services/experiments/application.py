@@ -33,12 +33,14 @@ from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
 from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.folding import Folder, folding
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
 from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
+from shared.chores import Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
@@ -125,6 +127,7 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
+        opened.callback(Housekeeper([folding(Folder(engine), catalogue)]).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 

@@ -24,7 +24,8 @@
   };
 
   const copy = async (button) => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.from).textContent);
+    const source = document.getElementById(button.dataset.from);
+    await navigator.clipboard.writeText(source.href ?? source.textContent);
     button.textContent = "Copied";
   };
 

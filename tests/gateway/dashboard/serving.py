@@ -48,9 +48,13 @@ class Site:
 
 def sign_in(client: httpx.Client, token: str, **fields: str) -> httpx.Response:
     """Fill the form in as a browser would; fields may be given otherwise."""
-    form = client.get(f"{PREFIX}/sign-in").text
-    proof = form.partition('name="proof" value="')[2].partition('"')[0]
+    proof = proof_of(client.get(f"{PREFIX}/sign-in").text)
     return client.post(f"{PREFIX}/sign-in", data={"token": token, "proof": proof, **fields})
+
+
+def proof_of(page: str) -> str:
+    """What the forms of a page carry."""
+    return page.partition('name="proof" value="')[2].partition('"')[0]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from gateway.dashboard.signing_in import SigningIn
 from shared.auth import Role
 from shared.validation import Violations
 from tests.gateway.dashboard.conftest import NOW, SCRIPT
-from tests.gateway.dashboard.serving import Site, gateway
+from tests.gateway.dashboard.serving import Site, gateway, proof_of
 from tests.services.events.conftest import Service
 
 OTHER = f"{PREFIX}/other"
@@ -89,7 +89,7 @@ def test_a_service_that_is_away_leaves_the_rest(
 
 
 def test_an_action_leads_back_and_tells_once_what_became_of_it(visitor: httpx.Client) -> None:
-    proof = visitor.get(OTHER).text.partition('name="proof" value="')[2].partition('"')[0]
+    proof = proof_of(visitor.get(OTHER).text)
     done = visitor.post(f"{OTHER}/act?range=7d", data={"proof": proof, "what": SCRIPT})
     assert (done.status_code, done.headers["location"]) == (303, f"{OTHER}?range=7d&zone=UTC&key=a+b")
     assert "HttpOnly" in done.headers["set-cookie"]
@@ -111,7 +111,7 @@ def test_an_action_leads_back_and_tells_once_what_became_of_it(visitor: httpx.Cl
 def test_an_action_from_elsewhere_is_refused(
     visitor: httpx.Client, proof: str | None, headers: dict[str, str]
 ) -> None:
-    ours = visitor.get(OTHER).text.partition('name="proof" value="')[2].partition('"')[0]
+    ours = proof_of(visitor.get(OTHER).text)
     fields = {"proof": ours if proof is None else proof, "what": "x"}
     refused = visitor.post(
         f"{OTHER}/act", data=fields, headers={**headers, "referer": f"http://x{OTHER}?zone=UTC"}
@@ -133,12 +133,7 @@ def test_without_signing_in_forms_are_proven_all_the_same(
         Site(origin, "").browser() as client,
     ):
         page = client.get(OTHER).text
+        proof = proof_of(page)
         assert "Sign out" not in page
         assert client.post(f"{OTHER}/act", data={"what": "x"}).status_code == 403
-        proof = sessions_proof(client)
         assert client.post(f"{OTHER}/act", data={"proof": proof, "what": "x"}).status_code == 303
-
-
-def sessions_proof(client: httpx.Client) -> str:
-    """The proof as a form of the sign-in page carries it."""
-    return client.get(f"{PREFIX}/sign-in").text.partition('name="proof" value="')[2].partition('"')[0]

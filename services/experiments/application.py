@@ -26,8 +26,9 @@ from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_reader import METRICS, MetricReader
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.feeds import EventFeeds, ResultReader, meeting
 from services.experiments.results.folding import Folder, folding
+from services.experiments.results.identities import Identities
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
@@ -116,7 +117,10 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        opened.callback(Housekeeper([folding(Folder(engine), catalogue)]).stop)
+        chores = [folding(Folder(engine), catalogue)]
+        if feeds is not None:
+            chores.append(meeting(engine, catalogue, feeds))
+        opened.callback(Housekeeper(chores).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 
@@ -128,7 +132,8 @@ def _feeds(
     events = open_channel(
         settings.events_address, settings.events_token_file, settings.events_ca_file, opened
     )
-    return EventFeeds(EventsServiceStub(events), users, clock)
+    stub = EventsServiceStub(events)
+    return EventFeeds(stub, Identities(stub, users), clock)
 
 
 def _register(

@@ -1,0 +1,115 @@
+"""PrivacyService: what is held about people, and making it go away."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain.privacy.v1 import privacy_pb2 as pb
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceServicer
+
+from services.funnels.people import who
+from services.funnels.privacy.erasing import Eraser, ErasureMode, Tombstone
+from services.funnels.privacy.exporting import Exporter
+from shared.calls import current_caller
+from shared.pagination import decode_token, encode_token
+from shared.timestamps import from_micros
+from shared.validation import Violations, chosen, instant, page_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import grpc
+
+_MODES = {
+    pb.ERASURE_MODE_ERASE: ErasureMode.ERASE,
+    pb.ERASURE_MODE_ANONYMIZE: ErasureMode.ANONYMIZE,
+}
+_MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
+_MAXIMUM_TOMBSTONES = 10_000
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class PrivacyServicer(PrivacyServiceServicer):
+    """Exports and erases."""
+
+    exporter: Exporter
+    eraser: Eraser
+
+    def ExportUser(
+        self, request: pb.ExportUserRequest, context: "grpc.ServicerContext"
+    ) -> "Iterator[pb.ExportUserResponse]":
+        """Stream everything held."""
+        violations = Violations()
+        person = who(violations, "user", request.user)
+        violations.raise_if_any()
+        for lines in self.exporter.export(person):
+            yield pb.ExportUserResponse(json_lines=lines)
+
+    def EraseUser(
+        self, request: pb.EraseUserRequest, context: "grpc.ServicerContext"
+    ) -> pb.EraseUserResponse:
+        """Erase a person."""
+        violations = Violations()
+        person = who(violations, "user", request.user)
+        mode = chosen(violations, "mode", request.mode, _MODES)
+        violations.raise_if_any()
+        receipt = self.eraser.erase(person, mode, current_caller().subject)
+        return pb.EraseUserResponse(
+            erased_time=from_micros(receipt.erased),
+            touched_tables=[pb.TouchedTable(table=name, rows=rows) for name, rows in receipt.rows.items()],
+        )
+
+    def ListTombstones(
+        self, request: pb.ListTombstonesRequest, context: "grpc.ServicerContext"
+    ) -> pb.ListTombstonesResponse:
+        """List who was erased."""
+        violations = Violations()
+        limit = page_size(
+            violations, "page_size", request.page_size, default=1_000, maximum=_MAXIMUM_TOMBSTONES
+        )
+        position = decode_token(violations, request, request.page_token, (int, int))
+        violations.raise_if_any()
+        found = self.eraser.buried(b"" if position is None else _from_words(position), limit + 1)
+        page = found[:limit]
+        token = encode_token(request, _words(page[-1].who_digest)) if len(found) > limit else ""
+        return pb.ListTombstonesResponse(tombstones=list(map(_message, page)), next_page_token=token)
+
+    def ApplyTombstones(
+        self, request: pb.ApplyTombstonesRequest, context: "grpc.ServicerContext"
+    ) -> pb.ApplyTombstonesResponse:
+        """Erase whom they name."""
+        violations = Violations()
+        if not 1 <= len(request.tombstones) <= _MAXIMUM_TOMBSTONES:
+            violations.add("tombstones", f"must be 1 to {_MAXIMUM_TOMBSTONES:,}")
+        tombstones = [
+            _tombstone(violations, f"tombstones[{index}]", each)
+            for index, each in enumerate(request.tombstones)
+        ]
+        violations.raise_if_any()
+        applied, erased = self.eraser.apply(tombstones, current_caller().subject)
+        return pb.ApplyTombstonesResponse(applied=applied, erased_ids=erased)
+
+
+def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tombstone:
+    if len(message.who_digest) != _DIGEST_BYTES:
+        violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
+    erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
+    return Tombstone(message.who_digest, erased or 0, mode)
+
+
+def _message(tombstone: Tombstone) -> pb.Tombstone:
+    return pb.Tombstone(
+        who_digest=tombstone.who_digest,
+        erased_time=from_micros(tombstone.erased),
+        mode=_MODE_NUMBERS[tombstone.mode],
+    )
+
+
+def _words(digest: bytes) -> list[int | str | None]:
+    """Return a digest as what a page token may hold."""
+    return [int.from_bytes(digest[start : start + 8], "big", signed=True) for start in (0, 8)]
+
+
+def _from_words(position: "list[str | int | None]") -> bytes:
+    return b"".join(word.to_bytes(8, "big", signed=True) for word in position if isinstance(word, int))

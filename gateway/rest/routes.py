@@ -19,6 +19,8 @@ from gateway.rest.representation import to_json
 from shared.errors import FieldViolation, InvalidArgument
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from google.protobuf.message import Message
     from starlette.requests import Request
 
@@ -33,12 +35,13 @@ SESSION_HEADER = "x-session-id"
 
 @dataclass(frozen=True)
 class Edge:
-    """What answering takes. `clock` tells Unix seconds."""
+    """What answering takes. `clock` tells Unix seconds; `zone` has the days of requests that name none."""
 
     services: "Services"
     access: "Access"
     limits: "BodyLimits"
     clock: Callable[[], float]
+    zone: "ZoneInfo"
 
 
 def routes(edge: Edge) -> list[Route]:
@@ -80,10 +83,11 @@ async def _answer(edge: Edge, operation: Operation, request: "Request", asker: "
         caller=asker.caller,
         session_id=request.headers.get(SESSION_HEADER, ""),
         now=datetime.fromtimestamp(edge.clock(), UTC),
+        zone=edge.zone,
     )
-    call = getattr(edge.services.events, operation.call)
+    call = edge.services.call(operation.rpc)
     try:
-        answer: Message = await edge.services.ask(call, operation.request(asked), asker.token)
+        answer = await edge.services.ask(call, operation.request(asked), asker.token)
     except grpc.aio.AioRpcError as error:
         raise failures.Refused(failures.renamed(failures.of_error(error), operation.callers_name)) from error
     return answer

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Schema = dict[str, object]
 
 _OBJECT: Final[Schema] = {"type": "object"}
+# Other JSON texts may be anything.
+_JSON_OBJECTS: Final = frozenset({f"properties{JSON_TEXT}", f"metadata{JSON_TEXT}", f"state{JSON_TEXT}"})
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 _PLAIN: Final[dict[int, Schema]] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
@@ -62,7 +64,6 @@ def _of_value(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema
             "type": "string",
             "enum": [word(field.enum_type, each.number) for each in field.enum_type.values],
         }
-    # Properties of events are objects; other JSON texts may be anything.
     if field.name.endswith(JSON_TEXT):
-        return _OBJECT if field.name == f"properties{JSON_TEXT}" else {}
+        return _OBJECT if field.name in _JSON_OBJECTS else {}
     return _PLAIN[field.type]

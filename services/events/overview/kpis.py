@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.events.overview.shared_cells import SharedCells
 from services.events.reading.metrics import Metric, Point, Series
-from shared.calendar import Interval, day_start, local_date, unit_start
+from shared.calendar import Interval, day_start, local_date, next_unit, unit_start
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -108,6 +108,15 @@ def part_of(span: Span, part: Part, zone: "ZoneInfo") -> Span:
 def last_month(moment: int, zone: "ZoneInfo") -> Span:
     """Return the last calendar month that is over at an instant."""
     return last_unit(moment, Interval.MONTH, zone)
+
+
+def unit_of(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
+    """Return the day, week or month that an instant is in."""
+    first = unit_start(local_date(moment, zone), interval)
+    following = next_unit(first, interval)
+    while day_start(following, zone) <= moment:  # a day may not exist: Samoa, 2011-12-30
+        following = next_unit(following, interval)
+    return day_start(first, zone), day_start(following, zone)
 
 
 def last_unit(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:

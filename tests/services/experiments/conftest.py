@@ -13,6 +13,7 @@ from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from brain.experiments.v1.statistics_pb2_grpc import StatisticsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from hypothesis import HealthCheck, settings
 
 from deploy.postgres import EmbeddedPostgres
@@ -54,12 +55,14 @@ class Service:
     statistics: StatisticsServiceStub = field(init=False)
     audit: AuditServiceStub = field(init=False)
     metrics: MetricSourceServiceStub = field(init=False)
+    privacy: PrivacyServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experiments", ExperimentsServiceStub(self.channel))
         object.__setattr__(self, "statistics", StatisticsServiceStub(self.channel))
         object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
         object.__setattr__(self, "audit", AuditServiceStub(self.channel))
+        object.__setattr__(self, "privacy", PrivacyServiceStub(self.channel))
 
 
 @pytest.fixture

@@ -10,14 +10,20 @@ from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.funnels.v1.funnels_pb2_grpc import FunnelsServiceServicer, add_FunnelsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.funnels.analysis.analyst import Analyst
 from services.funnels.analysis.calls import CountingCalls
 from services.funnels.analysis.dropoff_calls import DropoffCalls
 from services.funnels.analysis.people_calls import PeopleCalls
+from services.funnels.domain import Who
 from services.funnels.keeping.calls import KeepingCalls
 from services.funnels.metric_reader import METRICS, MetricReader
+from services.funnels.people import who
+from services.funnels.privacy.erasing import Eraser
+from services.funnels.privacy.exporting import Exporter
+from services.funnels.privacy.same_person import SamePerson
 from services.funnels.reading.chunks import ChunkCache
 from services.funnels.reading.identities import Identities
 from services.funnels.reading.loading import Loader
@@ -31,8 +37,10 @@ from shared.auth import verifier_of
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
 SERVICES = (
     "brain.funnels.v1.FunnelsService",
     "brain.metrics.v1.MetricSourceService",
+    "brain.privacy.v1.PrivacyService",
     "brain.audit.v1.AuditService",
 )
 
@@ -119,4 +128,15 @@ class _Parts:
         add_FunnelsServiceServicer_to_server(joined(FunnelsServiceServicer, groups), server)
         reader = MetricReader(engine, analyst, settings.reporting_time_zone)
         add_MetricSourceServiceServicer_to_server(MetricSource(METRICS, reader.read), server)
+        add_PrivacyServiceServicer_to_server(self._privacy(users, identities), server)
         add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+
+    def _privacy(self, users: UserDictionary, identities: Identities) -> PrivacyServicer[Who]:
+        """Return what answers about people's data; what a journal knows of erasures is applied before."""
+        same_person = SamePerson(users, identities)
+        path = self.settings.erasure_journal
+        journal = None if path is None else Journal(path)
+        eraser = Eraser(self.engine, users, same_person, journal, self.clock)
+        if journal is not None:
+            eraser.apply(journal.read(), "funnels")
+        return PrivacyServicer(who, Exporter(self.engine, users, same_person), eraser)

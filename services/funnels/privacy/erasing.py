@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,6 +11,7 @@ from services.funnels.users import UserDictionary
 from shared.audit import AuditEntry, record
 from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -61,30 +61,6 @@ SELECT user_key, kind, who_hash FROM users WHERE user_key > %(after)s ORDER BY u
 """
 
 
-class ErasureMode(IntEnum):
-    """How much remains, as stored."""
-
-    ERASE = 1
-    ANONYMIZE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """What is remembered of an erased person; the time is Unix µs."""
-
-    who_digest: bytes
-    erased: int
-    mode: ErasureMode
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
-
-    erased: int
-    rows: dict[str, int]
-
-
 @dataclass(frozen=True)
 class Eraser:
     """Erases people, and remembers that they were."""
@@ -92,6 +68,7 @@ class Eraser:
     engine: "Engine"
     users: UserDictionary
     same_person: SamePerson
+    journal: Journal | None
     clock: Callable[[], int]
 
     def erase(self, who: Who, mode: ErasureMode, actor: str) -> Receipt:
@@ -105,6 +82,8 @@ class Eraser:
             _bury(cursor, buried)
             rows = self._forget(cursor, keys, who[0], mode)
             _audit(connection, actor, f"{mode.name.lower()} user", {"ids": len(keys)})
+            if self.journal is not None:
+                self.journal.append(buried)
         return Receipt(now, {**rows, "tombstones": len(buried)})
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _PAGE = 1_000
 
 _RECORDS = """
-SELECT funnel_id, funnel_number, step, step_time, user_key FROM step_records JOIN funnels USING (funnel_number)
+SELECT funnel_id, funnel_number, step, step_time, user_key
+FROM step_records JOIN funnels USING (funnel_number)
 WHERE user_key = ANY(%(keys)s::int4[])
   AND (%(time)s::timestamptz IS NULL
        OR (step_time, funnel_number, user_key, step)
@@ -42,9 +43,7 @@ class Exporter:
         """Yield lines, some at a time; no transaction stays open in between."""
         people = self.same_person.of(who)
         known = self.users.known_keys(people)
-        lines = [
-            _line("users", kind=PersonKind(kind).name.lower(), id=name) for kind, name in sorted(known)
-        ]
+        lines = [_line("users", kind=PersonKind(kind).name.lower(), id=name) for kind, name in sorted(known)]
         erased = self._erased(who)
         if erased is not None:
             lines.insert(0, _line("tombstones", erased=erased.isoformat()))

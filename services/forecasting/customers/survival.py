@@ -52,5 +52,5 @@ def kaplan_meier(tenures: NDArray[np.float64], ended: NDArray[np.bool_]) -> Surv
     times, deaths = np.unique(tenures[ended], return_counts=True)
     ordered = np.sort(tenures)
     at_risk = tenures.size - np.searchsorted(ordered, times, side="left")
-    surviving: NDArray[np.float64] = np.cumprod((1 - deaths / at_risk).astype(np.float64))
+    surviving = np.cumprod(1 - deaths / at_risk).astype(np.float64)
     return Survival(times, surviving, at_risk, float(ordered[-1]))

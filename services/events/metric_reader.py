@@ -12,6 +12,7 @@ from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.metric_groups import GROUPED
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
+from shared.intervals import INTERVAL_NUMBERS
 from shared.timestamps import from_micros
 from shared.validation import Violations
 
@@ -91,6 +92,6 @@ def _descriptor(metric: Metric) -> pb.MetricDescriptor:
         definition=metric.definition,
         unit=metric.unit,
         required_labels=metric.required_labels,
-        intervals=[messages.INTERVAL_NUMBERS[interval] for interval in metric.intervals],
+        intervals=[INTERVAL_NUMBERS[interval] for interval in metric.intervals],
         has_break_down=metric.name in GROUPED,
     )

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import orjson
 from sqlalchemy import text
 
-from services.events.calendar import to_datetime_utc, to_micros
 from services.events.cohorts.cohort import Cohort, Definition
 from services.events.domain import Condition, Operator, Selection
 from services.events.retention.grid import Entry
 from shared.audit import AuditEntry, record
+from shared.calendar import to_datetime_utc, to_micros
 from shared.errors import Aborted, AlreadyExists, NotFound
 
 if TYPE_CHECKING:

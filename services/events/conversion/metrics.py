@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.events.calendar import Interval
 from services.events.conversion.first_activity import first_activity
 from services.events.conversion.matching import best_attempts
 from services.events.conversion.questions import MAXIMUM_WINDOW_MINUTES, MINUTE
@@ -14,6 +13,7 @@ from services.events.conversion.steps import Conversion, days_of, of_population,
 from services.events.domain import Population, Selection
 from services.events.reading.column_cache import ColumnCache, Step
 from services.events.reading.metrics import Metric, Point, Series
+from shared.calendar import Interval
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

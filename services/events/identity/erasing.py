@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from services.events.calendar import to_datetime_utc, to_micros
 from services.events.domain import ChangeKind, UserKind, Who
 from services.events.identity.journal import ErasureMode, Journal, Tombstone
 from services.events.identity.log import append, lock
 from services.events.identity.moving import Mover
 from services.events.whereabouts import hash_of, read_whereabouts, tombstone_of
 from shared.audit import AuditEntry, record
+from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
 

@@ -9,14 +9,14 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import overview_pb2 as pb
 
 from services.events import messages, metric_questions
-from services.events.calendar import Interval, day_start, local_date
 from services.events.growth import change
 from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis
-from services.events.questions import within_years
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
+from shared.calendar import Interval, day_start, local_date
+from shared.intervals import Limit, units_of, within_years
 from shared.timestamps import from_micros
-from shared.validation import Violations, optional_range, time_zone
+from shared.validation import Violations, chosen, optional_range, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -84,8 +84,13 @@ def _overview_question(
     if asked is None:
         today = local_date(now, zone)
         asked = day_start(today - timedelta(days=DEFAULT_DAYS), zone), day_start(today, zone)
-    days = messages.units_of(
-        violations, "time_range", within_years(violations, asked), Interval.DAY, zone, "local days"
+    days = units_of(
+        violations,
+        "time_range",
+        within_years(violations, asked),
+        Interval.DAY,
+        zone,
+        Limit(what="local days"),
     )
     violations.raise_if_any()
     return period_of(days, zone, compared=request.compare != pb.OVERVIEW_COMPARISON_NONE), zone
@@ -96,7 +101,7 @@ def _growth_question(
 ) -> Series:
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
-    interval = messages.chosen(violations, "period", request.period, _PERIODS)
+    interval = chosen(violations, "period", request.period, _PERIODS)
     if request.period in _PERIODS and interval not in metric.intervals:
         names = ", ".join(each.name.lower() for each in metric.intervals)
         violations.add("period", f"{metric.name} is read by {names}")

@@ -6,9 +6,9 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, day_start, local_date, unit_start
 from services.events.overview.shared_cells import SharedCells
 from services.events.reading.metrics import Metric, Point, Series
+from shared.calendar import Interval, day_start, local_date, unit_start
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -13,7 +13,7 @@ from services.events.privacy.exporting import Exporter
 from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
-from shared.validation import Violations, instant, page_size
+from shared.validation import Violations, chosen, instant, page_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class PrivacyServicer(PrivacyServiceServicer):
         """Erase a person."""
         violations = Violations()
         who = messages.who(violations, "user", request.user)
-        mode = messages.chosen(violations, "mode", request.mode, _MODES)
+        mode = chosen(violations, "mode", request.mode, _MODES)
         violations.raise_if_any()
         receipt = self.eraser.erase(who, mode, current_caller().subject)
         return pb.EraseUserResponse(
@@ -96,7 +96,7 @@ def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tom
     if len(message.who_digest) != _DIGEST_BYTES:
         violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
     erased = instant(violations, f"{field}.erased_time", message.erased_time)
-    mode = messages.chosen(violations, f"{field}.mode", message.mode, _MODES)
+    mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
     return Tombstone(message.who_digest, erased or 0, mode)
 
 

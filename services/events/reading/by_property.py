@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.cells import Cell, Cells, count, raw_users
 from services.events.reading.counting import ABSENT, GroupCounts, GroupPage, counts, sort_key
 from services.events.reading.value_cells import ValueCells, Values, together
 from services.events.rollups.fold import ANY_EVENT
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

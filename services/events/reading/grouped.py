@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.conditions import type_parameters
 from services.events.reading.counting import ABSENT, EMPTY, Count, GroupCounts, GroupPage
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 from pyroaring import BitMap
 
-from services.events.calendar import Interval, buckets, day_start, local_date
 from services.events.domain import VALUE_SCALE, Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.cells import Cell, Cells, count
 from services.events.reading.metrics import Point, Series
+from shared.calendar import Interval, buckets, day_start, local_date
 
 # Points of each value (JSON text; None: events without the property), in the order of the break-down.
 Groups = dict[str | None, list[Point]]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
-from services.events.calendar import Interval, buckets, day_start, local_date
 from services.events.domain import VALUE_SCALE, Condition, Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.cells import Cell, count
+from shared.calendar import Interval, buckets, day_start, local_date
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from services.events.calendar import to_datetime_utc
 from services.events.reading import conditions, statements
 from services.events.reading.cells import Cells, gather
 from services.events.reading.plan import Plan
 from services.events.reading.value_cells import ValueCells, together
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

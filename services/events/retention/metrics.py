@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, buckets
 from services.events.domain import Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.metrics import Metric, Point, Series
@@ -15,6 +14,7 @@ from services.events.retention.reading import (
     read_sets_since_ever,
     sets_by_day,
 )
+from shared.calendar import Interval, buckets
 
 if TYPE_CHECKING:
     from services.events.reading.store import CellStore

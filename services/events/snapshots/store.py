@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from services.events.calendar import to_datetime_utc, to_micros
 from shared.audit import AuditEntry, record
+from shared.calendar import to_datetime_utc, to_micros
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Row

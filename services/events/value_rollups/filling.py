@@ -14,10 +14,10 @@ import numpy as np
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 
-from services.events.calendar import HOUR_MICROS, day_of_number, day_start, to_datetime_utc, to_micros
 from services.events.rollups.deltas import Groups
 from services.events.value_rollups.registrations import FILLING_LOCK, STORING_LOCK, StaleRegistrationsError
 from services.events.value_rollups.value_keys import MAXIMUM_PAIRS, ValueKeys
+from shared.calendar import HOUR_MICROS, day_of_number, day_start, to_datetime_utc, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

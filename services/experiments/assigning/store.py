@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.experiments.domain import Experiment, Who
-from services.experiments.instants import to_datetime, to_micros
 from services.experiments.users import UserDictionary
+from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class AssignmentStore:
         parameters = {
             "experiment": experiment.experiment_id,
             "allocation": experiment.allocation,
-            "now": to_datetime(now),
-            "exposed": None if experiment.tracks_exposures else to_datetime(now),
+            "now": to_datetime_utc(now),
+            "exposed": None if experiment.tracks_exposures else to_datetime_utc(now),
             "keys": [keys[who] for who in chosen],
             "variants": list(chosen.values()),
         }

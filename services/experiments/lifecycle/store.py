@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.experiments.domain import WHOLE, Experiment, Status
-from services.experiments.instants import to_datetime, to_micros
 from services.experiments.lifecycle import definitions
+from shared.calendar import to_datetime_utc, to_micros
 from shared.errors import NotFound
 from shared.validation import Violations
 
@@ -133,7 +133,7 @@ def add(
     now: int,
 ) -> None:
     """Keep a draft."""
-    parameters = {"key": key, "definition": _json(definition), "now": to_datetime(now)}
+    parameters = {"key": key, "definition": _json(definition), "now": to_datetime_utc(now)}
     experiment_id = connection.execute(_ADD, parameters).scalar_one()
     allocate(connection, experiment_id, shares)
 
@@ -161,7 +161,7 @@ def step(
     parameters = {
         "experiment_id": experiment_id,
         "status": status.value,
-        "now": to_datetime(now),
+        "now": to_datetime_utc(now),
         "winner": winner,
     }
     connection.execute(_STEP, parameters)

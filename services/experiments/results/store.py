@@ -15,8 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.experiments.domain import Experiment
-from services.experiments.instants import to_datetime
 from services.experiments.results.totals import Sums, Totals
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def read_totals(
     """
     parameters: dict[str, Any] = {
         "experiment": experiment.experiment_id,
-        "until": _ALWAYS if until is None else to_datetime(until),
+        "until": _ALWAYS if until is None else to_datetime_utc(until),
         "metrics": list(metrics),
         "window": experiment.window_seconds,
     }
@@ -148,7 +148,7 @@ def read_participants(connection: "Connection", experiment: Experiment, until: i
     """Return everybody who takes part, without those who are left out."""
     parameters = {
         "experiment": experiment.experiment_id,
-        "until": _ALWAYS if until is None else to_datetime(until),
+        "until": _ALWAYS if until is None else to_datetime_utc(until),
     }
     with driver_cursor(connection) as cursor:
         row = cursor.execute(_PACKED, parameters).fetchone()
@@ -167,7 +167,7 @@ def mark_conflicting(connection: "Connection", experiment: Experiment, user_keys
 
 def participations(connection: "Connection", boundaries: Sequence[int]) -> list[int]:
     """Return how many began between neighbouring moments, in Unix microseconds, over all experiments."""
-    moments = [to_datetime(each) for each in boundaries]
+    moments = [to_datetime_utc(each) for each in boundaries]
     parameters = {"boundaries": moments, "first": moments[0], "last": moments[-1]}
     rows = connection.execute(_BEGUN, parameters).all()
     found: dict[int, int] = {position: count for position, count in rows}  # noqa: C416 - dict() loses the types
@@ -181,7 +181,7 @@ def add_decision(connection: "Connection", experiment: Experiment, decision: pb.
         "experiment": experiment.experiment_id,
         "metric": decision.metric,
         "variant": decision.variant,
-        "now": to_datetime(now),
+        "now": to_datetime_utc(now),
         "decided_by": decision.decided_by,
         "override_reason": decision.override_reason,
         "objections": list(decision.objections),

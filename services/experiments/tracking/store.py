@@ -5,8 +5,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from services.experiments.domain import Who
-from services.experiments.instants import to_datetime
 from services.experiments.users import UserDictionary
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class TrackingStore:
         parameters = self.users.hashes([each.who for each in conversions]) | {
             "experiments": [each.experiment_id for each in conversions],
             "metrics": [each.metric for each in conversions],
-            "times": [to_datetime(each.time) for each in conversions],
+            "times": [to_datetime_utc(each.time) for each in conversions],
             "values": [each.value for each in conversions],
             "ids": [each.conversion_id for each in conversions],
         }
@@ -123,7 +123,7 @@ class TrackingStore:
         """Return the fate of each."""
         parameters = self.users.hashes([each.who for each in exposures]) | {
             "experiments": [each.experiment_id for each in exposures],
-            "times": [to_datetime(each.time) for each in exposures],
+            "times": [to_datetime_utc(each.time) for each in exposures],
             "variants": [each.variant for each in exposures],
         }
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:

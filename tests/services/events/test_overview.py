@@ -20,8 +20,8 @@ from brain.metrics.v1.metrics_pb2 import ListMetricsRequest
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.events.calendar import Interval, day_start
 from services.events.overview.kpis import KPIS, Part, last_unit, part_of, period_of
+from shared.calendar import Interval, day_start
 from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.shop.asking import moment, time_range

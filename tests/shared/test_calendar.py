@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.events.calendar import (
+from shared.calendar import (
     Interval,
     buckets,
     day_number,

@@ -1,14 +1,29 @@
 """Forecast a series: choose a model by a back-test, say how far it may be off, and explain it."""
 
-from services.forecasting.models.values import Calendar, Forecast, Series
+import numpy as np
 
+from services.forecasting.models import choosing, holidays, intervals, preparation
+from services.forecasting.models.choosing import Judged
+from services.forecasting.models.preparation import Prepared
+from services.forecasting.models.values import (
+    Band,
+    Calendar,
+    Forecast,
+    Interval,
+    Parts,
+    Series,
+    Total,
+    Values,
+)
+
+VERSION = "2026-11"  # of all models together: changed whenever the forecast of an equal series changes
 LEVELS = (0.8, 0.95)
 NO_CALENDAR = Calendar()
 
+_SHIFT_DEVIATIONS = 5.0
+_SHIFT_RATIO = 0.3
 
-def problems(series: Series, horizon: int, levels: tuple[float, ...] = LEVELS) -> list[tuple[str, str]]:
-    """Return what is wrong with a question as (field, reason); field is points, horizon or levels."""
-    raise NotImplementedError
+problems = preparation.problems
 
 
 def forecast(
@@ -21,4 +36,57 @@ def forecast(
 
     Raises ValueError where `problems` finds something.
     """
-    raise NotImplementedError
+    if found := problems(series, horizon, levels):
+        raise ValueError("; ".join(f"{field}: {reason}" for field, reason in found))
+    ready = preparation.prepared(series, calendar, choosing.period_of)
+    judged = choosing.judged(series.step, ready.filled, ready.observed, horizon, levels)
+    known_days = holidays.effect(series, ready, calendar, judged.paths.mean[0])
+    path = judged.paths.mean[0] + known_days.added
+    mean = _bounded(path, series)
+    total = float(mean.sum())
+    sums = intervals.total_intervals(total, horizon, judged.spread, levels)
+    return Forecast(
+        mean=mean,
+        bands=_bands(mean, judged, levels, series),
+        total=Total(total, tuple(_bounded_total(interval, horizon, series) for interval in sums)),
+        model=judged.model,
+        why=judged.why,
+        back_test=judged.back_test,
+        parts=_parts(judged, known_days.added),
+        warnings=(*ready.warnings, *known_days.warnings, *_doubts(ready, judged, horizon)),
+    )
+
+
+def _bands(mean: Values, judged: Judged, levels: tuple[float, ...], series: Series) -> tuple[Band, ...]:
+    return tuple(
+        Band(band.level, _bounded(band.lower, series), _bounded(band.upper, series))
+        for band in intervals.bands(mean, judged.spread, levels)
+    )
+
+
+def _parts(judged: Judged, added: Values) -> Parts:
+    paths = judged.paths
+    return Parts(level=paths.level[0], trend=paths.trend[0], season=paths.season[0], holiday=added)
+
+
+def _bounded(values: Values, series: Series) -> Values:
+    return np.clip(values, series.lower_bound, series.upper_bound)
+
+
+def _bounded_total(interval: Interval, horizon: int, series: Series) -> Interval:
+    lowest = -np.inf if series.lower_bound is None else series.lower_bound * horizon
+    highest = np.inf if series.upper_bound is None else series.upper_bound * horizon
+    lower, upper = (float(np.clip(end, lowest, highest)) for end in (interval.lower, interval.upper))
+    return Interval(interval.level, lower, upper)
+
+
+def _doubts(ready: Prepared, judged: Judged, horizon: int) -> list[str]:
+    """Return what makes the forecast less sure than its intervals say."""
+    doubts = []
+    if judged.back_test is None:
+        doubts.append("no back-test: too few values")
+    elif judged.back_test.steps < horizon:
+        doubts.append(f"the back-test looks {judged.back_test.steps} of {horizon} steps ahead")
+    if ready.filled.min() == ready.filled.max() and len(ready.filled) >= choosing.FEW:
+        doubts.append("the series is constant: nothing in it tells how far it may move")
+    return doubts

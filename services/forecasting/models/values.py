@@ -1,4 +1,4 @@
-"""What a forecast is made from and what it says. Arrays are float64; nothing in an answer is NaN or infinite."""
+"""What a forecast is made from and what it says. Arrays are float64; no answer has NaN or infinity in it."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -90,7 +90,7 @@ class Errors:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The share, 0-1, of the back-test's actuals inside the interval of this level (leaving one origin out)."""
+    """The share, 0-1, of the back-test's actuals inside the interval that the other origins give."""
 
     level: float
     covered_ratio: float

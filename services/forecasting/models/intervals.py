@@ -1,0 +1,125 @@
+"""How wide a forecast's intervals are, from what its model missed at past origins.
+
+Errors are actual - predicted of the back-test, [origins, steps], NaN where nothing came. The spread of step k
+grows like k to a power, found by likelihood; beyond the steps of the back-test at least like the root of k.
+Quantiles of the errors over that spread are widened as Student's t is over the normal distribution: errors of
+one origin go together, so a handful of origins knows the spread no better than a handful of values would.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from services.forecasting.models.values import Band, Coverage, Interval, Values
+
+_POWERS = np.linspace(0.1, 1.2, 12)
+_USUAL_POWER = 0.5  # a random walk's: where the back-test is too short to tell
+_STEPS_TO_TELL = 6
+_ORIGINS_LOST = 3  # measured: with 8 origins, 5 degrees of freedom cover what they say on NN5
+_LEAST_FREEDOM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far a model was off: sizes over their growth (sorted), and the totals of the origins.
+
+    `power` is that of the growth, `steps` how far the back-test looked, `total_size` the root mean square of
+    an origin's total error, None where no origin has all its values.
+    """
+
+    scaled_sizes: Values
+    power: float
+    steps: int
+    origins: int
+    total_size: float | None
+
+    def half_widths(self, level: float, horizon: int) -> Values:
+        """Return how far the interval reaches to either side of the path, [horizon]."""
+        size = float(np.quantile(self.scaled_sizes, level)) * _widening(level, self.origins)
+        return size * _growth(self.power, self.steps, horizon)
+
+    def total_half_width(self, level: float, horizon: int) -> float:
+        """Return the same for the total over the horizon."""
+        if self.total_size is None:
+            return float(self.half_widths(level, horizon).sum())
+        beyond: float = max(1.0, horizon / self.steps) ** (1 + self.power)
+        return self.total_size * beyond * float(stdtrit(_freedom(self.origins), (1 + level) / 2))
+
+
+def spread_of(errors: Values) -> Spread:
+    """Return the spread of errors [origins, steps], of which at least one is known."""
+    steps = errors.shape[1]
+    size = np.abs(errors)
+    power = _power(size) if steps >= _STEPS_TO_TELL else _USUAL_POWER
+    scaled = size / np.arange(1, steps + 1) ** power
+    totals = _totals(errors)
+    return Spread(
+        scaled_sizes=np.sort(scaled[np.isfinite(scaled)]),
+        power=power,
+        steps=steps,
+        origins=len(errors),
+        total_size=float(np.sqrt((totals * totals).mean())) if len(totals) else None,
+    )
+
+
+def bands(path: Values, spread: Spread, levels: tuple[float, ...]) -> tuple[Band, ...]:
+    """Return the interval of each step at each level."""
+    halves = [spread.half_widths(level, len(path)) for level in levels]
+    return tuple(Band(level, path - half, path + half) for level, half in zip(levels, halves, strict=True))
+
+
+def total_intervals(total: float, horizon: int, spread: Spread, levels: tuple[float, ...]) -> list[Interval]:
+    """Return the intervals of a total."""
+    halves = [spread.total_half_width(level, horizon) for level in levels]
+    return [Interval(level, total - half, total + half) for level, half in zip(levels, halves, strict=True)]
+
+
+def coverage(errors: Values, levels: tuple[float, ...]) -> tuple[Coverage, ...]:
+    """Return how often what came lay inside, each origin judged by the errors of the others."""
+    inside: list[list[Values]] = [[] for _ in levels]
+    for origin, own in enumerate(errors):
+        others = np.delete(errors, origin, axis=0)
+        known = np.isfinite(own)
+        if not np.isfinite(others).any() or not known.any():
+            continue
+        spread = spread_of(others)
+        for hits, level in zip(inside, levels, strict=True):
+            half = spread.half_widths(level, len(own))
+            hits.append((np.abs(own) <= half)[known].astype(np.float64))
+    pairs = zip(levels, inside, strict=True)
+    return tuple(Coverage(level, float(np.concatenate(hits).mean())) for level, hits in pairs if hits)
+
+
+def _totals(errors: Values) -> Values:
+    """Return the total error of each origin that has at least half its values, scaled up to all."""
+    known = np.isfinite(errors).mean(axis=1)
+    enough = known >= 1 / 2
+    totals: Values = np.nansum(errors[enough], axis=1) / known[enough]
+    return totals
+
+
+def _power(size: Values) -> float:
+    """Return the power of growth that a Laplace distribution of the errors finds most likely."""
+    known = np.isfinite(size)
+    steps = np.broadcast_to(np.arange(1, size.shape[1] + 1), size.shape)[known]
+    if not size[known].any():
+        return _USUAL_POWER
+    growth = steps ** _POWERS[:, None]
+    cost = np.log(growth).mean(axis=1) + np.log((size[known] / growth).mean(axis=1))
+    return float(_POWERS[int(cost.argmin())])
+
+
+def _growth(power: float, steps: int, horizon: int) -> Values:
+    step = np.arange(1, horizon + 1)
+    beyond = np.maximum(1.0, step / steps) ** max(power, _USUAL_POWER)
+    return np.minimum(step, steps) ** power * beyond
+
+
+def _widening(level: float, origins: int) -> float:
+    probability = (1 + level) / 2
+    return float(stdtrit(_freedom(origins), probability) / ndtri(probability))
+
+
+def _freedom(origins: int) -> int:
+    return max(_LEAST_FREEDOM, origins - _ORIGINS_LOST)

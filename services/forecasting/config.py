@@ -14,8 +14,8 @@ class ForecastingSettings(ServiceSettings):
     address: str = "127.0.0.1:50055"
     metrics_address: str = "127.0.0.1:9105"
     database_schema: str = Field(default="forecasting", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    # Services whose metrics may be forecast, as JSON: {"events": "127.0.0.1:50051"}. Purchases and contracts are
-    # read from `events`.
+    # Services whose metrics may be forecast, as JSON: {"events": "127.0.0.1:50051"}. Purchases and contracts
+    # are read from `events`.
     metric_sources: dict[str, str] = Field(default_factory=dict)
     # A token for them with the role `analyst`, and the certificates to trust, which turn TLS on.
     sources_token_file: FilePath | None = None

@@ -30,7 +30,7 @@ _MAXIMUM_DATES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A series without gaps: [start, end) of each unit in Unix microseconds, and its values, NaN where missing."""
+    """A series without gaps: [start, end) of each unit in Unix µs; its values, NaN where missing."""
 
     units: tuple[tuple[int, int], ...]
     values: NDArray[np.float64]
@@ -61,6 +61,11 @@ class Grid:
         started = np.flatnonzero(~np.isnan(self.values) & (self.values != 0))
         first = int(started[0]) if started.size else 0
         return Grid(self.units[first:], self.values[first:], self.interval, self.zone)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no value."""
+        return bool(np.isnan(self.values).all())
 
     def messages(self) -> list[pb.SeriesPoint]:
         """Return the points as messages."""

@@ -49,11 +49,12 @@ class Sources:
 
     def key(self, violations: Violations, field: str, reference: "MetricReference") -> MetricKey:
         """Return what to read; raise nothing for the metric's own rules, which its source knows."""
-        name = text(violations, f"{field}.name", reference.name, maximum=100)
+        path = f"{field}." if field else ""
+        name = text(violations, f"{path}name", reference.name, maximum=100)
         if len(reference.labels) > _LABELS:
-            violations.add(f"{field}.labels", f"must be at most {_LABELS}")
-        interval = chosen(violations, f"{field}.interval", reference.interval, INTERVALS)
-        zone = time_zone(violations, f"{field}.time_zone", reference.time_zone, self.reporting_zone)
+            violations.add(f"{path}labels", f"must be at most {_LABELS}")
+        interval = chosen(violations, f"{path}interval", reference.interval, INTERVALS)
+        zone = time_zone(violations, f"{path}time_zone", reference.time_zone, self.reporting_zone)
         query = metrics_pb2.MetricQuery(
             name=name,
             labels=reference.labels,
@@ -87,7 +88,9 @@ class Sources:
         return found[key.query.name]
 
     def read(self, key: MetricKey, units: Sequence[tuple[int, int]], field: str) -> Grid:
-        """Return the complete points of these units, which follow one another; the others are missing.
+        """Return the complete points of these units, which follow one another.
+
+        Others are missing; those at the end are left out.
 
         An error of the source is raised as one of the request, its fields behind `field`.
         """
@@ -117,13 +120,18 @@ class Sources:
 
 
 def _grid(series: metrics_pb2.MetricSeries, key: MetricKey, units: Sequence[tuple[int, int]]) -> Grid:
-    values = {
-        point.start_time.ToMicroseconds(): point.value
-        for point in series.points
-        if point.complete and point.HasField("value") and math.isfinite(point.value)
-    }
-    column = np.array([values.get(start, math.nan) for start, _ in units])
-    return Grid(tuple(units), column, key.interval, key.zone)
+    """Return the complete points; units at the end that are not over yet are left out."""
+    complete = {point.start_time.ToMicroseconds(): point for point in series.points if point.complete}
+    over = list(units)
+    while over and over[-1][0] not in complete:
+        over.pop()
+    values = np.array([_value(complete.get(start)) for start, _ in over], np.float64)
+    return Grid(tuple(over), values, key.interval, key.zone)
+
+
+def _value(point: metrics_pb2.MetricPoint | None) -> float:
+    known = point is not None and point.HasField("value") and math.isfinite(point.value)
+    return point.value if point is not None and known else math.nan
 
 
 def error_of(status: status_pb2.Status, field: str) -> ServiceError:
@@ -135,7 +143,7 @@ def error_of(status: status_pb2.Status, field: str) -> ServiceError:
         return NotFound(status.message, info.reason or "METRIC_UNKNOWN")
     if status.code == code_pb2.INVALID_ARGUMENT:
         found = [
-            FieldViolation(f"{field}.{each.field.partition('.')[2] or each.field}", each.description)
+            FieldViolation(".".join(filter(None, (field, each.field.partition(".")[2]))), each.description)
             for each in bad.field_violations
         ]
         return InvalidArgument(found or [FieldViolation(field, status.message)])

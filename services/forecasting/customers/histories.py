@@ -45,20 +45,20 @@ class Outcome:
     amounts: NDArray[np.float64]
 
 
-def daily(purchases: Purchases, offset_micros: int = 0) -> Purchases:
+def daily(purchases: Purchases, day_starts: NDArray[np.int64]) -> Purchases:
     """Return purchases with those of one customer on one day joined, by customer and time.
 
-    `offset_micros` is what to add to UTC for the days that are meant; times become the beginnings of days.
+    `day_starts` are where days begin, rising, in Unix microseconds; the first is before every purchase. Times
+    become the beginnings of days.
     """
-    day = 86_400 * 1_000_000
-    days = (purchases.times + offset_micros) // day
+    days = np.searchsorted(day_starts, purchases.times, side="right") - 1
     order = np.lexsort((days, purchases.keys))
     keys, days, amounts = purchases.keys[order], days[order], purchases.amounts[order]
     first = np.ones(keys.size, bool)
     first[1:] = (keys[1:] != keys[:-1]) | (days[1:] != days[:-1])
     starts = np.flatnonzero(first)
     sums = np.add.reduceat(amounts, starts) if starts.size else amounts[:0]
-    return Purchases(keys[starts], days[starts] * day - offset_micros, sums)
+    return Purchases(keys[starts], day_starts[days[starts]], sums)
 
 
 def histories(purchases: Purchases, end: int) -> Histories:

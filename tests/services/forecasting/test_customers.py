@@ -31,9 +31,8 @@ def cdnow() -> Purchases:
     rows = [line.split() for line in gzip.decompress(CDNOW.read_bytes()).decode().splitlines()]
     days = [date(int(row[2][:4]), int(row[2][4:6]), int(row[2][6:])).toordinal() for row in rows]
     times = (np.array(days) - date(1970, 1, 1).toordinal()) * DAY
-    return daily(
-        Purchases(np.array([int(row[1]) for row in rows]), times, np.array([float(row[4]) for row in rows]))
-    )
+    customers, amounts = (np.array([kind(row[at]) for row in rows]) for at, kind in ((1, int), (4, float)))
+    return daily(Purchases(customers, times, amounts), np.arange(times.min(), times.max() + 1, DAY))
 
 
 def test_cdnow_is_fitted_as_published() -> None:
@@ -148,7 +147,7 @@ def test_histories_are_what_counting_by_hand_gives() -> None:
     keys = generator.integers(0, 9, 200)
     times = generator.integers(0, 100 * DAY, 200)
     amounts = generator.integers(1, 50, 200).astype(np.float64)
-    joined = daily(Purchases(keys, times, amounts))
+    joined = daily(Purchases(keys, times, amounts), np.arange(0, 101) * DAY)
     seen, end = histories(joined, 60 * DAY), 60 * DAY
     later = outcomes(joined, seen.keys, end, end + 20 * DAY)
     rows = list(zip(keys.tolist(), (times // DAY).tolist(), amounts.tolist(), strict=True))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
+from brain.forecasting.v1 import forecasting_pb2
 from brain.forecasting.v1.forecasting_pb2_grpc import (
     ForecastingServiceServicer,
     add_ForecastingServiceServicer_to_server,
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from services.forecasting.config import ForecastingSettings
 
 SERVICES = (
-    "brain.forecasting.v1.ForecastingService",
+    # The module is needed: it holds no messages, so nothing else loads it, and roles stand in it.
+    forecasting_pb2.DESCRIPTOR.services_by_name["ForecastingService"].full_name,
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
 )

@@ -17,7 +17,7 @@ from services.forecasting.customers.reading import CustomerReader
 from services.forecasting.predictions.prediction import PredictionType
 from shared.errors import FailedPrecondition, NotFound
 from shared.pagination import encode_token
-from shared.validation import Violations
+from shared.validation import Violations, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +133,8 @@ class CustomerCalls:
             bought = reader.purchases(history.events, history.filters, span.start, span.end)
             return _fitted(lambda: predicting.churn(bought, span.end, span.horizon))
         asked = request.contracts
-        questions.events(violations, "contracts.start_event", [asked.start_event])
-        questions.events(violations, "contracts.end_event", [asked.end_event])
+        text(violations, "contracts.start_event", asked.start_event, maximum=200)
+        text(violations, "contracts.end_event", asked.end_event, maximum=200)
         violations.raise_if_any()
         known = reader.contracts(asked.start_event, asked.end_event, span.start, span.end)
         return _fitted(lambda: predicting.contract_churn(known, span.end, span.horizon))

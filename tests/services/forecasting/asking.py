@@ -31,18 +31,18 @@ def points(values: Iterable[float], first: int = TODAY, step: int = DAY) -> list
     ]
 
 
-def event(name: str, who: str, micros: int, value: float | None = None, **more: str) -> events_pb2.Event:
-    made = events_pb2.Event(
+def event(
+    name: str, who: str, micros: int, value: float | None = None, category: str = ""
+) -> events_pb2.Event:
+    return events_pb2.Event(
         event_id=f"e-{next(_numbers)}",
         user_id=who,
         session_id="s",
         event=name,
+        category=category,
         event_time=stamp(micros),
-        **more,
+        value=value,
     )
-    if value is not None:
-        made.value = value
-    return made
 
 
 def track(events: EventsService, tracked: Sequence[events_pb2.Event]) -> None:

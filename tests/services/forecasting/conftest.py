@@ -142,14 +142,15 @@ def alone(start_service: Callable[..., Service]) -> Service:
 
 
 @pytest.fixture
-def service(
-    start_service: Callable[..., Service],
-    events: EventsService,
-    token_keys: tuple[bytes, bytes],
-    tmp_path: Path,
-) -> Service:
-    """A service that reads from the events service."""
+def sources(events: EventsService, token_keys: tuple[bytes, bytes], tmp_path: Path) -> dict[str, object]:
+    """The settings of a service that reads from the events service."""
     token = tmp_path / "sources.token"
     token.write_text(mint_token(token_keys[0], "forecasting", [Role.ANALYST], None, 0))
-    sources = {"events": f"127.0.0.1:{events.application.server.port}"}
-    return start_service(metric_sources=sources, sources_token_file=token)
+    addresses = {"events": f"127.0.0.1:{events.application.server.port}"}
+    return {"metric_sources": addresses, "sources_token_file": token}
+
+
+@pytest.fixture
+def service(start_service: Callable[..., Service], sources: dict[str, object]) -> Service:
+    """A service that reads from the events service."""
+    return start_service(**sources)

@@ -54,7 +54,7 @@ demo: .venv/.local ## The same, with a year of a real shop's events imported and
 
 # --- verify ---
 test: check ## Lint, types, contracts and every test that needs Python alone
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4
 
 check: .venv/.dev check-extras ## Lint, formats, types, import contracts, protos and generated code
 	$(BIN)/ruff check

@@ -35,6 +35,11 @@ ON CONFLICT ON CONSTRAINT users_kind_who_hash_key DO NOTHING
 _READ = "SELECT user_key, kind, who_hash, who_encrypted FROM users WHERE user_key = ANY(%(keys)s::int4[])"
 
 
+def tombstone_of(index: "BlindIndex", who_hash: bytes) -> bytes:
+    """Return what is kept of somebody erased: keyed, so that without the key it leads nowhere."""
+    return index.digest(f"erased:{who_hash.hex()}")
+
+
 @dataclass(frozen=True)
 class UserDictionary:
     """Finds, makes and reads keys."""
@@ -45,7 +50,7 @@ class UserDictionary:
 
     def hashes(self, people: "Sequence[Who]") -> dict[str, list[object]]:
         """Return columns `kinds` and `hashes`, to find people by in statements of others."""
-        return {"kinds": [who[0].value for who in people], "hashes": [self._hash(who) for who in people]}
+        return {"kinds": [who[0].value for who in people], "hashes": [self.hash_of(who) for who in people]}
 
     def known_keys(self, people: "Iterable[Who]") -> dict[Who, int]:
         """Return the keys of those who have one."""
@@ -73,11 +78,12 @@ class UserDictionary:
             for key, kind, who_hash, encrypted in rows
         }
 
-    def _hash(self, who: Who) -> bytes:
+    def hash_of(self, who: Who) -> bytes:
+        """Return what somebody is found by."""
         return self.index.digest(f"{who[0].value}:{who[1]}")
 
     def _add(self, people: list[Who]) -> None:
-        hashed = sorted((who[0].value, self._hash(who), who[1]) for who in people)
+        hashed = sorted((who[0].value, self.hash_of(who), who[1]) for who in people)
         parameters = {
             "kinds": [kind for kind, _, _ in hashed],
             "hashes": [who_hash for _, who_hash, _ in hashed],

@@ -17,6 +17,7 @@ _POWERS = np.linspace(0.1, 1.2, 12)
 _USUAL_POWER = 0.5  # a random walk's: where the back-test is too short to tell
 _STEPS_TO_TELL = 6
 _ORIGINS_LOST = 3  # measured: with 8 origins, 5 degrees of freedom cover what they say on NN5
+_ORIGINS_LOST_BY_TOTALS = 5  # a total is one number an origin, and those of neighbours overlap
 _LEAST_FREEDOM = 2
 
 
@@ -44,7 +45,8 @@ class Spread:
         if self.total_size is None:
             return float(self.half_widths(level, horizon).sum())
         beyond: float = max(1.0, horizon / self.steps) ** (1 + self.power)
-        return self.total_size * beyond * float(stdtrit(_freedom(self.origins), (1 + level) / 2))
+        freedom = max(_LEAST_FREEDOM, self.origins - _ORIGINS_LOST_BY_TOTALS)
+        return self.total_size * beyond * float(stdtrit(freedom, (1 + level) / 2))
 
 
 def spread_of(errors: Values) -> Spread:

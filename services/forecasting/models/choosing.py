@@ -52,7 +52,7 @@ def judged(step: Step, filled: Values, observed: Values, horizon: int, levels: t
         model=chosen.model.name,
         why=_why(chosen, default),
         paths=chosen.model.paths(filled[None, :], horizon),
-        spread=intervals.spread_of(missed),
+        spread=intervals.spread_of(missed, origins.ahead % period, period),
         back_test=_scored(origins, chosen, observed, period, levels),
     )
 
@@ -110,7 +110,9 @@ def _scored(
         steps=origins.actual.shape[1],
         errors=back_test.errors(chosen.predicted, origins.actual, scale),
         seasonal_naive=back_test.naive_errors(origins, period, scale),
-        coverage=intervals.coverage(origins.actual - chosen.predicted, levels),
+        coverage=intervals.coverage(
+            origins.actual - chosen.predicted, origins.ahead % period, period, levels
+        ),
     )
 
 
@@ -133,6 +135,6 @@ def _mean(known: Values, horizon: int, why: str) -> Judged:
         model="mean",
         why=why,
         paths=flat(np.array([mean]), horizon),
-        spread=Spread(normal, 0.5, 1, len(known), None),
+        spread=Spread(normal, 0.5, 1, len(known), None, np.ones(1)),
         back_test=None,
     )

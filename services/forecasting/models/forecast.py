@@ -49,7 +49,15 @@ def forecast(
     sums = intervals.total_intervals(total, horizon, judged.spread, levels)
     return Forecast(
         mean=mean,
-        bands=_bands(mean, judged, levels, series),
+        bands=tuple(
+            _band(
+                mean,
+                np.where(known_days.closed, 0.0, judged.spread.half_widths(level, horizon)),
+                level,
+                series,
+            )
+            for level in levels
+        ),
         total=Total(total, tuple(_bounded_total(interval, horizon, series) for interval in sums)),
         model=judged.model,
         why=judged.why,
@@ -75,11 +83,8 @@ def _levelled(series: Series, ready: Prepared) -> Prepared:
     )
 
 
-def _bands(mean: Values, judged: Judged, levels: tuple[float, ...], series: Series) -> tuple[Band, ...]:
-    return tuple(
-        Band(band.level, _bounded(band.lower, series), _bounded(band.upper, series))
-        for band in intervals.bands(mean, judged.spread, levels)
-    )
+def _band(mean: Values, half_widths: Values, level: float, series: Series) -> Band:
+    return Band(level, _bounded(mean - half_widths, series), _bounded(mean + half_widths, series))
 
 
 def _parts(judged: Judged, added: Values) -> Parts:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.forecasting.models.paths import Model, seasonal_naive
 from services.forecasting.models.values import Errors, Values
@@ -15,11 +16,13 @@ _MOST_ORIGINS = 8
 class Origins:
     """Past origins of one series: histories [origins, length], and what came, [origins, steps].
 
-    What came is NaN where nothing was observed.
+    What came is NaN where nothing was observed. `ahead` [origins, steps] is how many steps after the series'
+    end each lies, counted backwards: -1 is its last value.
     """
 
     rows: Values
     actual: Values
+    ahead: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def cut(filled: Values, observed: Values, horizon: int, shortest: int) -> Origin
     row_length = int(ends[0])
     rows = np.stack([filled[end - row_length : end] for end in ends])
     actual = np.stack([observed[end : end + steps] for end in ends])
-    return Origins(rows, actual)
+    return Origins(rows, actual, ends[:, None] + np.arange(steps) - length)
 
 
 def choose(origins: Origins, default: Model, others: tuple[Model, ...]) -> Chosen:

@@ -14,7 +14,7 @@ from services.forecasting.models.values import BackTest, Step, Values
 FEW = 8  # with fewer values than this no model is better than their mean
 _PERIODS = {Step.HOUR: (168, 24), Step.DAY: (7,), Step.WEEK: (52,), Step.MONTH: (12,)}
 _DAY_HOURS = 24
-_LEAST_CYCLES = 3
+_LEAST_CYCLES = {Step.HOUR: 2, Step.DAY: 3, Step.WEEK: 3, Step.MONTH: 3}
 _LONGEST = {Step.HOUR: 2016, Step.DAY: 420, Step.WEEK: 520, Step.MONTH: 600}
 _FEWEST_ORIGINS = 3
 
@@ -31,8 +31,8 @@ class Judged:
 
 
 def period_of(step: Step, length: int) -> int:
-    """Return the longest season of the step that fits at least three times, else 1."""
-    return next((period for period in _PERIODS[step] if length >= _LEAST_CYCLES * period), 1)
+    """Return the longest season of the step that the history shows often enough, else 1."""
+    return next((period for period in _PERIODS[step] if length >= _LEAST_CYCLES[step] * period), 1)
 
 
 def judged(step: Step, filled: Values, observed: Values, horizon: int, levels: tuple[float, ...]) -> Judged:
@@ -52,7 +52,7 @@ def judged(step: Step, filled: Values, observed: Values, horizon: int, levels: t
         model=chosen.model.name,
         why=_why(chosen, default),
         paths=chosen.model.paths(filled[None, :], horizon),
-        spread=intervals.spread_of(missed),
+        spread=intervals.spread_of(missed, origins.ahead % period, period),
         back_test=_scored(origins, chosen, observed, period, levels),
     )
 
@@ -67,23 +67,38 @@ def _competing(step: Step, filled: Values, period: int) -> tuple[Model, tuple[Mo
     if step in (Step.WEEK, Step.MONTH):
         default = candidates.theta_damped(period)
         return default, (candidates.drift(period), candidates.increments(default), candidates.naive(period))
-    default = candidates.median_mix(period)
-    others = (
-        candidates.theta_profile(period),
-        candidates.damped_profile(period),
+    return _for_hours(period) if step is Step.HOUR else _for_days(period)
+
+
+def _for_days(period: int) -> tuple[Model, tuple[Model, ...]]:
+    default = candidates.closed_places(candidates.median_mix(period), period)
+    return default, (
+        candidates.closed_places(candidates.theta_profile(period), period),
+        candidates.closed_places(candidates.damped_profile(period), period),
         candidates.drift(period),
         candidates.increments(default),
     )
-    by_day = (candidates.median_mix(_DAY_HOURS),) if step is Step.HOUR and period > _DAY_HOURS else ()
-    return default, (*others, *by_day)
+
+
+def _for_hours(period: int) -> tuple[Model, tuple[Model, ...]]:
+    default = candidates.closed_places(candidates.median_theta(period), period)
+    by_day = (candidates.median_theta(_DAY_HOURS),) if period > _DAY_HOURS else ()
+    return default, (
+        candidates.naive(period),
+        candidates.drift(period),
+        candidates.increments(default),
+        *by_day,
+    )
 
 
 def _shortest_row(length: int, period: int) -> int:
-    """Return how much history an origin needs: four, three or two seasons, as the series allows."""
-    for cycles in (4, 3):
-        if length >= 2 * cycles * period:
-            return max(cycles * period, FEW if length > 2 * FEW else FEW - _FEWEST_ORIGINS)
-    return max(2 * period, min(FEW, length - _FEWEST_ORIGINS))
+    """Return how much history an origin needs: four to one seasons and a bit, as the series allows."""
+    if period == 1:
+        return min(FEW, length - _FEWEST_ORIGINS)
+    cycles = next(
+        (cycles for cycles in (4, 3) if length >= 2 * cycles * period), 2 if length >= 3 * period else 1
+    )
+    return cycles * period if cycles > 1 else period + _DAY_HOURS
 
 
 def _scored(
@@ -95,7 +110,9 @@ def _scored(
         steps=origins.actual.shape[1],
         errors=back_test.errors(chosen.predicted, origins.actual, scale),
         seasonal_naive=back_test.naive_errors(origins, period, scale),
-        coverage=intervals.coverage(origins.actual - chosen.predicted, levels),
+        coverage=intervals.coverage(
+            origins.actual - chosen.predicted, origins.ahead % period, period, levels
+        ),
     )
 
 
@@ -118,6 +135,6 @@ def _mean(known: Values, horizon: int, why: str) -> Judged:
         model="mean",
         why=why,
         paths=flat(np.array([mean]), horizon),
-        spread=Spread(normal, 0.5, 1, len(known), None),
+        spread=Spread(normal, 0.5, 1, len(known), None, np.ones(1)),
         back_test=None,
     )

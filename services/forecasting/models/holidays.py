@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.forecasting.models.preparation import Prepared, days_of
 from services.forecasting.models.values import Calendar, Series, Step, Values
@@ -10,16 +11,17 @@ from services.forecasting.models.values import Calendar, Series, Step, Values
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What to add to a path on known days, [horizon], and what to tell about it."""
+    """What to add to a path on known days and which steps are closed, [horizon], and what to tell of it."""
 
     added: Values
+    closed: NDArray[np.bool_]
     warnings: tuple[str, ...]
 
 
 def effect(series: Series, ready: Prepared, calendar: Calendar, path: Values) -> Effect:
     """Return the effect of the calendar on a path that knows nothing of it."""
     if series.step not in (Step.HOUR, Step.DAY) or not (calendar.holidays or calendar.closures):
-        return Effect(np.zeros_like(path), ())
+        return Effect(np.zeros_like(path), np.zeros(len(path), dtype=np.bool_), ())
     ahead = days_of(series, len(series.values), len(path))
     holiday = np.array([day in calendar.holidays for day in ahead])
     closed = np.array([day in calendar.closures for day in ahead])
@@ -28,7 +30,7 @@ def effect(series: Series, ready: Prepared, calendar: Calendar, path: Values) ->
         ("holidays ahead, but none in the history to learn from",) if holiday.any() and factor is None else ()
     )
     added = np.where(holiday, path * ((1.0 if factor is None else factor) - 1), 0.0)
-    return Effect(np.where(closed, -path, added), warnings)
+    return Effect(np.where(closed, -path, added), closed, warnings)
 
 
 def _factor(series: Series, ready: Prepared, calendar: Calendar) -> float | None:

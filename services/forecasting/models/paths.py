@@ -6,10 +6,14 @@ Histories of the origins are stacked into rows [origins, length], each ending at
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.forecasting.models.values import Values
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def flat(levels: Values, horizon: int) -> Paths:
     return Paths(level, np.zeros_like(level), np.zeros_like(level))
 
 
-def repeated(season: Values, horizon: int) -> Values:
+def repeated(season: NDArray[Kind], horizon: int) -> NDArray[Kind]:
     """Return the coming `horizon` values of a season [origins, m] whose first column comes next."""
     return season[:, np.arange(horizon) % season.shape[1]]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.forecasting.models.values import Values
 
-_ALPHAS = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99])
+_ALPHAS = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99])
 _DAMPED = np.array(
     [
         (alpha, beta, phi)

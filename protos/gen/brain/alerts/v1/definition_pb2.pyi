@@ -344,7 +344,7 @@ class AlertDefinition(_message.Message):
 
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Channel]:
-        """Whom it tells, at most 10; none: it is only shown."""
+        """Whom it tells, no two of one kind; none: it is only shown."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -27,6 +27,7 @@ from gateway.dashboard import routes as dashboard
 from gateway.dashboard import tabs
 from gateway.dashboard.surroundings import Surroundings
 from gateway.measures import Measures
+from gateway.ofrep import routes as ofrep
 from gateway.rest import routes as rest
 from gateway.services import Services
 from shared.auth import verifier_of
@@ -104,6 +105,7 @@ def build(
             Route("/healthz", _health(behind), methods=["GET"]),
             *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
+            *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
             *dashboard.routes(_surroundings(settings, behind, access, shown)),
         ],
         exception_handlers={

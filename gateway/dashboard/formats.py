@@ -9,7 +9,10 @@ from shared.timestamps import to_micros
 
 NOTHING = "\N{EN DASH}"
 
+MINUS = "\N{MINUS SIGN}"
+
 _SHORT_FROM = 1_000_000
+_SMALLEST_PROBABILITY = 0.001
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 _UNSPELLED_UNITS = frozenset({"ratio", "currency"})
 
@@ -45,6 +48,11 @@ def signed_percent(ratio: float) -> str:
     """Return a change in percent with its sign: +12.3 %."""
     sign = "+" if ratio > 0 else "\N{MINUS SIGN}" if ratio < 0 else "±"
     return f"{sign}{percent(abs(ratio))}"
+
+
+def probability(value: float) -> str:
+    """Return a p-value: 0.0123, or < 0.001."""
+    return "< 0.001" if value < _SMALLEST_PROBABILITY else significant(value)
 
 
 def quantity(value: float, unit: str, currency: str) -> str:

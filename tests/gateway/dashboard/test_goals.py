@@ -83,6 +83,10 @@ def test_another_goal_is_kept_by_every_link_and_by_the_other_tabs(visitor: httpx
     links = re.findall(r'href="[^"]*/(?:events|retention)\?([^"]*)"', page)
     assert len(links) > 7
     assert all("goal_start=bought" in link and "goal_minutes=10080" in link for link in links)
+    for form in re.findall(
+        r'<form class="(?:panel|zone auto|search|auto controls)".*?</form>', page, re.DOTALL
+    ):
+        assert 'type="hidden" name="goal_start" value="bought"' in form
     form = page[page.index('class="auto panel"') :].partition("</form>")[0]
     assert 'name="by" value="event"' in form
     assert 'type="hidden" name="goal_start"' not in form

@@ -146,7 +146,8 @@ def _surroundings(
         environment=settings.environment,
         currency=settings.currency,
         secure_cookies=settings.secure_cookies or settings.tls_key_file is not None,
-        first_event_command=f"brain --address {settings.events_address} track signed_up --user ada",
+        write_key=next(iter(sources_by_key(settings.write_keys)), ""),
+        events_address=settings.events_address,
     )
 
 

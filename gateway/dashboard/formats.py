@@ -82,6 +82,11 @@ def moment(stamp: Timestamp) -> datetime:
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
+def date_of(stamp: Timestamp, zone: tzinfo) -> date:
+    """Return the local date of a message's timestamp."""
+    return moment(stamp).astimezone(zone).date()
+
+
 def day(value: date) -> str:
     """Return a day: Fri 9 Dec 2011."""
     return f"{value:%a} {value.day} {value:%b %Y}"
@@ -90,6 +95,11 @@ def day(value: date) -> str:
 def day_and_month(value: date) -> str:
     """Return a day without its year: 9 Dec."""
     return f"{value.day} {value:%b}"
+
+
+def span(first: date, last: date) -> str:
+    """Return days from one to another: 9 Nov to Fri 9 Dec 2011."""
+    return day(first) if first == last else f"{day_and_month(first)} to {day(last)}"
 
 
 def time_of(instant: datetime, zone: tzinfo) -> str:

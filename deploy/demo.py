@@ -7,11 +7,7 @@ import grpc
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brain_client import explain
-<<<<<<< HEAD
-from examples import online_retail, shop_experiments
-=======
-from examples import online_retail, shop_funnels
->>>>>>> d3b32c745ec1d05a96180df57ab156cc47fa591f
+from examples import online_retail, shop_experiments, shop_funnels
 
 
 class DemoSettings(BaseSettings):
@@ -20,11 +16,8 @@ class DemoSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="BRAIN_")
 
     address: str
-<<<<<<< HEAD
     experiments_address: str
-=======
     funnels_address: str
->>>>>>> d3b32c745ec1d05a96180df57ab156cc47fa591f
     token: str
     shift_file: Path
 
@@ -32,15 +25,11 @@ class DemoSettings(BaseSettings):
 if __name__ == "__main__":
     settings = DemoSettings()  # type: ignore[call-arg]  # they come from the environment
     try:
-<<<<<<< HEAD
-        online_retail.demo(settings.address, settings.token, settings.shift_file)
+        first, last = online_retail.demo(settings.address, settings.token, settings.shift_file)
+        shop_funnels.demo(settings.funnels_address, settings.token, first, last)
         customers = shop_experiments.customers(event for _, event in online_retail.events())
         shop_experiments.run(settings.experiments_address, settings.token, customers)
         print("Two A/A tests of the shop's customers are in the dashboard's tab A/B Tests.", flush=True)
-=======
-        first, last = online_retail.demo(settings.address, settings.token, settings.shift_file)
-        shop_funnels.demo(settings.funnels_address, settings.token, first, last)
->>>>>>> d3b32c745ec1d05a96180df57ab156cc47fa591f
     except grpc.RpcError as error:
         sys.exit("The demo failed. " + explain(error).replace("\n  ", "; "))
     except (OSError, ValueError) as error:  # a file of the example that is missing or cut

@@ -91,11 +91,8 @@ def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
-<<<<<<< HEAD
         "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
-=======
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
->>>>>>> d3b32c745ec1d05a96180df57ab156cc47fa591f
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }

@@ -12,11 +12,8 @@ def test_a_failed_import_is_told_in_a_line(scratch_directory: Path) -> None:
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": served.address,
-<<<<<<< HEAD
         "BRAIN_EXPERIMENTS_ADDRESS": served.address,
-=======
         "BRAIN_FUNNELS_ADDRESS": served.address,
->>>>>>> d3b32c745ec1d05a96180df57ab156cc47fa591f
         "BRAIN_TOKEN": "t",
         "BRAIN_SHIFT_FILE": str(scratch_directory / "demo_shift.json"),
     }

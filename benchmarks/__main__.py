@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     conversion,
     demo,
+    experiments,
     gateway,
     growth,
     ingest,
@@ -51,6 +52,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
+    "experiments": lambda stored, sizes: experiments.run(stored.stack, sizes.events // 5, sizes.calls),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

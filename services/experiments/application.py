@@ -26,7 +26,7 @@ from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_reader import METRICS, MetricReader
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader, meeting
+from services.experiments.results.feeds import EventFeeds, ResultReader, warming
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
 from services.experiments.statistics_servicer import StatisticsServicer
@@ -119,7 +119,7 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
         chores = [folding(Folder(engine), catalogue)]
         if feeds is not None:
-            chores.append(meeting(engine, catalogue, feeds))
+            chores.append(warming(engine, catalogue, feeds))
         opened.callback(Housekeeper(chores).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 

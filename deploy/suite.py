@@ -103,7 +103,8 @@ class Suite:
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
         }
         if service.name == "gateway":
-            chosen |= {"EVENTS_ADDRESS": self.address_of("events"), "INGEST_TOKEN": self.tokens["ingest"]}
+            chosen |= {f"{one.name.upper()}_ADDRESS": one.address for one in self.settings.services()}
+            chosen |= {"INGEST_TOKEN": self.tokens["ingest"]}
         else:
             chosen |= self._prepare(service, postgres)
         if service.name in keys.SERVICE_ROLES:

@@ -41,6 +41,11 @@ _READ = "SELECT user_key, kind, who_hash, who_encrypted FROM users WHERE user_ke
 _TEXTS = {kind: f"{kind.value}:" for kind in PersonKind}
 
 
+def tombstone_of(index: "BlindIndex", who_hash: bytes) -> bytes:
+    """Return what is kept of somebody erased: keyed, so that without the key it leads nowhere."""
+    return index.digest(f"erased:{who_hash.hex()}")
+
+
 @dataclass(frozen=True)
 class UserDictionary:
     """Finds, makes and reads keys."""
@@ -84,11 +89,12 @@ class UserDictionary:
             for key, kind, who_hash, encrypted in rows
         }
 
-    def _hash(self, who: Who) -> bytes:
+    def hash_of(self, who: Who) -> bytes:
+        """Return what somebody is found by."""
         return self.index.digest(f"{_TEXTS[who[0]]}{who[1]}")
 
     def _add(self, people: list[Who]) -> None:
-        hashed = sorted((who[0].value, self._hash(who), who[1]) for who in people)
+        hashed = sorted((who[0].value, self.hash_of(who), who[1]) for who in people)
         parameters = {
             "kinds": [kind for kind, _, _ in hashed],
             "hashes": [who_hash for _, who_hash, _ in hashed],

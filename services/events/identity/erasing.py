@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from services.events.domain import ChangeKind, UserKind, Who
-from services.events.identity.journal import ErasureMode, Journal, Tombstone
 from services.events.identity.log import append, lock
+from services.events.identity.merging import settle_about
 from services.events.identity.moving import Mover
 from services.events.whereabouts import hash_of, read_whereabouts, tombstone_of
 from shared.audit import AuditEntry, record
 from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -64,14 +65,6 @@ WHERE kind = 2 AND from_key = ANY(%(keys)s::int4[])
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
-
-    erased: int
-    rows: dict[str, int]
-
-
 @dataclass(frozen=True)
 class Eraser:
     """Erases people, and remembers that they were."""
@@ -88,9 +81,7 @@ class Eraser:
         now = self.clock()
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             lock(cursor)
-            place = read_whereabouts(cursor, self.index, [who]).get(who)
-            keys = [place.merged_into or place.key] if place and place.key else []
-            ids = cursor.execute(_IDS, {"keys": keys}).fetchall()
+            ids = self._ids(connection, cursor, who)
             hashes = {hash_of(self.index, who), *(who_hash for _, _, who_hash in ids)}
             buried = [Tombstone(tombstone_of(self.index, each), now, mode) for each in sorted(hashes)]
             self._bury(cursor, buried)
@@ -127,6 +118,22 @@ class Eraser:
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_LIST, {"after": after, "limit": limit}).fetchall()
         return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
+
+    def _ids(
+        self, connection: "Connection", cursor: "Cursor[tuple[Any, ...]]", who: Who
+    ) -> list[tuple[Any, ...]]:
+        """Return the ids of a person once all that was asked about them is decided.
+
+        Nobody would know whose an anonymous id was that came with an id of theirs, once that id is gone.
+        """
+        key = self._current_key(cursor, who)
+        while key is not None and settle_about(connection, cursor, key):
+            key = self._current_key(cursor, who)  # an anonymous id may have become a user's
+        return cursor.execute(_IDS, {"keys": [] if key is None else [key]}).fetchall()
+
+    def _current_key(self, cursor: "Cursor[tuple[Any, ...]]", who: Who) -> int | None:
+        place = read_whereabouts(cursor, self.index, [who]).get(who)
+        return None if place is None else place.merged_into or place.key
 
     def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:

@@ -9,6 +9,7 @@ from services.experiments.assigning.choosing import NoVariant, choose
 from services.experiments.assigning.store import AssignmentStore, Kept
 from services.experiments.catalogue import Assigned, Catalogue, Snapshot
 from services.experiments.domain import Experiment, JsonValue, Status, Who
+from shared.errors import Aborted
 
 Candidate = tuple[Who, Mapping[str, JsonValue]]
 
@@ -55,6 +56,8 @@ class Assigner:
             self.kept.add(experiment, chosen, self.clock())
             # Another replica may have been first, with other weights.
             kept |= self.kept.find(experiment, list(chosen))
+            if not chosen.keys() <= kept.keys():
+                raise Aborted("somebody was erased at this moment; ask again", "ERASED_MEANWHILE")
         found = {who: _of_kept(each) for who, each in kept.items()}
         self._remember(snapshot, experiment, found)
         nothing = {who: Assigned(_REASONS[why]) for who, why in without.items() if who not in found}

@@ -23,12 +23,14 @@ LEFT JOIN overrides o ON o.experiment_id = %(experiment)s AND o.user_key = u.use
 WHERE a.variant IS NOT NULL OR o.variant IS NOT NULL
 """
 
-# One order for all writers: two that meet wait, and never for each other.
+# One order for all writers: two that meet wait, and never for each other. Erasure waits for them, and who is
+# erased by then is left out.
 _ADD = """
 INSERT INTO assignments (experiment_id, user_key, variant, allocation, assigned_time, exposed_time)
 SELECT %(experiment)s, user_key, variant, %(allocation)s, %(now)s, %(exposed)s
 FROM unnest(%(keys)s::int4[], %(variants)s::int2[]) AS chosen(user_key, variant)
-ORDER BY user_key
+JOIN users USING (user_key)
+ORDER BY user_key FOR KEY SHARE OF users
 ON CONFLICT DO NOTHING
 """
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator
 from brain.events.v1 import events_pb2
+from brain.events.v1.identity_pb2 import LinkUserRequest
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.experiments.results import feeds
 from services.experiments.results.attribution import (
     NO_VALUE,
     Events,
@@ -179,6 +181,33 @@ def test_anonymous_people_are_others_than_users(
     anonymous = bought(2, "", clock.micros, anonymous_id="ann")
     track(events, anonymous)
     assert sum(each.converted for each in results(service).metrics[0].variants) == 1
+
+
+def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_differ(
+    service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_KNOWN_SECONDS", 0.0)  # who is who is asked again each time
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+    devices: dict[str, str] = {}
+    for number in range(12):
+        somebody = pb.Person(anonymous_id=f"device-{number}")
+        request = pb.AssignVariantRequest(experiment_key="colour", person=somebody)
+        devices[somebody.anonymous_id] = service.experiments.AssignVariant(request).assignment.variant
+    users = assign_all(service, (f"u-{number}" for number in range(12)))
+    for number in range(12):
+        track(events, bought(number, f"u-{number}", clock.micros))
+    assert results(service).conflicting_people == 0
+    assert results(service).participants == 24
+    for number in range(12):
+        events.events.LinkUser(LinkUserRequest(user_id=f"u-{number}", anonymous_id=f"device-{number}"))
+    differing = sum(users[f"u-{number}"] != devices[f"device-{number}"] for number in range(12))
+    assert 0 < differing < 12
+    found = results(service)
+    assert found.conflicting_people == 2 * differing
+    assert found.participants == 24 - 2 * differing
+    # Those with one variant under both ids: their events are one person's.
+    assert sum(each.converted for each in found.metrics[0].variants) == 12 - differing
 
 
 def test_what_events_feed_is_not_tracked_here(service: Service) -> None:

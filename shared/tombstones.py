@@ -1,4 +1,4 @@
-"""The journal of erasures: a file outside the database, so that a restored one can be told who was erased."""
+"""What is remembered of erased people; the journal, a file outside the database, tells a restored one."""
 
 import json
 import logging
@@ -25,6 +25,14 @@ class Tombstone:
     who_digest: bytes
     erased: int
     mode: ErasureMode
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
+
+    erased: int
+    rows: dict[str, int]
 
 
 class Journal:

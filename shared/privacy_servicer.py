@@ -1,24 +1,22 @@
-"""PrivacyService: what is held about people, and making it go away."""
+"""PrivacyService, the same on the wire for every service that holds something about people."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from brain.privacy.v1 import privacy_pb2 as pb
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceServicer
 
-from services.events import messages
-from services.events.identity.erasing import Eraser
-from services.events.identity.journal import ErasureMode, Tombstone
-from services.events.privacy.exporting import Exporter
+from shared.calendar import HOUR_MICROS, MICROS
 from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
+from shared.tombstones import ErasureMode, Receipt, Tombstone
 from shared.validation import Violations, chosen, instant, page_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import grpc
+    from brain.events.v1.events_pb2 import UserReference
 
 _MODES = {
     pb.ERASURE_MODE_ERASE: ErasureMode.ERASE,
@@ -26,22 +24,54 @@ _MODES = {
 }
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _MAXIMUM_TOMBSTONES = 10_000
+_EARLIEST = 946_684_800 * MICROS  # 2000-01-01
+_AHEAD = 24 * HOUR_MICROS
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True)
-class PrivacyServicer(PrivacyServiceServicer):
-    """Exports and erases."""
+# Somebody, as the service knows people.
+Who = TypeVar("Who")
+W_contra = TypeVar("W_contra", contravariant=True)
 
-    exporter: Exporter
-    eraser: Eraser
+
+class Exporter(Protocol[W_contra]):
+    """Reads all a service holds of a person."""
+
+    def export(self, who: W_contra) -> Iterator[list[str]]:
+        """Yield lines of JSON, some at a time."""
+
+
+class Eraser(Protocol[W_contra]):
+    """Makes what a service holds of a person go away, and remembers that it did."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Return what tells the time in Unix microseconds."""
+
+    def erase(self, who: W_contra, mode: ErasureMode, actor: str) -> Receipt:
+        """Erase somebody."""
+
+    def buried(self, after: bytes, limit: int) -> list[Tombstone]:
+        """Return tombstones behind a digest, in order."""
+
+    def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
+        """Erase whom tombstones name; return how many said anything new, and how many ids went."""
+
+
+@dataclass(frozen=True)
+class PrivacyServicer(PrivacyServiceServicer, Generic[Who]):
+    """Exports and erases; `read_who` reads a person off the wire and adds what is wrong with them."""
+
+    read_who: "Callable[[Violations, str, UserReference], Who]"
+    exporter: Exporter[Who]
+    eraser: Eraser[Who]
 
     def ExportUser(
         self, request: pb.ExportUserRequest, context: "grpc.ServicerContext"
     ) -> "Iterator[pb.ExportUserResponse]":
         """Streams everything held."""
         violations = Violations()
-        who = messages.who(violations, "user", request.user)
+        who = self.read_who(violations, "user", request.user)
         violations.raise_if_any()
         for lines in self.exporter.export(who):
             yield pb.ExportUserResponse(json_lines=lines)
@@ -51,7 +81,7 @@ class PrivacyServicer(PrivacyServiceServicer):
     ) -> pb.EraseUserResponse:
         """Erase a person."""
         violations = Violations()
-        who = messages.who(violations, "user", request.user)
+        who = self.read_who(violations, "user", request.user)
         mode = chosen(violations, "mode", request.mode, _MODES)
         violations.raise_if_any()
         receipt = self.eraser.erase(who, mode, current_caller().subject)
@@ -83,8 +113,9 @@ class PrivacyServicer(PrivacyServiceServicer):
         violations = Violations()
         if not 1 <= len(request.tombstones) <= _MAXIMUM_TOMBSTONES:
             violations.add("tombstones", f"must be 1 to {_MAXIMUM_TOMBSTONES:,}")
+        latest = self.eraser.clock() + _AHEAD
         tombstones = [
-            _tombstone(violations, f"tombstones[{index}]", each)
+            _tombstone(violations, f"tombstones[{index}]", each, latest)
             for index, each in enumerate(request.tombstones)
         ]
         violations.raise_if_any()
@@ -92,10 +123,16 @@ class PrivacyServicer(PrivacyServiceServicer):
         return pb.ApplyTombstonesResponse(applied=applied, erased_ids=erased)
 
 
-def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tombstone:
+def _tombstone(violations: Violations, field: str, message: pb.Tombstone, latest: int) -> Tombstone:
     if len(message.who_digest) != _DIGEST_BYTES:
         violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
-    erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    erased = None
+    if message.HasField("erased_time"):
+        erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    else:
+        violations.add(f"{field}.erased_time", "is required")
+    if erased is not None and not _EARLIEST <= erased <= latest:
+        violations.add(f"{field}.erased_time", "must lie between 2000-01-01 and 24 hours from now")
     mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
     return Tombstone(message.who_digest, erased or 0, mode)
 

@@ -13,6 +13,7 @@ from benchmarks import (
     conversion,
     demo,
     first_view,
+    experiments,
     gateway,
     growth,
     ingest,
@@ -53,6 +54,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "first_view": lambda stored, sizes: first_view.run(stored.stack, sizes.calls),
+    "experiments": lambda stored, sizes: experiments.run(stored.stack, sizes.events // 5, sizes.calls),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     conversion,
     demo,
+    funnels,
     gateway,
     growth,
     ingest,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
     "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
     "conversion": lambda stored, sizes: conversion.run(stored, sizes.events, sizes.rounds),
+    "funnels": lambda stored, sizes: funnels.run(stored, sizes.events, sizes.rounds),
     "retention": lambda stored, sizes: retention.run(stored, sizes.events, sizes.calls),
     "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),

@@ -14,6 +14,8 @@ from services.funnels.matching import match
 from services.funnels.open_entries import open_people
 from services.funnels.reading.loading import Asked, Loaded, Loader
 from services.funnels.rules import Rules
+from shared.deadlines import remaining_seconds
+from shared.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Reading:
         if entries != self.scope.entries:
             times = loaded.events.times
             loaded = loaded.rows((times >= start) & (times < end + self.funnel.window))
-        matches = match([loaded.events], self.funnel.rules(scope.entry), entries)
+        matches = match([loaded.events], self.funnel.rules(scope.entry), entries, _proceed)
         return Analysis(self.funnel, scope, loaded, matches, self.now)
 
 
@@ -86,3 +88,9 @@ class Analyst:
     def analyze(self, funnel: Funnel, scope: Scope, path: str = "") -> Analysis:
         """Return the attempts that count now, with the values of the property at a path, if there is one."""
         return self.load(funnel, scope, path).beginning(scope.entries)
+
+
+def _proceed() -> None:
+    """Raise DeadlineExceeded where the caller of this thread's call waits no more."""
+    if not remaining_seconds():
+        raise DeadlineExceeded("matching took too long: ask for a shorter range", "FUNNEL_TIMEOUT")

@@ -5,7 +5,7 @@ alike, and it is enough to count how many of them are used. Otherwise an event o
 its neighbours at its time; who has such events is said, and is not matched here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +38,8 @@ def chain(
         shared = np.sort(packed[events.steps & (events.steps - np.uint64(1)) != 0])
         alone[_tied(packed, shared) // packing.span] = True
     others = alone[packing.places]
-    steps = [
-        np.sort(packed[(events.steps >> np.uint64(step) & np.uint64(1) != 0) & ~others])
-        for step in range(rules.steps)
-    ]
-    chains = _Chains(steps, kinds, shared, rules.window)
+    masks = np.where(others, np.uint64(0), events.steps) if others.any() else events.steps
+    chains = _Chains(_sorted(packed, masks, rules.steps, kinds), kinds, shared, rules.window)
     return _best(chains, packing, rules, entries), others
 
 
@@ -60,13 +57,22 @@ def _kinds(masks: NDArray[np.uint64], steps: int) -> list[int] | None:
 
 
 def _different(masks: NDArray[np.uint64]) -> list[int]:
-    """Return the different masks but 0; there are few, so that sorting would cost more."""
-    found: list[int] = []
-    rest = masks[masks != 0]
-    while len(rest):
-        found.append(int(rest[0]))
-        rest = rest[rest != rest[0]]
-    return sorted(found)
+    """Return the different masks but 0, rising. Most stand in long runs of the same."""
+    ends = masks[:-1][masks[1:] != masks[:-1]]
+    found: list[int] = np.unique(np.append(ends, masks[-1:])).tolist()
+    return [mask for mask in found if mask]
+
+
+def _sorted(packed: Packed, masks: NDArray[np.uint64], steps: int, kinds: list[int] | None) -> list[Packed]:
+    """Return the numbers of the events of each step, rising; steps of one kind share an array."""
+    if kinds is None:
+        return [np.sort(packed[masks >> np.uint64(step) & np.uint64(1) != 0]) for step in range(steps)]
+    of_kind: dict[int, Packed] = {}
+    for kind in kinds:
+        if kind not in of_kind:
+            mask = sum(1 << each for each in range(steps) if kinds[each] == kind)
+            of_kind[kind] = np.sort(packed[masks == np.uint64(mask)])
+    return [of_kind[kind] for kind in kinds]
 
 
 def _tied(packed: Packed, shared: Packed) -> Packed:
@@ -91,15 +97,29 @@ def _best(chains: "_Chains", packing: Packing, rules: Rules, entries: tuple[int,
         begun = begun[firsts]
     elif len(begun) > len(firsts):
         levels = np.zeros(len(begun), np.int64)
-        for alive, _ in chains.follow(begun):
+        ways = list(chains.follow(begun))
+        for alive, _ in ways:
             levels[alive] += 1
         # The highest level, then the earliest entry, of each person.
         best = np.maximum.reduceat(levels * (len(begun) + 1) - np.arange(len(begun)), firsts)
-        begun = begun[-best % (len(begun) + 1)]
-    times = np.full((len(begun), rules.steps), NEVER)
-    for step, (alive, reached) in enumerate(chains.follow(begun)):
-        times[alive, step] = packing.times(reached)
-    return Matches(packing.users(begun), times)
+        rows = -best % (len(begun) + 1)
+        return Matches(packing.users(begun[rows]), _times(ways, rows, packing, rules.steps))
+    everybody = np.arange(len(begun))
+    return Matches(packing.users(begun), _times(chains.follow(begun), everybody, packing, rules.steps))
+
+
+def _times(
+    ways: Iterable[tuple[NDArray[np.intp], Packed]], rows: NDArray[np.intp], packing: Packing, steps: int
+) -> NDArray[np.int64]:
+    """Return the times of the steps of some entries, by their places, which rise."""
+    times = np.full((len(rows), steps), NEVER)
+    for step, (alive, reached) in enumerate(ways):
+        places = np.searchsorted(alive, rows)
+        there = (
+            np.flatnonzero(alive[np.minimum(places, len(alive) - 1)] == rows) if len(alive) else places[:0]
+        )
+        times[there, step] = packing.times(reached[places[there]])
+    return times
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from services.events.domain import Condition, Operator, Scalar, Selection
+from services.events.value_rollups.extraction import TEXT_SQL
 
 # (path) is jsonb or NULL where the event lacks the property.
 _SQL = {
@@ -65,6 +66,11 @@ def type_parameters(selection: Selection) -> dict[str, Any]:
 def property_sql(parameter: str) -> str:
     """Return the property at the path that the parameter of this name holds, as jsonb."""
     return f"(properties #> %({parameter})s::text[])"
+
+
+def property_text_sql(parameter: str) -> str:
+    """Return that property as JSON text, one for all values that are equal."""
+    return TEXT_SQL.format(value=property_sql(parameter))
 
 
 def _value(condition: Condition) -> str | list[str]:

@@ -162,7 +162,7 @@ def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
         nulls += ", NULL::bytea"
         parameters |= used
     for number, path in enumerate(scan.properties):
-        columns += f", array_agg({conditions.property_sql(f'property_{number}')}::text) AS column_{number}"
+        columns += f", array_agg({conditions.property_text_sql(f'property_{number}')}) AS column_{number}"
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)

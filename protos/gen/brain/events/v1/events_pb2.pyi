@@ -670,7 +670,7 @@ class PropertyColumn(_message.Message):
     """Little-endian int32 for each event; −1 where it lacks the property."""
     @_builtins.property
     def dictionary_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The different values in this message, as JSON texts."""
+        """The different values in this message, as JSON texts; numbers that are equal have one (1 for 1.0)."""
 
     def __init__(
         self,
@@ -845,8 +845,8 @@ class EventCount(_message.Message):
     VALUE_SUM_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The group's key: an event, a category, a property's value as JSON text. Absent without a break-down and
-    for events without the property.
+    """The group's key: an event, a category, a property's value as JSON text, one for numbers that are equal (1
+    for 1.0). Absent without a break-down and for events without the property.
     """
     events: _builtins.int
     """Events."""

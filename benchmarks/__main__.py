@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 
 from benchmarks import (
+    anomalies,
     conversion,
+    customers,
     demo,
     gateway,
     growth,
@@ -51,6 +53,8 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
+    "anomalies": lambda _, __: anomalies.run(),
+    "customers": lambda _, __: customers.run(),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

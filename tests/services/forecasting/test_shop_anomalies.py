@@ -3,7 +3,7 @@
 import csv
 import gzip
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ FIRST, LAST = date(2010, 12, 1), date(2011, 12, 8)
 @pytest.fixture(scope="module")
 def revenue() -> dict[date, float]:
     """Revenue of each day with invoices."""
-    sums: Counter[date] = Counter()
+    sums: dict[date, float] = defaultdict(float)
     with gzip.open(SHOP, "rt") as file:
         for row in csv.DictReader(file):
             day = date.fromisoformat(row["invoice_time"][:10])

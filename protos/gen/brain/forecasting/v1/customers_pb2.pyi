@@ -306,8 +306,8 @@ class PredictChurnRequest(_message.Message):
     asked for; as_of_time keeps them together.
     """
     save_id: _builtins.str
-    """Keeps a prediction for each customer of the answer, under ids that begin with this, as
-    MetricForecastOptions.save_id. FAILED_PRECONDITION for contracts and with as_of_time.
+    """Keeps a prediction for each customer of the answer, under save_id/1 and so on, as
+    MetricForecastOptions.save_id. Not for contracts, not with as_of_time.
     """
     @_builtins.property
     def purchases(self) -> Global___PurchaseHistory:

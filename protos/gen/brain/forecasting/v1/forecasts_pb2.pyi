@@ -599,9 +599,9 @@ class MetricForecastOptions(_message.Message):
     without a value, or at 0, are left out.
     """
     save_id: _builtins.str
-    """Keeps a prediction for each point, and one for the total of metrics that add up, under ids that begin with
-    this; 1 to 100 letters, digits and "._-". Asking again with the same id keeps nothing more, and answers
-    with a new forecast. Empty keeps nothing. FAILED_PRECONDITION with as_of_time.
+    """Keeps a prediction for each point, under the ids save_id/1, save_id/2 and so on; 1 to 100 letters, digits
+    and "._-". Asking again with the same id keeps nothing more, and answers with a new forecast. Empty keeps
+    nothing. Not with as_of_time: what is kept was said before it came.
     """
     @_builtins.property
     def options(self) -> Global___ForecastOptions:

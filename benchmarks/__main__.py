@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 
 from benchmarks import (
+    anomalies,
     conversion,
+    customers,
     demo,
     first_view,
     experiments,
@@ -57,6 +59,8 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "first_view": lambda stored, sizes: first_view.run(stored.stack, sizes.calls),
     "experiments": lambda stored, sizes: experiments.run(stored.stack, sizes.events // 5, sizes.calls),
+    "anomalies": lambda _, __: anomalies.run(),
+    "customers": lambda _, __: customers.run(),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

@@ -27,6 +27,7 @@ from gateway.dashboard import routes as dashboard
 from gateway.dashboard import tabs
 from gateway.dashboard.surroundings import Surroundings
 from gateway.measures import Measures
+from gateway.ofrep import routes as ofrep
 from gateway.rest import routes as rest
 from gateway.services import Services
 from shared.auth import verifier_of
@@ -104,6 +105,7 @@ def build(
             Route("/healthz", _health(behind), methods=["GET"]),
             *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
+            *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
             *dashboard.routes(_surroundings(settings, behind, access, shown)),
         ],
         exception_handlers={
@@ -144,7 +146,8 @@ def _surroundings(
         environment=settings.environment,
         currency=settings.currency,
         secure_cookies=settings.secure_cookies or settings.tls_key_file is not None,
-        first_event_command=f"brain --address {settings.events_address} track signed_up --user ada",
+        write_key=next(iter(sources_by_key(settings.write_keys)), ""),
+        events_address=settings.events_address,
     )
 
 

@@ -124,7 +124,9 @@ def connect(settings: "GatewaySettings") -> Services:
     channels = {}
     for service, (address, ca_file) in settings.services.items():
         if address:
-            channels[service] = async_channel(address, ca_pem=ca_file.read_bytes() if ca_file else None)
+            opened = async_channel(address, ca_pem=ca_file.read_bytes() if ca_file else None)
+            opened.get_state(try_to_connect=True)  # now, not while the first visitor waits
+            channels[service] = opened
         else:
             channels[service] = cast("grpc.aio.Channel", _NotConnected(service))
     return Services(channels, settings.call_seconds)

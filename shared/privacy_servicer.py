@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from brain.privacy.v1 import privacy_pb2 as pb
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceServicer
 
+from shared.calendar import HOUR_MICROS, MICROS
 from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
@@ -23,6 +24,8 @@ _MODES = {
 }
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _MAXIMUM_TOMBSTONES = 10_000
+_EARLIEST = 946_684_800 * MICROS  # 2000-01-01
+_AHEAD = 24 * HOUR_MICROS
 _DIGEST_BYTES = 16
 
 
@@ -40,6 +43,10 @@ class Exporter(Protocol[W_contra]):
 
 class Eraser(Protocol[W_contra]):
     """Makes what a service holds of a person go away, and remembers that it did."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Return what tells the time in Unix microseconds."""
 
     def erase(self, who: W_contra, mode: ErasureMode, actor: str) -> Receipt:
         """Erase somebody."""
@@ -106,8 +113,9 @@ class PrivacyServicer(PrivacyServiceServicer, Generic[Who]):
         violations = Violations()
         if not 1 <= len(request.tombstones) <= _MAXIMUM_TOMBSTONES:
             violations.add("tombstones", f"must be 1 to {_MAXIMUM_TOMBSTONES:,}")
+        latest = self.eraser.clock() + _AHEAD
         tombstones = [
-            _tombstone(violations, f"tombstones[{index}]", each)
+            _tombstone(violations, f"tombstones[{index}]", each, latest)
             for index, each in enumerate(request.tombstones)
         ]
         violations.raise_if_any()
@@ -115,10 +123,16 @@ class PrivacyServicer(PrivacyServiceServicer, Generic[Who]):
         return pb.ApplyTombstonesResponse(applied=applied, erased_ids=erased)
 
 
-def _tombstone(violations: Violations, field: str, message: pb.Tombstone) -> Tombstone:
+def _tombstone(violations: Violations, field: str, message: pb.Tombstone, latest: int) -> Tombstone:
     if len(message.who_digest) != _DIGEST_BYTES:
         violations.add(f"{field}.who_digest", f"must have {_DIGEST_BYTES} bytes")
-    erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    erased = None
+    if message.HasField("erased_time"):
+        erased = instant(violations, f"{field}.erased_time", message.erased_time)
+    else:
+        violations.add(f"{field}.erased_time", "is required")
+    if erased is not None and not _EARLIEST <= erased <= latest:
+        violations.add(f"{field}.erased_time", "must lie between 2000-01-01 and 24 hours from now")
     mode = chosen(violations, f"{field}.mode", message.mode, _MODES)
     return Tombstone(message.who_digest, erased or 0, mode)
 

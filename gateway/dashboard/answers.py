@@ -11,7 +11,7 @@ from gateway import failures
 from gateway.services import NotConnectedError
 
 if TYPE_CHECKING:
-    from brain.events.v1 import events_pb2, retention_pb2
+    from brain.events.v1 import conversion_pb2, events_pb2, retention_pb2
     from brain.metrics.v1 import metrics_pb2
 
     from gateway.dashboard.surroundings import Surroundings
@@ -77,6 +77,12 @@ class Questions:
     ) -> "retention_pb2.GetRetentionResponse | Failure":
         """Tell who comes back."""
         return await self.ask("events", self.surroundings.services.events.GetRetention, request)
+
+    async def conversion(
+        self, request: "conversion_pb2.GetConversionRateRequest"
+    ) -> "conversion_pb2.GetConversionRateResponse | Failure":
+        """Tell how many go from one event to another."""
+        return await self.ask("events", self.surroundings.services.events.GetConversionRate, request)
 
     async def metrics(
         self, request: "metrics_pb2.ListMetricsRequest"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.dashboard import listing, top, trend, visits
+from gateway.dashboard import first_event, listing, top, trend, visits
 from gateway.dashboard.answers import Failure, answered
 from gateway.dashboard.frame import Tab
 from gateway.dashboard.signing_in import SigningIn
@@ -45,7 +45,7 @@ class EventsTab:
             "top": most if isinstance(most, Failure) else top.top(most),
             "feed": feed,
             "paused": False,
-            "first_event_command": visit.surroundings.first_event_command,
+            "first_event_command": _first_event(visit, request),
         }
         return visit.page("events.html", "events", choice.parameters(), values)
 
@@ -78,6 +78,12 @@ class EventsTab:
         choice = trend.read(violations, request.query_params)
         violations.raise_if_any()
         return visit, choice
+
+
+def _first_event(visit: "Visit", request: "Request") -> str:
+    around = visit.surroundings
+    scheme = "https" if around.secure_cookies else request.url.scheme
+    return first_event.command(f"{scheme}://{request.url.netloc}", around.write_key, around.events_address)
 
 
 async def _trend(visit: "Visit", choice: "Choice") -> "Trend | Failure":

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gateway import failures
-from gateway.dashboard import rendering, signing_in, snapshots_page
+from gateway.dashboard import frame, rendering, signing_in, snapshots_page
 from gateway.dashboard.answers import SignInNeededError
 from gateway.dashboard.frame import PREFIX
 from gateway.dashboard.signing_in import SigningIn
@@ -29,7 +29,9 @@ _LARGEST_FORM_BYTES = 65_536
 
 
 def routes(surroundings: "Surroundings") -> list[BaseRoute]:
-    """Return the routes below /admin/analytics."""
+    """Return the routes below /admin/analytics, with all that a first page would have to wait for."""
+    rendering.prepare()
+    frame.zones()
     signing = SigningIn(surroundings)
     dashboard = Starlette(
         routes=[

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from gateway.dashboard.scope import Scope
 
 PAGE: Final = 100
-_SCOPE_PARAMETERS: Final = frozenset({"range", "zone", "from", "to", "compare"})
+_SCOPE_PARAMETERS: Final = frozenset(
+    {"range", "zone", "from", "to", "compare", "goal_start", "goal_end", "goal_minutes"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,5 +30,6 @@ class Surroundings:
     currency: str = ""
     # Browsers reach the dashboard through HTTPS, so its cookies may demand it.
     secure_cookies: bool = False
-    # What a person runs to send a first event, shown while there is none.
-    first_event_command: str = ""
+    # What a first event may be sent with, shown while there is none; or where, by other means.
+    write_key: str = ""
+    events_address: str = ""

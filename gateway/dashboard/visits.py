@@ -10,7 +10,17 @@ from urllib.parse import urlencode
 from brain.metrics.v1 import metrics_pb2
 from starlette.responses import RedirectResponse, Response
 
-from gateway.dashboard import cards, csv_files, frame, insights, rendering, scope, sessions, signing_in
+from gateway.dashboard import (
+    cards,
+    csv_files,
+    frame,
+    goal_card,
+    insights,
+    rendering,
+    scope,
+    sessions,
+    signing_in,
+)
 from gateway.dashboard.answers import Failure, Questions
 from gateway.dashboard.frame import Person
 from gateway.dashboard.scope import Scope
@@ -35,6 +45,8 @@ class Visit:
     person: Person
     questions: Questions
     scope: Scope
+    # Of the address, as they came.
+    parameters: Mapping[str, str]
     # What the browser is to keep, where it has nothing yet, so that its forms are taken.
     new_post_secret: str = ""
     notice: "frame.Notice | None" = None
@@ -86,6 +98,7 @@ class Overview:
 
     cards: tuple[cards.Card, ...]
     insights: tuple[insights.Insight, ...]
+    goal: goal_card.GoalCard | None = None
     trouble: str = ""
 
 
@@ -102,6 +115,7 @@ async def arrived(signing: "SigningIn", request: "Request", violations: "Violati
         signing_in.person(request, asker, secret),
         Questions(surroundings, asker.token),
         scope.read(violations, request.query_params, now, surroundings.reporting_zone),
+        dict(request.query_params),
         "" if kept else secret,
         sessions.read_notice(request.cookies.get(sessions.NOTICE_COOKIE, "")),
     )
@@ -117,18 +131,19 @@ async def posted(
 
 async def overview(visit: Visit) -> Overview:
     """Read the cards and insights of the visited days."""
-    listed, answered = await asyncio.gather(
+    listed, answered, goal = await asyncio.gather(
         visit.questions.metrics(metrics_pb2.ListMetricsRequest(page_size=1_000)),
         visit.questions.series(cards.request(visit.scope)),
+        goal_card.read(visit),
     )
     if isinstance(listed, Failure):
-        return Overview((), (), listed.text)
+        return Overview((), (), trouble=listed.text)
     if isinstance(answered, Failure):
-        return Overview((), (), answered.text)
+        return Overview((), (), trouble=answered.text)
     found = cards.read(listed, answered, visit.scope)
     currency = visit.surroundings.currency
     return Overview(
-        cards.cards(found, visit.scope, currency), insights.insights(found, visit.scope, currency)
+        cards.cards(found, visit.scope, currency), insights.insights(found, visit.scope, currency), goal
     )
 
 

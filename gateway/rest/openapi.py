@@ -68,7 +68,8 @@ def _operation(alike: list[Operation]) -> dict[str, object]:
         "responses": {"200": _answer(alike), **_failures()},
     }
     if alike[0].body is not None:
-        schema = schemas.of_request(alike[0].body)
+        bodies = [schemas.of_request(one.body) for one in alike if one.body is not None]
+        schema: Schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return made
 

@@ -16,6 +16,7 @@ from services.events.sessions import folding as sessions
 from services.events.sessions.folding import fold
 from services.events.value_rollups.filling import fill_one
 from services.events.value_rollups.folding import fold_values, sweep
+from services.events.value_rollups.forgetting import forget_values
 from shared.calendar import HOUR_MICROS
 from shared.chores import Chore
 
@@ -119,10 +120,13 @@ def raw_retention(engine: "Engine", retention: RawRetention, clock: Callable[[],
 
 
 def registered_properties(engine: "Engine", calendar: "ReportingCalendar") -> Chore:
-    """Fill the roll-ups of properties that were registered, sweep away those that were unregistered."""
+    """Fill the roll-ups of registered properties; sweep away what is of none, or nobody's, any more."""
+    forgotten = 0
 
     def run() -> float:
+        nonlocal forgotten
         sweep(engine)
+        forgotten = forget_values(engine, forgotten)
         return 0.0 if fill_one(engine, calendar) else REGISTRATION_SECONDS
 
     return Chore("registered properties", run)

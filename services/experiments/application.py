@@ -32,8 +32,9 @@ from services.experiments.privacy.asked import read_who
 from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.feeds import EventFeeds, ResultReader, meeting
 from services.experiments.results.folding import Folder, folding
+from services.experiments.results.identities import Identities
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
@@ -127,7 +128,10 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        opened.callback(Housekeeper([folding(Folder(engine), catalogue)]).stop)
+        chores = [folding(Folder(engine), catalogue)]
+        if feeds is not None:
+            chores.append(meeting(engine, catalogue, feeds))
+        opened.callback(Housekeeper(chores).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 
@@ -139,7 +143,8 @@ def _feeds(
     events = open_channel(
         settings.events_address, settings.events_token_file, settings.events_ca_file, opened
     )
-    return EventFeeds(EventsServiceStub(events), users, clock)
+    stub = EventsServiceStub(events)
+    return EventFeeds(stub, Identities(stub, users), clock)
 
 
 def _register(

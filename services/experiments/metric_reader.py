@@ -61,7 +61,7 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    value: float | None
+    value: float | Undefined
     sample_size: int
 
 
@@ -91,9 +91,10 @@ class MetricReader:
             points=[
                 pb.MetricPoint(
                     start_time=from_micros(start),
-                    value=point.value,
+                    value=None if isinstance(point.value, Undefined) else point.value,
                     sample_size=point.sample_size,
                     complete=end <= now,
+                    absent_reason=point.value.reason if isinstance(point.value, Undefined) else "",
                 )
                 for (start, end), point in zip(series.units, points, strict=True)
             ],
@@ -126,8 +127,7 @@ class MetricReader:
         found = report(experiment, totals, [metric])
         analysis = found.metrics[0].variants[position].analysis
         assert analysis is not None, "treatments are compared"
-        effect = analysis.comparison.absolute_effect
-        return _Point(None if isinstance(effect, Undefined) else effect, found.participants)
+        return _Point(analysis.comparison.absolute_effect, found.participants)
 
 
 def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> None:
@@ -141,5 +141,4 @@ def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> 
 
 def _sample_ratio(connection: "Connection", experiment: Experiment, end: int) -> _Point:
     found = report(experiment, store.read_totals(connection, experiment, [], until=end), [])
-    p_value = found.sample_ratio
-    return _Point(None if isinstance(p_value, Undefined) else p_value, found.participants)
+    return _Point(found.sample_ratio, found.participants)

@@ -48,17 +48,27 @@ def best_attempt(history: History, rules: Rules, entries: tuple[int, int]) -> At
         entries: [start, end) in Unix µs, inside which attempts begin.
 
     """
+    begun = entry_events(history, rules, entries)
+    if rules.entry is Entry.FIRST:
+        begun = [event for event in begun if history.times[event] == history.times[begun[0]]]
+    attempts = [attempt for event in begun if (attempt := attempt_from(history, rules, event))]
+    return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
+
+
+def entry_events(history: History, rules: Rules, entries: tuple[int, int]) -> list[int]:
+    """Return the places of the events inside [start, end) that may begin an attempt."""
     is_entry = -1 if rules.mode is OrderMode.UNORDERED else 1  # every step begins an unordered one
-    begun = [
+    return [
         event
         for event, (time, steps) in enumerate(zip(history.times, history.steps, strict=True))
         if entries[0] <= time < entries[1] and steps & is_entry
     ]
-    if rules.entry is Entry.FIRST:
-        begun = [event for event in begun if history.times[event] == history.times[begun[0]]]
+
+
+def attempt_from(history: History, rules: Rules, event: int) -> Attempt | None:
+    """Return the best attempt that begins with one event; None where every such attempt is spoiled."""
     search = _unordered if rules.mode is OrderMode.UNORDERED else _best_of_entry
-    attempts = [attempt for event in begun if (attempt := search(history, rules, event))]
-    return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
+    return search(history, rules, event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from brain.common.v1 import common_pb2
 from brain.events.v1 import overview_pb2 as pb
 
 from services.events import messages, metric_questions
@@ -14,7 +13,7 @@ from services.events.overview.kpis import Kpi, Period, last_unit, period_of, rea
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
 from shared.calendar import Interval, day_start, local_date
-from shared.intervals import EARLIEST, LATEST, Limit, units_of, within_years
+from shared.intervals import EARLIEST, INTERVALS, LATEST, Limit, units_of, within_years
 from shared.timestamps import from_micros
 from shared.validation import Violations, chosen, instant, optional_range, time_zone
 
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     import grpc
 
 DEFAULT_DAYS = 30
-_PERIODS = {
-    common_pb2.INTERVAL_DAY: Interval.DAY,
-    common_pb2.INTERVAL_WEEK: Interval.WEEK,
-    common_pb2.INTERVAL_MONTH: Interval.MONTH,
-}
 
 
 @dataclass(frozen=True)
@@ -101,8 +95,8 @@ def _growth_question(
 ) -> Series:
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
-    interval = chosen(violations, "period", request.period, _PERIODS)
-    if request.period in _PERIODS and interval not in metric.intervals:
+    interval = chosen(violations, "period", request.period, INTERVALS)
+    if request.period in INTERVALS and interval not in metric.intervals:
         names = ", ".join(each.name.lower() for each in metric.intervals)
         violations.add("period", f"{metric.name} is read by {names}")
     labels = metric_questions.labels(violations, metric, request.labels)

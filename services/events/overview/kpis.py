@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.events.overview.shared_cells import SharedCells
 from services.events.reading.metrics import Metric, Point, Series
-from shared.calendar import Interval, day_start, local_date, next_unit, unit_start
+from shared.calendar import HOUR_MICROS, Interval, buckets, day_start, local_date, unit_start
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from services.events.reading.store import CellStore
 
 Span = tuple[int, int]
+
+# One that is over lies in them, however clocks change.
+_THREE_HOURS = 3 * HOUR_MICROS
 
 
 class Part(Enum):
@@ -69,8 +72,12 @@ class Kpi:
 def period_of(days: Sequence[Span], zone: "ZoneInfo", *, compared: bool) -> Period:
     """Return the period of some local days, compared with as many days just before."""
     start, end = days[0][0], days[-1][1]
-    first = local_date(start, zone) - timedelta(days=len(days))
-    return Period((start, end), (day_start(first, zone), start) if compared else None)
+    if not compared:
+        return Period((start, end), None)
+    # A zone skips one day at the most: Samoa, 2011-12-30.
+    earliest = day_start(local_date(start, zone) - timedelta(days=len(days) + 1), zone)
+    before = buckets(earliest, start, Interval.DAY, zone)[-len(days) :]
+    return Period((start, end), (before[0][0], start))
 
 
 def read_kpis(
@@ -111,16 +118,16 @@ def last_month(moment: int, zone: "ZoneInfo") -> Span:
 
 
 def unit_of(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
-    """Return the day, week or month that an instant is in."""
-    first = unit_start(local_date(moment, zone), interval)
-    following = next_unit(first, interval)
-    while day_start(following, zone) <= moment:  # a day may not exist: Samoa, 2011-12-30
-        following = next_unit(following, interval)
-    return day_start(first, zone), day_start(following, zone)
+    """Return the hour, day, week or month that an instant is in."""
+    [unit] = buckets(moment, moment + 1, interval, zone)
+    return unit
 
 
 def last_unit(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
-    """Return the last day, week or month that is over at an instant."""
+    """Return the last hour, day, week or month that is over at an instant."""
+    if interval is Interval.HOUR:
+        lately = buckets(moment - _THREE_HOURS, moment, interval, zone)
+        return next(hour for hour in reversed(lately) if hour[1] <= moment)
     first = unit_start(local_date(moment, zone), interval)
     end = start = day_start(first, zone)
     while start == end:  # a day may not exist: Samoa, 2011-12-30

@@ -69,7 +69,7 @@ class GroupedCounts:
         page: GroupPage,
     ) -> list[GroupCounts]:
         """Return the groups of a page; a group is a value as JSON text, or None."""
-        group = f"{conditions.property_sql('group_path')}::text"
+        group = conditions.property_text_sql("group_path")
         return self._read(group, {"group_path": list(path)}, buckets, selection, (population, page))
 
     def _read(

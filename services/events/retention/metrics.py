@@ -72,6 +72,7 @@ METRICS = {
             "ratio",
             (Interval.WEEK, Interval.MONTH),
             _churn_ratio,
+            absent_reason="nobody was active in the interval before",
         ),
         Metric(
             "engagement_score",
@@ -80,6 +81,7 @@ METRICS = {
             "ratio",
             (Interval.DAY,),
             _engagement_score,
+            absent_reason="nobody was active on the 30 days",
         ),
     )
 }

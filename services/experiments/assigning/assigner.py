@@ -2,29 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.assigning.choosing import NoVariant, choose
 from services.experiments.assigning.store import AssignmentStore, Kept
-from services.experiments.catalogue import Catalogue, Snapshot
+from services.experiments.catalogue import Assigned, Catalogue, Snapshot
 from services.experiments.domain import Experiment, JsonValue, Status, Who
 from shared.errors import Aborted
 
-if TYPE_CHECKING:
-    from brain.experiments.v1.experiments_pb2 import AssignmentReason
-
 Candidate = tuple[Who, Mapping[str, JsonValue]]
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """Why somebody got a variant (its position) or none, and when first, in Unix microseconds."""
-
-    reason: "AssignmentReason.ValueType"
-    variant: int | None = None
-    assigned_time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,17 +29,13 @@ class Assigner:
         experiment = snapshot.experiment(key)
         if experiment.status is not Status.RUNNING:
             return experiment, [_not_running(experiment)] * len(candidates)
-        found: dict[Who, Assigned] = {}
-        unseen: list[Candidate] = []
-        for candidate in candidates:
-            remembered = snapshot.assigned.get((experiment.experiment_id, candidate[0]))
-            if remembered is None:
-                unseen.append(candidate)
-            else:
-                found[candidate[0]] = Assigned(pb.ASSIGNMENT_REASON_SPLIT, *remembered)
-        if unseen:
-            found |= self._of_unseen(snapshot, experiment, unseen)
-        return experiment, [found[who] for who, _ in candidates]
+        remembered = snapshot.assigned.get(experiment.experiment_id, {})
+        found = [remembered.get(who) for who, _ in candidates]
+        unseen = [each for each, known in zip(candidates, found, strict=True) if known is None]
+        looked_up = self._of_unseen(snapshot, experiment, unseen) if unseen else {}
+        return experiment, [
+            known or looked_up[who] for known, (who, _) in zip(found, candidates, strict=True)
+        ]
 
     def _of_unseen(
         self, snapshot: Snapshot, experiment: Experiment, unseen: "Sequence[Candidate]"
@@ -81,12 +64,11 @@ class Assigner:
         return found | nothing
 
     def _remember(self, snapshot: Snapshot, experiment: Experiment, found: "Mapping[Who, Assigned]") -> None:
-        if len(snapshot.assigned) + len(found) > self.remembered:
+        if sum(map(len, snapshot.assigned.values())) + len(found) > self.remembered:
             snapshot.assigned.clear()
-        for who, assigned in found.items():
-            if assigned.reason == pb.ASSIGNMENT_REASON_SPLIT and assigned.variant is not None:
-                place = (assigned.variant, assigned.assigned_time or 0)
-                snapshot.assigned[experiment.experiment_id, who] = place
+        split = pb.ASSIGNMENT_REASON_SPLIT
+        stays = {who: assigned for who, assigned in found.items() if assigned.reason == split}
+        snapshot.assigned.setdefault(experiment.experiment_id, {}).update(stays)
 
 
 _REASONS = {

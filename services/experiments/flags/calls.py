@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from services.experiments.assigning.assigner import Assigned, Assigner
+from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import put_value, read_attributes
+from services.experiments.catalogue import Assigned
 from services.experiments.domain import Experiment, JsonValue, Status, Who
 from services.experiments.people import who
 from shared.validation import Violations

@@ -145,6 +145,19 @@ def test_growth_of_an_earlier_period(service: Service) -> None:
         assert set(refused.fields) == {"current_time"}
 
 
+@pytest.mark.parametrize(("zone", "minutes"), [("UTC", -26), ("Asia/Kolkata", -56), ("Asia/Kathmandu", -11)])
+def test_growth_may_be_between_the_last_two_closed_hours(service: Service, zone: str, minutes: int) -> None:
+    end = NOW.replace(second=0) + timedelta(minutes=minutes)
+    tick = timedelta(microseconds=1)
+    looked(service, end - tick, end - timedelta(hours=1), end - timedelta(hours=1) - tick, end)
+    answer = growth(service, period=INTERVAL_HOUR, time_zone=zone)
+    assert (moment(answer.current.start_time), moment(answer.current.end_time)) == (
+        end - timedelta(hours=1),
+        end,
+    )
+    assert (answer.current.value, answer.previous.value) == (2, 1)
+
+
 def test_growth_takes_filters_and_tells_why_a_value_is_absent(service: Service) -> None:
     day = datetime(2011, 11, 10, 3, tzinfo=UTC)
     looked(service, day, day, day - timedelta(days=1))
@@ -163,7 +176,7 @@ def test_growth_refuses_what_means_nothing(service: Service) -> None:
     assert refused.code is grpc.StatusCode.NOT_FOUND
     assert "sessions" in refused.message
     for changes, fields in (
-        ({"period": INTERVAL_HOUR}, {"period"}),
+        ({"name": "dau", "labels": {}, "period": INTERVAL_HOUR}, {"period"}),
         ({"period": 0, "labels": {}}, {"period", "labels[event]"}),
         ({"name": "dau", "labels": {"a": "b"}}, {"period", "labels[a]"}),
         ({"time_zone": "Mars", "filters": [PropertyFilter()]}, {"time_zone", "filters[0].property"}),

@@ -17,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.experiments.results import feeds
-from services.experiments.results.attribution import NO_VALUE, Events, People, sums_of, two_variants
+from services.experiments.results.attribution import (
+    NO_VALUE,
+    Events,
+    People,
+    owners_of,
+    sums_of,
+    two_variants,
+)
 from services.experiments.results.totals import Sums
 from shared.auth import Role, mint_token
 from tests.refusals import refusal
@@ -272,18 +279,20 @@ def test_attribution_is_that_of_plain_python(
     window: int | None,
     until: int | None,
 ) -> None:
-    owners: dict[int, tuple[int, int]] = {}
+    owners_by_key: dict[int, tuple[int, int]] = {}
     for key, variant, exposed in sorted(people, key=lambda each: each[2]):
-        owners.setdefault(key, (variant, exposed))
+        owners_by_key.setdefault(key, (variant, exposed))
     amounts: dict[int, list[int]] = defaultdict(list)
     for key, micros, value in done:
-        _, begin = owners.get(key, (0, 10**9))
+        _, begin = owners_by_key.get(key, (0, 10**9))
         in_window = window is None or micros < begin + window
         if begin <= micros and in_window and (until is None or micros < until):
             amounts[key].append(0 if value == NO_VALUE else value)
     expected = {}
-    for variant in {each for each, _ in owners.values()}:
-        mine = [amounts[key] for key, (each, _) in owners.items() if each == variant and amounts.get(key)]
+    for variant in {each for each, _ in owners_by_key.values()}:
+        mine = [
+            amounts[key] for key, (each, _) in owners_by_key.items() if each == variant and amounts.get(key)
+        ]
         totals, counts = list(map(sum, mine)), list(map(len, mine))
         expected[variant] = Sums(
             len(mine),
@@ -302,7 +311,12 @@ def test_attribution_is_that_of_plain_python(
         )
         for part in (done[:half], done[half:])
     ]
-    assert sums_of(columns(people), chunks, window, until) == expected
+    owners = owners_of(columns(people))
+    assert sums_of(owners, chunks, window, until) == expected
+    if until is not None:
+        early = {variant for variant, exposed in owners_by_key.values() if exposed < until}
+        found = sums_of(owners.before(until), chunks, window, until)
+        assert found == {variant: expected[variant] for variant in early}
 
 
 @given(PEOPLE)

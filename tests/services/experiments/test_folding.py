@@ -21,8 +21,10 @@ from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
 from services.experiments.results.folded import read_current, waiting_people
 from services.experiments.results.folding import Folder
+from services.experiments.results.participants import ParticipantColumns
 from services.experiments.results.totals import Sums, Totals
 from shared import migrations
+from shared.calendar import to_micros
 from tests.services.experiments.asking import (
     REVENUE,
     SIGNUP,
@@ -86,14 +88,32 @@ def snapshot(service: Service) -> Iterator[sqlalchemy.Connection]:
         yield connection
 
 
-def check(service: Service) -> Totals:
+TAKING_PART = """
+SELECT user_key, variant, exposed_time FROM assignments
+WHERE exposed_time IS NOT NULL AND NOT conflicting AND user_key NOT IN (SELECT user_key FROM overrides)
+ORDER BY user_key
+"""
+
+
+def check(service: Service, columns: ParticipantColumns | None = None) -> Totals:
     """Compare what is kept with what is stored; return it."""
+    columns = columns or ParticipantColumns()
     with snapshot(service) as connection:
         experiment = experiments.read(connection, "colour").experiment
         found = read_current(connection, experiment, METRICS)
+        held = columns.current(connection, experiment)
         assert found == counted(connection, experiment)
         assert found == store.recount(connection, experiment, METRICS)
+        rows = connection.exec_driver_sql(TAKING_PART).all()
+        assert held.user_keys.tolist() == [row.user_key for row in rows]
+        assert held.variants.tolist() == [row.variant for row in rows]
+        assert held.exposed.tolist() == [to_micros(row.exposed_time) for row in rows]
     return found
+
+
+def check_until(done: Event, service: Service, columns: ParticipantColumns) -> None:
+    while not done.is_set():
+        check(service, columns)
 
 
 def of(service: Service) -> Experiment:
@@ -197,15 +217,17 @@ def test_sums_are_exact_while_replicas_track_and_fold(
         while not done.is_set():
             Folder(replica.engine).fold(experiment, maximum_people=3)
 
-    with ThreadPoolExecutor(6) as pool:
+    columns = ParticipantColumns()  # of both checkers, one of which may lag behind the other
+    with ThreadPoolExecutor(7) as pool:
         folding = [pool.submit(fold, replica) for replica in replicas]
         tracking = [pool.submit(track, seed) for seed in range(4)]
         try:
+            checking = pool.submit(check_until, done, replicas[1], columns)
             while not all(each.done() for each in tracking):
-                check(service)
+                check(service, columns)
         finally:
             done.set()
-        for each in [*tracking, *folding]:
+        for each in [*tracking, *folding, checking]:
             each.result()
     before = check(service)
     fold_all(service)
@@ -223,11 +245,12 @@ def test_folding_in_any_portions_changes_no_answer(service: Service, clock: Cloc
     assign_all(service, NAMES)
     tracker = Tracker(service, 7, clock.micros)
     folder, experiment = Folder(service.engine), of(service)
+    columns = ParticipantColumns()
     for _ in range(80):
         tracker.act()
         if tracker.random.random() < 0.5:
             folder.fold(experiment, maximum_people=tracker.random.randrange(1, 40))
-        check(service)
+        check(service, columns)
 
 
 def test_what_is_deleted_leaves_the_sums(service: Service) -> None:

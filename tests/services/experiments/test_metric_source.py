@@ -65,7 +65,8 @@ def test_before_anybody_takes_part_there_is_no_value(service: Service) -> None:
         ("experiment_effect", LABELS),
         ("experiment_srm_p_value", {"experiment_id": "colour"}),
     ):
-        assert {point.HasField("value") for point in read(service, name, labels=labels)} == {False}
+        points = read(service, name, labels=labels)
+        assert {(point.HasField("value"), bool(point.absent_reason)) for point in points} == {(False, True)}
 
 
 def test_metrics_are_listed_by_name(service: Service) -> None:

@@ -68,6 +68,18 @@ CREATE TABLE folded_sums (
 );
 """
 
+# Keys of the events service by ours. Whoever is erased from users leaves it too.
+IDENTITIES = """
+CREATE TABLE event_identities (user_key int4 PRIMARY KEY, event_user_key int4 NOT NULL);
+CREATE FUNCTION forget_identities() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM event_identities USING gone WHERE event_identities.user_key = gone.user_key;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER forget_identities AFTER DELETE ON users REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION forget_identities();
+"""
+
 # Folding looks for everything of a person.
 CONVERSIONS_INDEX = """
 CREATE INDEX conversions_experiment_id_user_key_idx
@@ -136,7 +148,7 @@ FROM assignments GROUP BY experiment_id, variant, allocation, conflicting, user_
 
 def upgrade() -> None:
     """Create the tables, note everything so far as touched."""
-    for statements in (TOUCHED, FOLDED, CONVERSIONS_INDEX, FUNCTIONS, TRIGGERS, BEFORE):
+    for statements in (TOUCHED, FOLDED, IDENTITIES, CONVERSIONS_INDEX, FUNCTIONS, TRIGGERS, BEFORE):
         op.execute(statements)
 
 
@@ -146,9 +158,11 @@ def downgrade() -> None:
         for name in ("note_insert", "note_update", "note_delete"):
             op.execute(f"DROP TRIGGER {name} ON {table}")
     op.execute(
-        "DROP FUNCTION note_assignments(), note_people();"
+        "DROP TRIGGER forget_identities ON users;"
+        "DROP FUNCTION note_assignments(), note_people(), forget_identities();"
         "CREATE INDEX conversions_experiment_id_metric_idx"
         "    ON conversions (experiment_id, metric, user_key) INCLUDE (conversion_time, value);"
         "DROP INDEX conversions_experiment_id_user_key_idx;"
-        "DROP TABLE folded_sums, folded_people, folded_participants, folds, fold_states, touched"
+        "DROP TABLE folded_sums, folded_people, folded_participants, folds, fold_states, touched,"
+        "    event_identities"
     )

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 # who_digest is a keyed hash of users.who_hash: the one does not lead to the other without the key.
 TOMBSTONES = """

@@ -263,7 +263,11 @@ def test_bad_requests_name_every_field(service: Service) -> None:
             privacy_pb2.ApplyTombstonesRequest(tombstones=[privacy_pb2.Tombstone(who_digest=b"x")])
         )
     )
-    assert set(asked.fields) == {"tombstones[0].who_digest", "tombstones[0].mode"}
+    assert set(asked.fields) == {
+        "tombstones[0].who_digest",
+        "tombstones[0].erased_time",
+        "tombstones[0].mode",
+    }
     page = privacy_pb2.ListTombstonesRequest(page_size=-1, page_token="x")
     asked = refusal(lambda: service.privacy.ListTombstones(page))
     assert set(asked.fields) == {"page_size", "page_token"}

@@ -41,8 +41,8 @@ class PrivacyServiceStub:
     """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
     came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
     up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
-    Where a call fails it may have begun: it is then finished in the background, and calling again is
-    harmless.
+    Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+    a call fails it may have begun: it is then finished in the background, and calling again is harmless.
     """
     ListTombstones: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.ListTombstonesRequest, _privacy_pb2.ListTombstonesResponse]
     """Lists who was erased, as keyed hashes that lead to nobody, for a restore."""
@@ -64,8 +64,8 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
     """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
     came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
     up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
-    Where a call fails it may have begun: it is then finished in the background, and calling again is
-    harmless.
+    Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+    a call fails it may have begun: it is then finished in the background, and calling again is harmless.
     """
     ListTombstones: _aio.UnaryUnaryMultiCallable[_privacy_pb2.ListTombstonesRequest, _privacy_pb2.ListTombstonesResponse]  # type: ignore[assignment]
     """Lists who was erased, as keyed hashes that lead to nobody, for a restore."""
@@ -96,8 +96,8 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
         came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
         up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
-        Where a call fails it may have begun: it is then finished in the background, and calling again is
-        harmless.
+        Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+        a call fails it may have begun: it is then finished in the background, and calling again is harmless.
         """
 
     @_abc_1.abstractmethod

@@ -18,10 +18,13 @@ class ElementType:
     oid: int
 
 
+INT2 = ElementType(">i2", 21)
 INT4 = ElementType(">i4", 23)
 INT8 = ElementType(">i8", 20)
 TIMESTAMPTZ = ElementType(">i8", 1184)
 UUID = ElementType("V16", 2950)
+# Of 16 bytes each, as BlindIndex makes them.
+BYTEA16 = ElementType("V16", 17)
 
 
 @dataclass(frozen=True, slots=True)

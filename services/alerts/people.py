@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brain.events.v1.events_pb2 import USER_KIND_USER
+from brain.events.v1.events_pb2 import USER_KIND_ANONYMOUS, USER_KIND_SESSION, USER_KIND_USER
 from sqlalchemy import text
 
 from services.alerts.store.recipients import RecipientStore
@@ -13,7 +13,7 @@ from shared import audit
 from shared.audit import AuditEntry
 from shared.calendar import to_datetime_utc, to_micros
 from shared.tombstones import ErasureMode, Receipt, Tombstone
-from shared.validation import Violations
+from shared.validation import Violations, chosen
 from shared.validation import text as checked
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _MAXIMUM_ADDRESS = 2_000
+# Nothing is held of visitors and sessions.
+_IS_ADDRESS = {USER_KIND_USER: True, USER_KIND_ANONYMOUS: False, USER_KIND_SESSION: False}
 _PAGE = 1_000
 
 _RECIPIENTS = text("""
@@ -67,11 +69,10 @@ WHERE who_digest > :after ORDER BY who_digest LIMIT :limit
 """)
 
 
-def read_who(violations: Violations, field: str, reference: "UserReference") -> str:
-    """Return the address that a user id stands for here; add what is wrong with it."""
-    if reference.kind != USER_KIND_USER:
-        violations.add(f"{field}.kind", "must be USER: alerts know people by their address alone")
-    return checked(violations, f"{field}.id", reference.id, maximum=_MAXIMUM_ADDRESS)
+def read_who(violations: Violations, field: str, reference: "UserReference") -> str | None:
+    """Return the address that a user id stands for here, None for other ids; add what is wrong with it."""
+    address = checked(violations, f"{field}.id", reference.id, maximum=_MAXIMUM_ADDRESS)
+    return address if chosen(violations, f"{field}.kind", reference.kind, _IS_ADDRESS) else None
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ class People:
     recipients: RecipientStore
     clock: Callable[[], int]
 
-    def export(self, who: str) -> Iterator[list[str]]:
+    def export(self, who: str | None) -> Iterator[list[str]]:
         """Yield everything held about an address."""
+        if who is None:
+            return
         digest = self.recipients.digest(who)
         with self.engine.begin() as connection:
             rows = connection.execute(_RECIPIENTS, {"digest": digest}).all()
@@ -99,8 +102,10 @@ class People:
             yield [_line("outbox", **row._asdict()) for row in page]
             after = page[-1].delivery_id
 
-    def erase(self, who: str, mode: ErasureMode, actor: str) -> Receipt:
+    def erase(self, who: str | None, mode: ErasureMode, actor: str) -> Receipt:
         """Erase an address: nobody is told there any more."""
+        if who is None:
+            return Receipt(self.clock(), dict.fromkeys(_ERASE[mode], 0))
         tombstone = Tombstone(self.recipients.digest(who), self.clock(), mode)
         with self.engine.begin() as connection:
             rows = self._bury(connection, tombstone)

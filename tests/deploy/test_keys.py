@@ -92,5 +92,5 @@ def test_nobody_else_reads_keys_or_tokens(directory: Path) -> None:
     keys.ensure_secrets(directory, ["events"], data_exists=False)
     keys.ensure_tokens(directory)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
-    assert len(modes) == 7
+    assert len(modes) == 8
     assert set(modes.values()) == {0o600}

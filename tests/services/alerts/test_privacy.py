@@ -137,7 +137,11 @@ def test_tombstones_erase_in_a_restored_database_and_only_once(service: Service)
     assert service.privacy.ApplyTombstones(request).applied == 0
 
 
-def test_people_are_known_by_their_address_alone(service: Service) -> None:
-    session = UserReference(kind=USER_KIND_SESSION, id="s")
+def test_nothing_is_held_of_visitors_and_sessions(service: Service) -> None:
+    session = UserReference(kind=USER_KIND_SESSION, id=ANN)
     request = privacy_pb2.EraseUserRequest(user=session, mode=privacy_pb2.ERASURE_MODE_ERASE)
-    assert set(refusal(lambda: service.privacy.EraseUser(request)).fields) == {"user.kind"}
+    assert not any(each.rows for each in service.privacy.EraseUser(request).touched_tables)
+    assert not list(service.privacy.ExportUser(privacy_pb2.ExportUserRequest(user=session)))
+    assert len(export(service, ANN)) == 2
+    nobody = refusal(lambda: service.privacy.EraseUser(privacy_pb2.EraseUserRequest()))
+    assert set(nobody.fields) == {"user.kind", "user.id", "mode"}

@@ -20,7 +20,7 @@ GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 # Services that read metrics of any other.
-_READ_ANY_METRIC = frozenset({"forecasting"})
+_READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
 
 class Suite:
@@ -119,7 +119,7 @@ class Suite:
         """Return the settings of who asks other services."""
         token = str(self.directory / f"{service.name}.token")
         if service.name in _READ_ANY_METRIC:
-            others = [one for one in self.settings.services() if one.name not in _READ_ANY_METRIC]
+            others = [one for one in self.settings.services() if one.name not in {"alerts", service.name}]
             sources = json.dumps({one.name: one.address for one in others})
             return {"METRIC_SOURCES": sources, "SOURCES_TOKEN_FILE": token}
         return {"EVENTS_ADDRESS": self.address_of("events"), "EVENTS_TOKEN_FILE": token}

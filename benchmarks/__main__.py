@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     conversion,
     demo,
+    forecasting,
     gateway,
     growth,
     ingest,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "demo": lambda stored, _: demo.run(stored.stack),
+    "forecasting": lambda _stored, _: forecasting.run(),
 }
 
 

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 
 from shared.request_id import METADATA_KEY, current_request_id, new_request_id
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
 
 DEFAULT_DEADLINE_SECONDS: Final = 30.0
 
@@ -67,6 +71,19 @@ def channel(
     else:
         plain = grpc.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.intercept_channel(plain, _Outgoing(token, deadline_seconds))
+
+
+def open_channel(
+    address: str, token_file: "Path | None", ca_file: "Path | None", opened: "ExitStack"
+) -> grpc.Channel:
+    """Return a `channel` with the token and the authority that lie in files; `opened` closes it."""
+    found = channel(
+        address,
+        None if token_file is None else token_file.read_text().strip(),
+        ca_pem=None if ca_file is None else ca_file.read_bytes(),
+    )
+    opened.callback(found.close)
+    return found
 
 
 def async_channel(address: str, *, ca_pem: bytes | None = None) -> grpc.aio.Channel:

@@ -143,6 +143,16 @@ class ServiceSettings(ServerSettings):
     _schema_is_valid = field_validator("database_schema")(_schema)
 
     @property
+    def keyring(self) -> Keyring:
+        """What encrypts."""
+        return Keyring.parse(self.encryption_keys.get_secret_value())
+
+    @property
+    def blind_index(self) -> BlindIndex:
+        """What digests, so that what is encrypted can be found."""
+        return BlindIndex.parse(self.blind_index_key.get_secret_value())
+
+    @property
     def streams(self) -> int:
         """How many calls may stream at once."""
         return self.maximum_streams or max(1, self.max_workers // 2)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import sqlalchemy
@@ -21,6 +21,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from shared.config import ServiceSettings
 
 POOL_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_SECONDS: Final = 5
@@ -72,6 +77,21 @@ def create_engine(
     event.listen(engine, "checkout", _replace_if_dead)
     if statement_seconds is not None:
         event.listen(engine, "begin", partial(_bound_statements, statement_seconds))
+    return engine
+
+
+def open_engine(
+    settings: "ServiceSettings", pool_size: int, opened: "ExitStack", statement_seconds: float | None = None
+) -> sqlalchemy.Engine:
+    """Return `create_engine` of a service's database; `opened` closes it."""
+    engine = create_engine(
+        settings.database_url,
+        schema=settings.database_schema,
+        pool_size=pool_size,
+        application_name=f"brain-{settings.database_schema}",
+        statement_seconds=statement_seconds,
+    )
+    opened.callback(engine.dispose)
     return engine
 
 

@@ -3,8 +3,9 @@
 Each check returns a harmless value after it has added a violation, so that the next check can run.
 """
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from brain.common.v1.common_pb2 import TimeRange
@@ -12,6 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.errors import FieldViolation, InvalidArgument
 from shared.timestamps import to_micros
+
+T = TypeVar("T")
 
 # Longer lists of violations help nobody and cost memory.
 _KEPT_VIOLATIONS = 1_000
@@ -92,6 +95,13 @@ def instant(violations: Violations, field: str, stamp: Timestamp) -> int | None:
     if micros is None:
         violations.add(field, "is not a valid timestamp: years 1 to 9999, nanos 0 to 999999999")
     return micros
+
+
+def chosen(violations: Violations, field: str, number: int, choices: Mapping[Any, T]) -> T:
+    """Return what an enum's number stands for; unspecified and unknown numbers are violations."""
+    if number not in choices:
+        violations.add(field, "is required" if number == 0 else f"has no meaning for the value {number}")
+    return choices.get(number, next(iter(choices.values())))
 
 
 def time_zone(violations: Violations, field: str, name: str, default: ZoneInfo) -> ZoneInfo:

@@ -12,13 +12,12 @@ from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to
 from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
-from services.events import housekeeping
+from services.events import housekeeping, messages
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
 from services.events.event_types import EventTypes
 from services.events.identity.erasing import Eraser
-from services.events.identity.journal import Journal
 from services.events.identity.merging import SERVICE, Merger
 from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
@@ -33,7 +32,6 @@ from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
 from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
-from services.events.privacy.servicer import PrivacyServicer
 from services.events.properties.calls import PropertyCalls
 from services.events.raw_retention import RawRetention
 from services.events.reading.by_property import PropertyCells
@@ -51,13 +49,17 @@ from services.events.snapshots.calls import SnapshotCalls
 from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
-from shared.database import create_engine, is_reachable
-from shared.encryption import BlindIndex, Keyring
+from shared.chores import Chore, Housekeeper
+from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Engine
 
     from services.events.config import EventsSettings
@@ -79,22 +81,37 @@ class Application:
     """A running events service."""
 
     server: RunningServer
-    housekeeper: housekeeping.Housekeeper
-    commits: GroupCommit
-    engines: "tuple[Engine, ...]"
+    housekeeper: Housekeeper
+    opened: ExitStack
 
     def wait(self) -> None:
-        """Serve until told to stop by SIGTERM or SIGINT, then stops."""
+        """Serve until told to stop by SIGTERM or SIGINT, then stop."""
         self.server.wait()
         self.stop()
 
     def stop(self) -> None:
-        """Finishes the calls under way, writes what is queued, lets go of the database."""
-        self.server.stop()
-        self.commits.close()
-        self.housekeeper.stop()
-        for engine in self.engines:
-            engine.dispose()
+        """Finish the calls under way, write what is queued, let go of the database."""
+        self.opened.close()
+
+
+@dataclass(frozen=True)
+class _Engines:
+    """Connections: readers in a queue for them hold up neither writers nor the answer to "are you well"."""
+
+    reading: "Engine"
+    writing: "Engine"
+    changing: "Engine"
+    watching: "Engine"
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What changes events and people, and what is done beside the calls."""
+
+    tracking: Tracking
+    merger: Merger
+    eraser: Eraser
+    chores: "Sequence[Chore]"
 
 
 def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
@@ -106,42 +123,51 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
 
     """
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
-        application = _open(settings, clock, opened)
-        opened.pop_all()
-    return application
+        engines = _Engines(
+            reading=open_engine(settings, settings.database_connections, opened, settings.statement_seconds),
+            writing=open_engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened),
+            changing=open_engine(settings, _CHANGING_CONNECTIONS, opened),
+            watching=open_engine(settings, 1, opened),
+        )
+        keep_reporting_zone(engines.writing, settings.reporting_time_zone)
+        registry = CollectorRegistry()
+        changes = _changes(settings, clock, engines, registry, opened)
+        housekeeper = Housekeeper(changes.chores)
+        opened.callback(housekeeper.stop)
+        server = build(
+            settings,
+            _registration(settings, clock, engines.reading, changes),
+            SERVICES,
+            verifier_of(settings),
+            ready=lambda: is_reachable(engines.watching),
+            registry=registry,
+        )
+        opened.callback(server.stop)
+        return Application(server, housekeeper, opened.pop_all())
 
 
-def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStack) -> Application:
-    # Readers in a queue for connections hold up neither writers nor the answer to "are you well".
-    reading = _engine(settings, settings.database_connections, opened, settings.statement_seconds)
-    writing = _engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened)
-    changing = _engine(settings, _CHANGING_CONNECTIONS, opened)
-    watching = _engine(settings, 1, opened)
-    keep_reporting_zone(writing, settings.reporting_time_zone)
+def _changes(
+    settings: "EventsSettings",
+    clock: Callable[[], int],
+    engines: _Engines,
+    registry: CollectorRegistry,
+    opened: ExitStack,
+) -> _Changes:
+    writing, changing = engines.writing, engines.changing
     calendar = ReportingCalendar(settings.reporting_time_zone)
     partitions = Partitions(writing)
     types = EventTypes(writing, settings.maximum_event_types)
     writer = Writer(writing, _users(writing, settings), types, partitions, calendar, clock)
     mover = Mover(changing, calendar, corrections=(rebuild,))
     merger = Merger(changing, mover)
-    eraser = _eraser(changing, settings, mover, clock)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
-    registry = CollectorRegistry()
     measures = Measures(registry, commits.queued_events)
-    guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
     retention = RawRetention(settings.raw_retention_months)
+    guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
     admission = Admission(guard, Quotas(), settings.events_per_minute)
     tracking = Tracking(commits, types, admission.admit, clock, measures, retention.earliest)
-    server = build(
-        settings,
-        _registration(reading, calendar, (tracking, merger, eraser), settings, clock),
-        SERVICES,
-        verifier_of(settings),
-        ready=lambda: is_reachable(watching),
-        registry=registry,
-    )
-    chores = [
+    chores = (
         housekeeping.compaction(writing, measures),
         housekeeping.session_folding(writing),
         housekeeping.order_sets(writing, clock),
@@ -150,89 +176,53 @@ def _open(settings: "EventsSettings", clock: Callable[[], int], opened: ExitStac
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
         housekeeping.raw_retention(changing, retention, clock),
         housekeeping.merges(merger, mover, writer.merges_asked),
-    ]
-    engines = (reading, writing, changing, watching)
-    return Application(server, housekeeping.Housekeeper(chores), commits, engines)
+    )
+    return _Changes(tracking, merger, _eraser(changing, settings, mover, clock), chores)
 
 
 def _registration(
-    reading: "Engine",
-    calendar: ReportingCalendar,
-    changing: tuple[Tracking, Merger, Eraser],
-    settings: "EventsSettings",
-    clock: Callable[[], int],
+    settings: "EventsSettings", clock: Callable[[], int], reading: "Engine", changes: _Changes
 ) -> Callable[[grpc.Server], None]:
-    tracking, merger, eraser = changing
-    cells = CellStore(reading, calendar)
-    properties = PropertyCells(reading, calendar)
-    users = _users(reading, settings)
+    zone = settings.reporting_time_zone
+    calendar = ReportingCalendar(zone)
+    cells, properties = CellStore(reading, calendar), PropertyCells(reading, calendar)
     scanner = Scanner(reading)
     columns = ColumnCache(scanner, settings.column_cache_bytes)
-    events = EventCalls(
-        tracking=tracking,
-        engine=reading,
-        cells=cells,
-        grouped=GroupedCounts(reading),
-        properties=properties,
-        scanner=scanner,
-        users=users,
-        reporting_zone=settings.reporting_time_zone,
-        clock=clock,
-    )
+    users = _users(reading, settings)
+    grouped = GroupedCounts(reading)
     metrics = catalog(columns, reading)
     groups = [
-        events,
-        ConversionCalls(columns, settings.reporting_time_zone, clock),
-        RetentionCalls(cells, properties, settings.reporting_time_zone, clock),
-        CohortCalls(CohortStore(reading), cells, settings.reporting_time_zone, clock),
-        OverviewCalls(metrics, cells, settings.reporting_time_zone, clock),
+        EventCalls(changes.tracking, reading, cells, grouped, properties, scanner, users, zone, clock),
+        ConversionCalls(columns, zone, clock),
+        RetentionCalls(cells, properties, zone, clock),
+        CohortCalls(CohortStore(reading), cells, zone, clock),
+        OverviewCalls(metrics, cells, zone, clock),
         SavedMetricCalls(reading, clock),
-        LinkCalls(users, merger),
+        LinkCalls(users, changes.merger),
         PropertyCalls(reading, clock),
         SnapshotCalls(reading, clock),
     ]
-    reader = MetricReader(metrics, cells, properties, settings.reporting_time_zone, clock)
+    reader = MetricReader(metrics, cells, properties, zone, clock)
     source = MetricSource(reader.descriptors(), reader.read)
-    privacy = PrivacyServicer(Exporter(reading, eraser.keyring, eraser.index), eraser)
+    exporter = Exporter(reading, settings.keyring, settings.blind_index)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
-        add_PrivacyServiceServicer_to_server(privacy, server)
+        add_PrivacyServiceServicer_to_server(PrivacyServicer(messages.who, exporter, changes.eraser), server)
 
     return register
 
 
 def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
-    return UserDictionary(engine, *_secrets(settings), settings.cached_users)
+    return UserDictionary(engine, settings.keyring, settings.blind_index, settings.cached_users)
 
 
 def _eraser(engine: "Engine", settings: "EventsSettings", mover: Mover, clock: Callable[[], int]) -> Eraser:
     """Return what erases people, once it has erased again whom a restored database holds."""
     journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
-    eraser = Eraser(engine, *_secrets(settings), mover, journal, clock)
+    eraser = Eraser(engine, settings.keyring, settings.blind_index, mover, journal, clock)
     if journal is not None:
         eraser.apply(journal.read(), SERVICE)
     return eraser
-
-
-def _secrets(settings: "EventsSettings") -> tuple[Keyring, BlindIndex]:
-    return (
-        Keyring.parse(settings.encryption_keys.get_secret_value()),
-        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
-    )
-
-
-def _engine(
-    settings: "EventsSettings", pool_size: int, opened: ExitStack, statement_seconds: float | None = None
-) -> "Engine":
-    engine = create_engine(
-        settings.database_url,
-        schema=settings.database_schema,
-        pool_size=pool_size,
-        application_name="brain-events",
-        statement_seconds=statement_seconds,
-    )
-    opened.callback(engine.dispose)
-    return engine

@@ -2,14 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.events.calendar import HOUR_MICROS
 from services.events.delta_tables import waiting_bytes
 from services.events.raw_retention import RawRetention
 from services.events.reading.orders import refresh
@@ -19,10 +16,13 @@ from services.events.sessions import folding as sessions
 from services.events.sessions.folding import fold
 from services.events.value_rollups.filling import fill_one
 from services.events.value_rollups.folding import fold_values, sweep
-from shared.database import translate
-from shared.errors import ServiceError
+from services.events.value_rollups.forgetting import forget_values
+from shared.calendar import HOUR_MICROS
+from shared.chores import Chore
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from sqlalchemy import Engine
 
     from services.events.identity.merging import Merger
@@ -38,7 +38,6 @@ COMPACTION_SECONDS = 1.0
 # too, but every reader reads what waits.
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
 ORDERS_SECONDS = 10.0
-RETRY_SECONDS = 1.0
 # How soon another replica takes up what a dead one left.
 MERGE_SECONDS = 1.0
 REGISTRATION_SECONDS = 2.0
@@ -56,18 +55,6 @@ _END = text("""
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = :pid AND query_start = :query_start AND wait_event = 'ClientRead'
 """)
-
-
-@dataclass(frozen=True)
-class Chore:
-    """Something done again and again; it returns how many seconds to wait before the next time.
-
-    Whoever sets `wanted` cuts that short.
-    """
-
-    name: str
-    run: Callable[[], float]
-    wanted: Event = field(default_factory=Event)
 
 
 def compaction(engine: "Engine", measures: "Measures") -> Chore:
@@ -133,10 +120,13 @@ def raw_retention(engine: "Engine", retention: RawRetention, clock: Callable[[],
 
 
 def registered_properties(engine: "Engine", calendar: "ReportingCalendar") -> Chore:
-    """Fill the roll-ups of properties that were registered, sweep away those that were unregistered."""
+    """Fill the roll-ups of registered properties; sweep away what is of none, or nobody's, any more."""
+    forgotten = 0
 
     def run() -> float:
+        nonlocal forgotten
         sweep(engine)
+        forgotten = forget_values(engine, forgotten)
         return 0.0 if fill_one(engine, calendar) else REGISTRATION_SECONDS
 
     return Chore("registered properties", run)
@@ -161,7 +151,7 @@ def stalled_copies(engine: "Engine", seconds: float) -> Chore:
     return Chore("stalled copies", run)
 
 
-def merges(merger: "Merger", mover: "Mover", wanted: Event) -> Chore:
+def merges(merger: "Merger", mover: "Mover", wanted: "Event") -> Chore:
     """Merge whom events say to be one person, and finish what was interrupted."""
 
     def run() -> float:
@@ -169,53 +159,3 @@ def merges(merger: "Merger", mover: "Mover", wanted: Event) -> Chore:
         return 0.0 if mover.step() or merger.settle() else MERGE_SECONDS
 
     return Chore("merges", run, wanted)
-
-
-class Housekeeper:
-    """A thread for each chore."""
-
-    def __init__(self, chores: list[Chore]) -> None:
-        self._stopping = Event()
-        self._chores = chores
-        self._threads = [
-            Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True)
-            for chore in chores
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """End the threads once each has finished what it is at."""
-        self._stopping.set()
-        for chore in self._chores:
-            chore.wanted.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _repeat(self, chore: Chore) -> None:
-        failing = False
-        wait = 0.0
-        while True:
-            chore.wanted.wait(wait)
-            chore.wanted.clear()
-            if self._stopping.is_set():
-                return
-            try:
-                wait = chore.run()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the chore is needed tomorrow
-                wait = RETRY_SECONDS
-                if not failing:  # the transition, not every failure of an outage
-                    _tell(chore, error)
-                failing = True
-            else:
-                if failing:
-                    _log.info("chore works again", extra={"chore": chore.name})
-                failing = False
-
-
-def _tell(chore: Chore, error: Exception) -> None:
-    fields = {"chore": chore.name, "error": type(error).__name__}
-    if isinstance(error, ServiceError) or translate(error):
-        _log.warning("chore fails", extra=fields)
-    else:
-        _log.error("chore fails", extra=fields, exc_info=error)

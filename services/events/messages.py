@@ -1,14 +1,12 @@
 """Between the wire and the domain: what several calls check and fill in."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
-from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2 as pb
 
-from services.events.calendar import Interval, buckets, upper_bound
 from services.events.domain import (
     VALUE_SCALE,
     Condition,
@@ -21,28 +19,22 @@ from services.events.domain import (
 )
 from services.events.ingest.batch import MAXIMUM_ID
 from services.events.rollups.deltas import NO_VALUE
+from shared.calendar import Interval
 from shared.timestamps import from_micros
-from shared.validation import Violations, text
+from shared.validation import Violations, chosen, text
 
 if TYPE_CHECKING:
+    from brain.common.v1 import common_pb2
     from google.protobuf.struct_pb2 import Value
 
 MAXIMUM_EVENTS = 100
 MAXIMUM_FILTERS = 20
-MAXIMUM_POINTS = 10_000
 MAXIMUM_PATH = 200
 MAXIMUM_STEPS = 8
 MAXIMUM_VALUES = 1_000
 
 T = TypeVar("T")
 
-INTERVALS = {
-    common_pb2.INTERVAL_HOUR: Interval.HOUR,
-    common_pb2.INTERVAL_DAY: Interval.DAY,
-    common_pb2.INTERVAL_WEEK: Interval.WEEK,
-    common_pb2.INTERVAL_MONTH: Interval.MONTH,
-}
-INTERVAL_NUMBERS = {interval: number for number, interval in INTERVALS.items()}
 PERIODS = {
     pb.ACTIVE_PERIOD_DAY: Interval.DAY,
     pb.ACTIVE_PERIOD_WEEK: Interval.WEEK,
@@ -65,30 +57,6 @@ def events(violations: Violations, names: Sequence[str], *, required: bool = Fal
     if required and not names:
         violations.add("events", "at least one is required")
     return tuple(names) or None
-
-
-def chosen(violations: Violations, field: str, number: int, choices: Mapping[Any, T]) -> T:
-    """Return what an enum's number stands for; unspecified and unknown numbers are violations."""
-    if number not in choices:
-        violations.add(field, "is required" if number == 0 else f"has no meaning for the value {number}")
-    return choices.get(number, next(iter(choices.values())))
-
-
-def units_of(
-    violations: Violations,
-    field: str,
-    time_range: tuple[int, int],
-    interval: Interval,
-    zone: ZoneInfo,
-    what: str = "intervals",
-) -> tuple[tuple[int, int], ...]:
-    """Return the whole units that touch a range; none, and a violation, where there are too many."""
-    may_be_walked = upper_bound(*time_range, interval) <= 2 * MAXIMUM_POINTS + 2
-    units = tuple(buckets(*time_range, interval, zone)) if may_be_walked else ()
-    if may_be_walked and len(units) <= MAXIMUM_POINTS:
-        return units
-    violations.add(field, f"is too wide: at most {MAXIMUM_POINTS:,} {what} of one {interval.name.lower()}")
-    return ()
 
 
 def conditions(

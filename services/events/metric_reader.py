@@ -12,6 +12,7 @@ from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.metric_groups import GROUPED
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
+from shared.intervals import INTERVAL_NUMBERS
 from shared.timestamps import from_micros
 from shared.validation import Violations
 
@@ -49,8 +50,8 @@ class MetricReader:
             violations.add("group_property", f"{metric.name} cannot be broken down by a property")
         violations.raise_if_any(prefix=f"{path}.")
         if not series.intervals:
-            return _series([], series, self.clock())
-        message = _series(metric.read(self.cells, series), series, self.clock())
+            return _series(metric, [], series, self.clock())
+        message = _series(metric, metric.read(self.cells, series), series, self.clock())
         if question.break_down:
             self._add_groups(message, metric, series, question.break_down)
         return message
@@ -62,24 +63,25 @@ class MetricReader:
         one_more = replace(break_down, page=replace(break_down.page, limit=limit + 1))
         groups = GROUPED[metric.name](self.properties, series, one_more)
         for value, points in islice(groups.items(), limit):
-            message.groups.add(group=value, points=_points(points, series, self.clock()))
+            message.groups.add(group=value, points=_points(metric, points, series, self.clock()))
         message.has_more_groups = len(groups) > limit
 
 
-def _series(points: list[Point], series: Series, now: int) -> pb.MetricSeries:
+def _series(metric: Metric, points: list[Point], series: Series, now: int) -> pb.MetricSeries:
     return pb.MetricSeries(
         time_zone=messages.zone_name(series.zone),
-        points=_points(points, series, now),
+        points=_points(metric, points, series, now),
     )
 
 
-def _points(points: list[Point], series: Series, now: int) -> list[pb.MetricPoint]:
+def _points(metric: Metric, points: list[Point], series: Series, now: int) -> list[pb.MetricPoint]:
     return [
         pb.MetricPoint(
             start_time=from_micros(start),
             value=point.value,
             sample_size=point.sample_size,
             complete=(point.final_time or end) <= now,
+            absent_reason=metric.absent_reason if point.value is None else "",
         )
         for point, (start, end) in zip(points, series.intervals, strict=True)
     ]
@@ -91,6 +93,6 @@ def _descriptor(metric: Metric) -> pb.MetricDescriptor:
         definition=metric.definition,
         unit=metric.unit,
         required_labels=metric.required_labels,
-        intervals=[messages.INTERVAL_NUMBERS[interval] for interval in metric.intervals],
+        intervals=[INTERVAL_NUMBERS[interval] for interval in metric.intervals],
         has_break_down=metric.name in GROUPED,
     )

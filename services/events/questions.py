@@ -10,26 +10,25 @@ from brain.events.v1 import events_pb2 as pb
 
 from services.events import messages
 from services.events.break_downs import active_break_down, group_page, metric_break_down
-from services.events.calendar import (
-    MICROS,
+from services.events.domain import Population, Selection, UserKind, Who
+from services.events.reading.by_property import BreakDown
+from services.events.reading.counting import GroupPage
+from services.events.reading.listing import Listing, Position
+from services.events.reading.scanning import ChunkName, Scan
+from shared.calendar import (
     Interval,
     day_number,
     day_start,
     local_date,
     to_datetime_utc,
 )
-from services.events.domain import Population, Selection, UserKind, Who
-from services.events.reading.by_property import BreakDown
-from services.events.reading.counting import GroupPage
-from services.events.reading.listing import Listing, Position
-from services.events.reading.scanning import ChunkName, Scan
+from shared.intervals import EARLIEST, INTERVALS, LATEST, Limit, range_of, series_of, units_of, within_years
 from shared.pagination import decode_token
 from shared.validation import (
-    HasTimeRange,
     Violations,
+    chosen,
     optional_range,
     page_size,
-    required_range,
     text,
     time_zone,
 )
@@ -42,27 +41,13 @@ if TYPE_CHECKING:
     from services.events.reading.cells import Cells
 
 # Ranges may begin with Unix time and end long after any event can.
-EARLIEST, LATEST = 0, 4_102_444_800 * MICROS  # 1970-01-01, 2100-01-01
 MAXIMUM_KEY = 2**31
 MAXIMUM_PROPERTIES = 20
+MAXIMUM_MATCH_SETS = 63
 MAXIMUM_RESOLVED = 10_000
 TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
 
 Buckets = tuple[tuple[int, int], ...]
-
-
-def range_of(violations: Violations, message: HasTimeRange) -> tuple[int, int]:
-    """Return the required range of a request, [start, end) in Unix µs."""
-    return within_years(violations, required_range(violations, "time_range", message))
-
-
-def within_years(violations: Violations, time_range: tuple[int, int]) -> tuple[int, int]:
-    """Return a range that lies where events can; (0, 0) after a violation."""
-    start, end = time_range
-    if start < EARLIEST or end > LATEST:
-        violations.add("time_range", "must lie between 1970 and 2100")
-        return 0, 0
-    return time_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +72,8 @@ def count_question(request: pb.CountEventsRequest, reporting_zone: ZoneInfo) -> 
     start, end = range_of(violations, request)
     whole: Buckets = ((start, end),)
     if request.interval:
-        interval = messages.chosen(violations, "interval", request.interval, messages.INTERVALS)
-        whole = messages.units_of(violations, "time_range", (start, end), interval, zone) or whole
+        interval = chosen(violations, "interval", request.interval, INTERVALS)
+        whole = units_of(violations, "time_range", (start, end), interval, zone) or whole
     if request.group_by not in pb.CountGroup.values():
         violations.add("group_by", f"has no meaning for the value {request.group_by}")
     question = CountQuestion(
@@ -166,7 +151,7 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
     """Read a GetActiveUsersRequest."""
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
-    period = messages.chosen(violations, "period", request.period, messages.PERIODS)
+    period = chosen(violations, "period", request.period, messages.PERIODS)
     asked = optional_range(violations, "time_range", request)
     periods: Buckets = ()
     if asked is None:
@@ -175,7 +160,7 @@ def active_question(request: pb.GetActiveUsersRequest, reporting_zone: ZoneInfo,
         periods = ((day_start(first, zone), day_start(today + timedelta(days=1), zone)),)
     else:
         time_range = within_years(violations, asked)
-        periods = messages.units_of(violations, "time_range", time_range, period, zone, "periods")
+        periods = units_of(violations, "time_range", time_range, period, zone, Limit(what="periods"))
     if request.include_sessions and request.known_only:
         violations.add("known_only", "cannot be combined with include_sessions")
     question = ActiveQuestion(
@@ -249,6 +234,8 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
     start, end = range_of(violations, request)
     if len(request.properties) > MAXIMUM_PROPERTIES:
         violations.add("properties", f"at most {MAXIMUM_PROPERTIES}")
+    if len(request.match_sets) > MAXIMUM_MATCH_SETS:
+        violations.add("match_sets", f"at most {MAXIMUM_MATCH_SETS}")
     scan = Scan(
         events=tuple(dict.fromkeys(names)),
         days=(
@@ -260,6 +247,10 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
         properties=tuple(
             messages.property_path(violations, f"properties[{index}]", path)
             for index, path in enumerate(request.properties)
+        ),
+        match_sets=tuple(
+            messages.conditions(violations, f"match_sets[{index}].filters", each.filters)
+            for index, each in enumerate(request.match_sets[:MAXIMUM_MATCH_SETS])
         ),
     )
     violations.raise_if_any()
@@ -280,12 +271,6 @@ def metric_question(
     violations: Violations, query: "MetricQuery", allowed: "Sequence[Interval]", reporting_zone: ZoneInfo
 ) -> MetricQuestion:
     """Read the intervals of a MetricQuery; the caller raises."""
-    zone = time_zone(violations, "time_zone", query.time_zone, reporting_zone)
-    interval = messages.chosen(violations, "interval", query.interval, messages.INTERVALS)
-    if query.interval and interval not in allowed:
-        names = ", ".join(each.name.lower() for each in allowed)
-        violations.add("interval", f"{query.name} is read by {names}")
-    start, end = range_of(violations, query)
-    units = messages.units_of(violations, "time_range", (start, end), interval, zone, "points")
-    intervals = tuple(unit for unit in units if unit[0] >= start)
-    return MetricQuestion(intervals, interval, zone, metric_break_down(violations, query, len(intervals)))
+    series = series_of(violations, query, allowed, reporting_zone)
+    broken_down = metric_break_down(violations, query, len(series.units))
+    return MetricQuestion(series.units, series.interval, series.zone, broken_down)

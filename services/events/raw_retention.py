@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.events.calendar import MICROS, to_micros
 from services.events.ingest.partitions import partition_named
+from shared.calendar import MICROS, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

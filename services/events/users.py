@@ -8,10 +8,10 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, cast
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import UserKind, Who
 from services.events.followed import Followed
 from services.events.whereabouts import Whereabouts, hash_of, read_whereabouts, tombstone_of
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

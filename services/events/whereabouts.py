@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_micros
 from services.events.domain import Who
+from shared.calendar import to_micros
 
 if TYPE_CHECKING:
     from psycopg import Cursor

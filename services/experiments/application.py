@@ -14,6 +14,7 @@ from brain.experiments.v1.experiments_pb2_grpc import (
 )
 from brain.experiments.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from flagd.evaluation.v2.evaluation_pb2_grpc import add_ServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
@@ -21,24 +22,33 @@ from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import AssignmentCalls
 from services.experiments.assigning.store import AssignmentStore
 from services.experiments.catalogue import Catalogue
+from services.experiments.domain import Who
+from services.experiments.flags.calls import FlagCalls
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_reader import METRICS, MetricReader
+from services.experiments.privacy.asked import read_who
+from services.experiments.privacy.erasing import Eraser
+from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.feeds import EventFeeds, ResultReader, warming
+from services.experiments.results.folding import Folder, folding
+from services.experiments.results.identities import Identities
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
 from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
-from shared.clients import channel
-from shared.database import create_engine, is_reachable
-from shared.encryption import BlindIndex, Keyring
+from shared.chores import Housekeeper
+from shared.clients import open_channel
+from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +62,7 @@ SERVICES = (
     "brain.experiments.v1.StatisticsService",
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
+    "brain.privacy.v1.PrivacyService",
 )
 
 
@@ -64,26 +75,17 @@ class Application:
 
     server: RunningServer
     flags: RunningServer
-    streams: EventStreams
-    # To the events service, where there is one.
-    events: grpc.Channel | None
     catalogue: Catalogue
-    engines: "tuple[Engine, ...]"
+    opened: ExitStack
 
     def wait(self) -> None:
-        """Serve until told to stop by SIGTERM or SIGINT, then stops."""
+        """Serve until told to stop by SIGTERM or SIGINT, then stop."""
         self.server.wait()
         self.stop()
 
     def stop(self) -> None:
-        """Finishes the calls under way, lets go of the database."""
-        self.streams.stop()
-        self.flags.stop()
-        self.server.stop()
-        if self.events is not None:
-            self.events.close()
-        for engine in self.engines:
-            engine.dispose()
+        """Finish the calls under way, let go of the database."""
+        self.opened.close()
 
 
 def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Application:
@@ -95,75 +97,88 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
 
     """
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
-        application = _open(settings, clock, opened)
-        opened.pop_all()
-    return application
+        engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
+        watching = open_engine(settings, 1, opened)
+        catalogue = Catalogue(engine)
+        users = UserDictionary(engine, settings.keyring, settings.blind_index)
+        assignments = AssignmentStore(engine, users)
+        assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
+        feeds = _feeds(settings, users, clock, opened)
+        reader = ResultReader(feeds)
+        groups = [
+            LifecycleCalls(engine, catalogue, clock, reads_events=feeds is not None),
+            AssignmentCalls(engine, assigner, assignments, clock),
+            FlagCalls(assigner),
+            TrackingCalls(catalogue, TrackingStore(engine, users), clock),
+            ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
+        ]
+        metrics = MetricReader(engine, reader, clock, settings.reporting_time_zone)
+        privacy = _privacy(settings, users, catalogue, clock)
+
+        def ready() -> bool:
+            return is_reachable(watching)
+
+        server = build(
+            settings,
+            lambda server: _register(server, groups, metrics, privacy, engine),
+            SERVICES,
+            verifier_of(settings),
+            ready=ready,
+            registry=CollectorRegistry(),
+        )
+        opened.callback(server.stop)
+        flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
+        chores = [folding(Folder(engine), catalogue)]
+        if feeds is not None:
+            chores.append(warming(engine, catalogue, feeds))
+        opened.callback(Housekeeper(chores).stop)
+        return Application(server, flags, catalogue, opened.pop_all())
 
 
-def _open(settings: "ExperimentsSettings", clock: Callable[[], int], opened: ExitStack) -> Application:
-    engine = _engine(settings, settings.database_connections, opened)
-    watching = _engine(settings, 1, opened)
-    catalogue = Catalogue(engine)
-    users = _users(engine, settings)
-    assignments = AssignmentStore(engine, users)
-    assigner = Assigner(catalogue, assignments, clock, settings.cached_assignments)
-    events = _events(settings, opened)
-    feeds = None if events is None else EventFeeds(EventsServiceStub(events), users, clock)
-    reader = ResultReader(feeds)
-    groups = [
-        LifecycleCalls(engine, catalogue, clock, reads_events=feeds is not None),
-        AssignmentCalls(engine, assigner, assignments, clock),
-        TrackingCalls(catalogue, TrackingStore(engine, users), clock),
-        ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
-    ]
-    read = MetricReader(engine, reader, clock, settings.reporting_time_zone).read
-    metrics = MetricSource(METRICS, read)
-
-    def ready() -> bool:
-        return is_reachable(watching)
-
-    server = build(
-        settings,
-        lambda server: _register(server, groups, metrics, engine),
-        SERVICES,
-        verifier_of(settings),
-        ready=ready,
-        registry=CollectorRegistry(),
-    )
-    opened.callback(server.stop)
-    streams = EventStreams(catalogue)
-    flags = _flag_server(settings, FlagServicer(assigner, streams), server, ready)
-    streams.start()
-    return Application(server, flags, streams, events, catalogue, (engine, watching))
-
-
-def _events(settings: "ExperimentsSettings", opened: ExitStack) -> grpc.Channel | None:
+def _feeds(
+    settings: "ExperimentsSettings", users: UserDictionary, clock: Callable[[], int], opened: ExitStack
+) -> EventFeeds | None:
     if settings.events_address is None:
         return None
-    token, authority = settings.events_token_file, settings.events_ca_file
-    calls = channel(
-        settings.events_address,
-        None if token is None else token.read_text().strip(),
-        ca_pem=None if authority is None else authority.read_bytes(),
+    events = open_channel(
+        settings.events_address, settings.events_token_file, settings.events_ca_file, opened
     )
-    opened.callback(calls.close)
-    return calls
+    stub = EventsServiceStub(events)
+    return EventFeeds(stub, Identities(stub, users), clock)
 
 
 def _register(
-    server: grpc.Server, groups: "Sequence[object]", metrics: MetricSource, engine: "Engine"
+    server: grpc.Server,
+    groups: "Sequence[object]",
+    metrics: MetricReader,
+    privacy: PrivacyServicer[Who | None],
+    engine: "Engine",
 ) -> None:
     add_ExperimentsServiceServicer_to_server(joined(ExperimentsServiceServicer, groups), server)
     add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)
-    add_MetricSourceServiceServicer_to_server(metrics, server)
+    add_MetricSourceServiceServicer_to_server(MetricSource(METRICS, metrics.read), server)
     add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+    add_PrivacyServiceServicer_to_server(privacy, server)
+
+
+def _privacy(
+    settings: "ExperimentsSettings", users: UserDictionary, catalogue: Catalogue, clock: Callable[[], int]
+) -> PrivacyServicer[Who | None]:
+    """Return who exports and erases, once whom a restored database holds is erased again."""
+    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
+    eraser = Eraser(users.engine, users, catalogue, journal, clock)
+    if journal is not None:
+        eraser.apply(journal.read(), "experiments")
+    return PrivacyServicer(read_who, Exporter(users.engine, users), eraser)
 
 
 def _flag_server(
     settings: "ExperimentsSettings",
-    servicer: FlagServicer,
-    beside: RunningServer,
+    assigner: Assigner,
+    catalogue: Catalogue,
     ready: Callable[[], bool],
+    beside: RunningServer,
+    opened: ExitStack,
 ) -> RunningServer:
     """Serve flags on their own address, with their own limits: event streams stay open for days."""
     open_to_all = settings.flagd_auth == "off"
@@ -174,31 +189,16 @@ def _flag_server(
             "maximum_concurrent_rpcs": settings.flagd_maximum_calls,
         }
     )
-    return build(
+    streams = EventStreams(catalogue)
+    server = build(
         own,
-        lambda server: add_ServiceServicer_to_server(servicer, server),
+        lambda server: add_ServiceServicer_to_server(FlagServicer(assigner, streams), server),
         FLAG_SERVICES,
         None if open_to_all else verifier_of(settings),
         ready=ready,
         registry=beside.call_metrics,
     )
-
-
-def _users(engine: "Engine", settings: "ExperimentsSettings") -> UserDictionary:
-    return UserDictionary(
-        engine,
-        Keyring.parse(settings.encryption_keys.get_secret_value()),
-        BlindIndex.parse(settings.blind_index_key.get_secret_value()),
-    )
-
-
-def _engine(settings: "ExperimentsSettings", pool_size: int, opened: ExitStack) -> "Engine":
-    engine = create_engine(
-        settings.database_url,
-        schema=settings.database_schema,
-        pool_size=pool_size,
-        application_name="brain-experiments",
-        statement_seconds=settings.statement_seconds,
-    )
-    opened.callback(engine.dispose)
-    return engine
+    opened.callback(server.stop)
+    streams.start()
+    opened.callback(streams.stop)  # they would keep the server from stopping
+    return server

@@ -1,22 +1,22 @@
 """Reads the metrics of experiments for MetricSourceService."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brain.common.v1 import common_pb2
 from brain.metrics.v1 import metrics_pb2 as pb
 
 from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
-from services.experiments.results.days import Unit, units
 from services.experiments.results.feeds import ResultReader
 from services.experiments.results.report import report
 from services.experiments.stats.values import Undefined
+from shared.calendar import Interval
+from shared.intervals import INTERVAL_NUMBERS, series_of
 from shared.metric_source import check_known, labels_of
 from shared.timestamps import from_micros
-from shared.validation import Violations, required_range, time_zone
+from shared.validation import Violations
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -30,11 +30,7 @@ PARTICIPANTS, EFFECT, SAMPLE_RATIO = (
     "experiment_effect",
     "experiment_srm_p_value",
 )
-_UNITS = {
-    common_pb2.INTERVAL_DAY: Unit.DAY,
-    common_pb2.INTERVAL_WEEK: Unit.WEEK,
-    common_pb2.INTERVAL_MONTH: Unit.MONTH,
-}
+_INTERVALS = (Interval.DAY, Interval.WEEK, Interval.MONTH)
 METRICS = {
     each.name: each
     for each in (
@@ -43,13 +39,13 @@ METRICS = {
             definition="Difference of a variant's metric from the control's, as it stood at the end.",
             unit="the metric's",
             required_labels=["experiment_id", "metric", "variant"],
-            intervals=list(_UNITS),
+            intervals=[INTERVAL_NUMBERS[each] for each in _INTERVALS],
         ),
         pb.MetricDescriptor(
             name=PARTICIPANTS,
             definition="Times that somebody began to take part in an experiment, over all experiments.",
             unit="participations",
-            intervals=list(_UNITS),
+            intervals=[INTERVAL_NUMBERS[each] for each in _INTERVALS],
         ),
         pb.MetricDescriptor(
             name=SAMPLE_RATIO,
@@ -57,7 +53,7 @@ METRICS = {
             "split is broken.",
             unit="probability",
             required_labels=["experiment_id"],
-            intervals=list(_UNITS),
+            intervals=[INTERVAL_NUMBERS[each] for each in _INTERVALS],
         ),
     )
 }
@@ -65,7 +61,7 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    value: float | None
+    value: float | Undefined
     sample_size: int
 
 
@@ -82,30 +78,30 @@ class MetricReader:
         """Answer a query; its fields are named by its path."""
         check_known(query.name, METRICS)
         violations = Violations()
-        zone = time_zone(violations, "time_zone", query.time_zone, self.reporting_zone)
-        spans = _spans(violations, query, zone)
+        series = series_of(violations, query, _INTERVALS, self.reporting_zone, MAXIMUM_POINTS)
         required = METRICS[query.name].required_labels
         labels = labels_of(violations, query.name, required, query.labels)
         if query.filters:
             violations.add("filters", "experiments have no properties to filter by")
         violations.raise_if_any(prefix=f"{path}.")
         now = self.clock()
-        points = self._points(query.name, labels, spans, path) if spans else []
+        points = self._points(query.name, labels, series.units, path) if series.units else []
         return pb.MetricSeries(
-            time_zone=zone.key,
+            time_zone=series.zone.key,
             points=[
                 pb.MetricPoint(
                     start_time=from_micros(start),
-                    value=point.value,
+                    value=None if isinstance(point.value, Undefined) else point.value,
                     sample_size=point.sample_size,
                     complete=end <= now,
+                    absent_reason=point.value.reason if isinstance(point.value, Undefined) else "",
                 )
-                for (start, end), point in zip(spans, points, strict=True)
+                for (start, end), point in zip(series.units, points, strict=True)
             ],
         )
 
     def _points(
-        self, name: str, labels: dict[str, str], spans: list[tuple[int, int]], path: str
+        self, name: str, labels: dict[str, str], spans: Sequence[tuple[int, int]], path: str
     ) -> list[_Point]:
         with (
             self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
@@ -131,24 +127,7 @@ class MetricReader:
         found = report(experiment, totals, [metric])
         analysis = found.metrics[0].variants[position].analysis
         assert analysis is not None, "treatments are compared"
-        effect = analysis.comparison.absolute_effect
-        return _Point(None if isinstance(effect, Undefined) else effect, found.participants)
-
-
-def _spans(violations: Violations, query: pb.MetricQuery, zone: "ZoneInfo") -> list[tuple[int, int]]:
-    if query.interval not in _UNITS:
-        violations.add("interval", f"{query.name} is read by day, week, month")
-    before = len(violations)
-    start, end = required_range(violations, "time_range", query)
-    if len(violations) > before or query.interval not in _UNITS:
-        return []
-    if start < 0 or end > 4_102_444_800_000_000:  # noqa: PLR2004 - 2100
-        violations.add("time_range", "must lie between 1970 and 2100")
-        return []
-    found = units(start, end, _UNITS[query.interval], zone, MAXIMUM_POINTS)
-    if found is None:
-        violations.add("time_range", f"is too wide: at most {MAXIMUM_POINTS} points")
-    return found or []
+        return _Point(analysis.comparison.absolute_effect, found.participants)
 
 
 def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> None:
@@ -162,5 +141,4 @@ def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> 
 
 def _sample_ratio(connection: "Connection", experiment: Experiment, end: int) -> _Point:
     found = report(experiment, store.read_totals(connection, experiment, [], until=end), [])
-    p_value = found.sample_ratio
-    return _Point(None if isinstance(p_value, Undefined) else p_value, found.participants)
+    return _Point(found.sample_ratio, found.participants)

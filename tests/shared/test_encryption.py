@@ -64,6 +64,17 @@ def test_what_is_cut_short_is_refused(length: int) -> None:
         f"1:{OLD[:-1]}*",
         f"²:{OLD}",
     ],
+    ids=[
+        "nothing",
+        "no number",
+        "a letter",
+        "number 0",
+        "number 256",
+        "a number twice",
+        "a short key",
+        "no base64",
+        "a superscript",
+    ],
 )
 def test_wrong_keyrings_are_refused_without_quoting_keys(setting: str) -> None:
     with pytest.raises(ValueError) as caught:

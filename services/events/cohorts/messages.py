@@ -7,13 +7,13 @@ from brain.events.v1 import cohorts_pb2 as pb
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
 from services.events import messages
-from services.events.calendar import Interval
 from services.events.cohorts.cohort import Cohort, Definition
-from services.events.questions import EARLIEST, LATEST
 from services.events.retention.answers import ENTRY_NUMBERS
 from services.events.retention.questions import ENTRIES, start_selection
+from shared.calendar import Interval
+from shared.intervals import EARLIEST, LATEST, Limit, units_of
 from shared.timestamps import from_micros
-from shared.validation import Violations, required_range, text, time_zone
+from shared.validation import Violations, chosen, required_range, text, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -78,7 +78,7 @@ def _definition(
         start=start,
         end=end,
         zone=zone,
-        entry=messages.chosen(violations, "definition.entry", asked.entry, ENTRIES),
+        entry=chosen(violations, "definition.entry", asked.entry, ENTRIES),
     )
 
 
@@ -92,7 +92,7 @@ def _range(violations: Violations, asked: pb.CohortDefinition, zone: "ZoneInfo",
         return 0, 0
     if start > now:
         violations.add(f"{field}.start_time", "lies in the future: nobody can be in the cohort yet")
-    messages.units_of(violations, field, (start, end), Interval.DAY, zone, "spans")
+    units_of(violations, field, (start, end), Interval.DAY, zone, Limit(what="spans"))
     return start, end
 
 

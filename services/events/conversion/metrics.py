@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.events.calendar import Interval
 from services.events.conversion.first_activity import first_activity
 from services.events.conversion.matching import best_attempts
 from services.events.conversion.questions import MAXIMUM_WINDOW_MINUTES, MINUTE
@@ -14,6 +13,7 @@ from services.events.conversion.steps import Conversion, days_of, of_population,
 from services.events.domain import Population, Selection
 from services.events.reading.column_cache import ColumnCache, Step
 from services.events.reading.metrics import Metric, Point, Series
+from shared.calendar import Interval
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SECOND = 1e6  # µs
 _INTERVALS = (Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH)
 WINDOW_LABEL = "window_minutes"
+_NOBODY_STARTED = "nobody did the start event in the interval"
 
 
 @dataclass(frozen=True)
@@ -34,45 +35,55 @@ class ConversionMetrics:
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return what can be read."""
-        return (
-            Metric(
-                "conversion_ratio",
-                "Actors with event `start` in the interval who did event `end` at most window_minutes later, "
-                "÷ actors with event `start`. Filters apply to both events. "
-                "Complete once every window is over.",
-                "ratio",
-                _INTERVALS,
-                self.conversion_ratio,
-                ("start", "end", WINDOW_LABEL),
-                {WINDOW_LABEL: (1, MAXIMUM_WINDOW_MINUTES)},
-            ),
-            Metric(
-                "completion_ratio",
-                "Actors with event `start` in the interval who did event `end` at any time after it, ÷ "
-                "actors with event `start`. Filters apply to both events. Rises as long as people complete.",
-                "ratio",
-                _INTERVALS,
-                self.completion_ratio,
-                ("start", "end"),
-            ),
-            Metric(
-                "feature_adoption_ratio",
-                "People with the event in the interval ÷ people active in it. "
-                "Filters apply to the event alone.",
-                "ratio",
-                _INTERVALS,
-                self.feature_adoption_ratio,
-                ("event",),
-            ),
-            Metric(
-                "time_to_value_seconds",
-                "Median time from somebody's first event of any name to their first such event, over the "
-                "people whose first such event lies in the interval. Filters apply to the event alone.",
-                "seconds",
-                _INTERVALS,
-                self.time_to_value_seconds,
-                ("event",),
-            ),
+        return self._conversion(), self._completion(), self._adoption(), self._time_to_value()
+
+    def _conversion(self) -> Metric:
+        return Metric(
+            "conversion_ratio",
+            "Actors with event `start` in the interval who did event `end` at most window_minutes later, "
+            "÷ actors with event `start`. Filters apply to both events. "
+            "Complete once every window is over.",
+            "ratio",
+            _INTERVALS,
+            self.conversion_ratio,
+            ("start", "end", WINDOW_LABEL),
+            {WINDOW_LABEL: (1, MAXIMUM_WINDOW_MINUTES)},
+            absent_reason=_NOBODY_STARTED,
+        )
+
+    def _completion(self) -> Metric:
+        return Metric(
+            "completion_ratio",
+            "Actors with event `start` in the interval who did event `end` at any time after it, ÷ "
+            "actors with event `start`. Filters apply to both events. Rises as long as people complete.",
+            "ratio",
+            _INTERVALS,
+            self.completion_ratio,
+            ("start", "end"),
+            absent_reason=_NOBODY_STARTED,
+        )
+
+    def _adoption(self) -> Metric:
+        return Metric(
+            "feature_adoption_ratio",
+            "People with the event in the interval ÷ people active in it. Filters apply to the event alone.",
+            "ratio",
+            _INTERVALS,
+            self.feature_adoption_ratio,
+            ("event",),
+            absent_reason="nobody was active in the interval",
+        )
+
+    def _time_to_value(self) -> Metric:
+        return Metric(
+            "time_to_value_seconds",
+            "Median time from somebody's first event of any name to their first such event, over the "
+            "people whose first such event lies in the interval. Filters apply to the event alone.",
+            "seconds",
+            _INTERVALS,
+            self.time_to_value_seconds,
+            ("event",),
+            absent_reason="nobody's first such event lies in the interval",
         )
 
     def conversion_ratio(self, _store: "CellStore", series: Series) -> list[Point]:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, cast
 from brain.events.v1 import conversion_pb2 as pb
 
 from services.events import messages
-from services.events.calendar import MICROS
 from services.events.conversion.steps import Conversion
 from services.events.domain import Population
-from services.events.questions import range_of
 from services.events.reading.column_cache import Step
 from services.events.reading.counting import GroupPage
+from shared.calendar import MICROS
+from shared.intervals import INTERVALS, range_of, units_of
 from shared.pagination import decode_token
-from shared.validation import Violations, page_size, text, time_zone
+from shared.validation import Violations, chosen, page_size, text, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -72,8 +72,8 @@ def conversion_question(
         end=end,
         window=minutes * MINUTE,
         time_range=time_range,
-        population=messages.chosen(violations, "population", request.population, _POPULATIONS),
-        first_only=messages.chosen(violations, "entry", request.entry, _IS_FIRST_ONLY),
+        population=chosen(violations, "population", request.population, _POPULATIONS),
+        first_only=chosen(violations, "entry", request.entry, _IS_FIRST_ONLY),
     )
     page = _page(violations, request, max(len(points), 1))
     violations.raise_if_any()
@@ -88,8 +88,8 @@ def _points(
 ) -> "Buckets":
     if not request.interval:
         return ()
-    interval = messages.chosen(violations, "interval", request.interval, messages.INTERVALS)
-    units = messages.units_of(violations, "time_range", time_range, interval, zone)
+    interval = chosen(violations, "interval", request.interval, INTERVALS)
+    units = units_of(violations, "time_range", time_range, interval, zone)
     start, end = time_range
     return tuple((max(low, start), min(high, end)) for low, high in units)
 

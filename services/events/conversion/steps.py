@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS
 from services.events.conversion.matching import delays
 from services.events.domain import Population
 from services.events.reading.column_cache import Step
 from services.events.reading.columns import Columns
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
+from shared.calendar import HOUR_MICROS
 
 if TYPE_CHECKING:
     from services.events.reading.column_cache import ColumnCache

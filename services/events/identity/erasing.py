@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from services.events.calendar import to_datetime_utc, to_micros
 from services.events.domain import ChangeKind, UserKind, Who
-from services.events.identity.journal import ErasureMode, Journal, Tombstone
 from services.events.identity.log import append, lock
+from services.events.identity.merging import settle_about
 from services.events.identity.moving import Mover
 from services.events.whereabouts import hash_of, read_whereabouts, tombstone_of
 from shared.audit import AuditEntry, record
+from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -64,14 +65,6 @@ WHERE kind = 2 AND from_key = ANY(%(keys)s::int4[])
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
-
-    erased: int
-    rows: dict[str, int]
-
-
 @dataclass(frozen=True)
 class Eraser:
     """Erases people, and remembers that they were."""
@@ -88,14 +81,12 @@ class Eraser:
         now = self.clock()
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             lock(cursor)
-            place = read_whereabouts(cursor, self.index, [who]).get(who)
-            keys = [place.merged_into or place.key] if place and place.key else []
-            ids = cursor.execute(_IDS, {"keys": keys}).fetchall()
+            ids = self._ids(connection, cursor, who)
             hashes = {hash_of(self.index, who), *(who_hash for _, _, who_hash in ids)}
             buried = [Tombstone(tombstone_of(self.index, each), now, mode) for each in sorted(hashes)]
             self._bury(cursor, buried)
             rows, position = self._forget(cursor, ids, mode)
-            _audit(connection, actor, mode, {"ids": len(ids)})
+            _audit(connection, actor, "EraseUser", {"ids": len(ids), "mode": mode.name.lower()})
             if self.journal is not None:
                 self.journal.append(buried)
         self.mover.finish(position)
@@ -118,7 +109,7 @@ class Eraser:
                     ids = cursor.execute(_IDS, {"keys": [key]}).fetchall()
                     _, last = self._forget(cursor, ids, mode)
                     position, erased = max(position, last), erased + len(ids)
-            _audit(connection, actor, None, {"tombstones": len(new), "ids": erased})
+            _audit(connection, actor, "ApplyTombstones", {"tombstones": len(new), "ids": erased})
         self.mover.finish(position)
         return len(new), erased
 
@@ -127,6 +118,22 @@ class Eraser:
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_LIST, {"after": after, "limit": limit}).fetchall()
         return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
+
+    def _ids(
+        self, connection: "Connection", cursor: "Cursor[tuple[Any, ...]]", who: Who
+    ) -> list[tuple[Any, ...]]:
+        """Return the ids of a person once all that was asked about them is decided.
+
+        Nobody would know whose an anonymous id was that came with an id of theirs, once that id is gone.
+        """
+        key = self._current_key(cursor, who)
+        while key is not None and settle_about(connection, cursor, key):
+            key = self._current_key(cursor, who)  # an anonymous id may have become a user's
+        return cursor.execute(_IDS, {"keys": [] if key is None else [key]}).fetchall()
+
+    def _current_key(self, cursor: "Cursor[tuple[Any, ...]]", who: Who) -> int | None:
+        place = read_whereabouts(cursor, self.index, [who]).get(who)
+        return None if place is None else place.merged_into or place.key
 
     def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
@@ -187,6 +194,5 @@ class Eraser:
         return int(key)
 
 
-def _audit(connection: "Connection", actor: str, mode: ErasureMode | None, details: dict[str, int]) -> None:
-    action = "apply tombstones" if mode is None else f"{mode.name.lower()} user"
+def _audit(connection: "Connection", actor: str, action: str, details: dict[str, int | str]) -> None:
     record(connection, AuditEntry(actor, action, "a person", details))

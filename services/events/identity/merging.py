@@ -23,13 +23,25 @@ _REQUESTED = "SELECT FROM merge_requests WHERE NOT refused LIMIT 1"
 _READ = """
 SELECT anonymous_key, merge_requests.user_key, anonymous.merged_into,
        anonymous.user_key IS NOT NULL AND known.user_key IS NOT NULL
-FROM (
-    SELECT * FROM merge_requests WHERE NOT refused ORDER BY requested_time, place LIMIT 500
-) AS merge_requests
+FROM ({chosen}) AS merge_requests
 LEFT JOIN users AS anonymous ON anonymous.user_key = anonymous_key
 LEFT JOIN users AS known ON known.user_key = merge_requests.user_key
 ORDER BY requested_time, place, anonymous_key, merge_requests.user_key
 """
+
+_READ_OLDEST = _READ.format(
+    chosen="SELECT * FROM merge_requests WHERE NOT refused ORDER BY requested_time, place LIMIT 500"
+)
+
+# All that decide whose the anonymous ids are that somebody's key was seen with.
+_READ_ABOUT = _READ.format(
+    chosen="""
+    SELECT * FROM merge_requests WHERE NOT refused AND anonymous_key IN (
+        SELECT anonymous_key FROM merge_requests
+        WHERE NOT refused AND (user_key = %(key)s OR anonymous_key = %(key)s)
+    )
+    """
+)
 
 _SETTLED = """
 DELETE FROM merge_requests USING unnest(%(anonymous_keys)s::int4[], %(user_keys)s::int4[])
@@ -122,15 +134,7 @@ class Merger:
                 return 0
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             lock(cursor)
-            requests = [Request(*row) for row in cursor.execute(_READ).fetchall()]
-            decision = decide(requests)
-            if decision.merges:
-                _log_merges(cursor, decision.merges)
-            _forget(cursor, decision.merges + decision.void)
-            for pair in decision.refused:
-                cursor.execute(_REFUSED, {"anonymous_key": pair[0], "user_key": pair[1]})
-                _audit_refusal(connection, SERVICE, *pair)
-        return len(requests)
+            return _settle(connection, cursor, cursor.execute(_READ_OLDEST).fetchall())
 
     def link(self, anonymous_key: int, user_key: int, actor: str) -> Link:
         """Merge, unless it is done or the anonymous id is another user's.
@@ -154,11 +158,29 @@ class Merger:
                 return Link(is_another_s=True)
             position = _log_merges(cursor, [(anonymous_key, user_key)])
             _forget(cursor, [(anonymous_key, user_key)])
-            record(connection, AuditEntry(actor, "link user", f"key {user_key}", {"from": anonymous_key}))
+            record(connection, AuditEntry(actor, "LinkUser", f"key {user_key}", {"from": anonymous_key}))
         self._mover.finish(position)
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             [events] = cursor.execute(_EVENTS, {"position": position}).fetchone() or (0,)
         return Link(moved_events=events)
+
+
+def settle_about(connection: "Connection", cursor: "Cursor[tuple[Any, ...]]", key: int) -> int:
+    """Decide, under the identity lock, about the requests that concern a key; return how many that were."""
+    return _settle(connection, cursor, cursor.execute(_READ_ABOUT, {"key": key}).fetchall())
+
+
+def _settle(
+    connection: "Connection", cursor: "Cursor[tuple[Any, ...]]", rows: "Sequence[tuple[Any, ...]]"
+) -> int:
+    decision = decide([Request(*row) for row in rows])
+    if decision.merges:
+        _log_merges(cursor, decision.merges)
+    _forget(cursor, decision.merges + decision.void)
+    for pair in decision.refused:
+        cursor.execute(_REFUSED, {"anonymous_key": pair[0], "user_key": pair[1]})
+        _audit_refusal(connection, SERVICE, *pair)
+    return len(rows)
 
 
 def _log_merges(cursor: "Cursor[tuple[Any, ...]]", pairs: list[tuple[int, int]]) -> int:
@@ -175,5 +197,6 @@ def _forget(cursor: "Cursor[tuple[Any, ...]]", pairs: list[tuple[int, int]]) -> 
 
 
 def _audit_refusal(connection: "Connection", actor: str, anonymous_key: int, user_key: int) -> None:
-    subject, details = f"key {user_key}", {"from": anonymous_key}
-    record(connection, AuditEntry(actor, "link user refused: another user's", subject, details))
+    subject = f"key {user_key}"
+    entry = AuditEntry(actor, "LinkUser", subject, {"from": anonymous_key, "refused": "another user's"})
+    record(connection, entry)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from functools import cache
 
-from services.events.calendar import MICROS
 from services.events.domain import Name, Who
+from shared.calendar import MICROS
 
 MAXIMUM_ID = 200
 MAXIMUM_TEXT = 2000

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.events.calendar import MICROS
 from services.events.domain import VALUE_SCALE, UserKind, Who
 from services.events.ingest.batch import (
     EARLIEST,
@@ -25,6 +24,7 @@ from services.events.ingest.batch import (
 from services.events.ingest.event_ids import all_canonical, stored_id
 from services.events.ingest.properties import all_properties
 from services.events.rollups.deltas import NO_VALUE
+from shared.calendar import MICROS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from services.events.calendar import MICROS
 from services.events.domain import UserKind
 from services.events.ingest.batch import (
     EARLIEST,
@@ -24,6 +23,7 @@ from services.events.ingest.event_ids import stored_id
 from services.events.ingest.properties import properties_text
 from services.events.ingest.values import stored_value
 from services.events.rollups.deltas import NO_VALUE
+from shared.calendar import MICROS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from services.events.calendar import Interval, next_unit
+from shared.calendar import Interval, next_unit
 from shared.database import driver_cursor
 from shared.errors import Unavailable
 

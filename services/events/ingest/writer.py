@@ -14,7 +14,6 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import UserKind
 from services.events.identity.log import follow
 from services.events.ingest.batch import Batch
@@ -26,6 +25,7 @@ from services.events.reconnects import Reconnects
 from services.events.value_rollups.extraction import properties_of
 from services.events.value_rollups.registrations import StaleRegistrationsError
 from services.events.value_rollups.value_keys import ValueKeys
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 from shared.errors import Unavailable
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from brain.common.v1 import common_pb2
 from brain.events.v1 import overview_pb2 as pb
 
 from services.events import messages, metric_questions
-from services.events.calendar import Interval, day_start, local_date
 from services.events.growth import change
-from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis
-from services.events.questions import within_years
+from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis, unit_of
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
+from shared.calendar import Interval, day_start, local_date
+from shared.intervals import EARLIEST, INTERVALS, LATEST, Limit, units_of, within_years
 from shared.timestamps import from_micros
-from shared.validation import Violations, optional_range, time_zone
+from shared.validation import Violations, chosen, instant, optional_range, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     import grpc
 
 DEFAULT_DAYS = 30
-_PERIODS = {
-    common_pb2.INTERVAL_DAY: Interval.DAY,
-    common_pb2.INTERVAL_WEEK: Interval.WEEK,
-    common_pb2.INTERVAL_MONTH: Interval.MONTH,
-}
 
 
 @dataclass(frozen=True)
@@ -84,8 +78,13 @@ def _overview_question(
     if asked is None:
         today = local_date(now, zone)
         asked = day_start(today - timedelta(days=DEFAULT_DAYS), zone), day_start(today, zone)
-    days = messages.units_of(
-        violations, "time_range", within_years(violations, asked), Interval.DAY, zone, "local days"
+    days = units_of(
+        violations,
+        "time_range",
+        within_years(violations, asked),
+        Interval.DAY,
+        zone,
+        Limit(what="local days"),
     )
     violations.raise_if_any()
     return period_of(days, zone, compared=request.compare != pb.OVERVIEW_COMPARISON_NONE), zone
@@ -96,15 +95,32 @@ def _growth_question(
 ) -> Series:
     violations = Violations()
     zone = time_zone(violations, "time_zone", request.time_zone, reporting_zone)
-    interval = messages.chosen(violations, "period", request.period, _PERIODS)
-    if request.period in _PERIODS and interval not in metric.intervals:
+    interval = chosen(violations, "period", request.period, INTERVALS)
+    if request.period in INTERVALS and interval not in metric.intervals:
         names = ", ".join(each.name.lower() for each in metric.intervals)
         violations.add("period", f"{metric.name} is read by {names}")
     labels = metric_questions.labels(violations, metric, request.labels)
     conditions = metric_questions.filters(violations, metric, request.filters)
+    current = _current_period(violations, request, interval, zone, now)
     violations.raise_if_any()
-    current = last_unit(now, interval, zone)
     return Series((last_unit(current[0], interval, zone), current), interval, zone, labels, conditions)
+
+
+def _current_period(
+    violations: Violations, request: pb.GetGrowthRateRequest, interval: Interval, zone: "ZoneInfo", now: int
+) -> "tuple[int, int]":
+    if not request.HasField("current_time"):
+        return last_unit(now, interval, zone)
+    moment = instant(violations, "current_time", request.current_time)
+    if moment is None:
+        return 0, 0
+    if not EARLIEST <= moment < LATEST:
+        violations.add("current_time", "must lie between 1970 and 2100")
+        return 0, 0
+    start, end = unit_of(moment, interval, zone)
+    if end > now:
+        violations.add("current_time", f"lies in a {interval.value} that is not over")
+    return start, end
 
 
 def _kpi(kpi: Kpi, period: Period) -> pb.Kpi:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, day_start, local_date, unit_start
 from services.events.overview.shared_cells import SharedCells
 from services.events.reading.metrics import Metric, Point, Series
+from shared.calendar import HOUR_MICROS, Interval, buckets, day_start, local_date, unit_start
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from services.events.reading.store import CellStore
 
 Span = tuple[int, int]
+
+# One that is over lies in them, however clocks change.
+_THREE_HOURS = 3 * HOUR_MICROS
 
 
 class Part(Enum):
@@ -69,8 +72,12 @@ class Kpi:
 def period_of(days: Sequence[Span], zone: "ZoneInfo", *, compared: bool) -> Period:
     """Return the period of some local days, compared with as many days just before."""
     start, end = days[0][0], days[-1][1]
-    first = local_date(start, zone) - timedelta(days=len(days))
-    return Period((start, end), (day_start(first, zone), start) if compared else None)
+    if not compared:
+        return Period((start, end), None)
+    # A zone skips one day at the most: Samoa, 2011-12-30.
+    earliest = day_start(local_date(start, zone) - timedelta(days=len(days) + 1), zone)
+    before = buckets(earliest, start, Interval.DAY, zone)[-len(days) :]
+    return Period((start, end), (before[0][0], start))
 
 
 def read_kpis(
@@ -110,8 +117,17 @@ def last_month(moment: int, zone: "ZoneInfo") -> Span:
     return last_unit(moment, Interval.MONTH, zone)
 
 
+def unit_of(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
+    """Return the hour, day, week or month that an instant is in."""
+    [unit] = buckets(moment, moment + 1, interval, zone)
+    return unit
+
+
 def last_unit(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
-    """Return the last day, week or month that is over at an instant."""
+    """Return the last hour, day, week or month that is over at an instant."""
+    if interval is Interval.HOUR:
+        lately = buckets(moment - _THREE_HOURS, moment, interval, zone)
+        return next(hour for hour in reversed(lately) if hour[1] <= moment)
     first = unit_start(local_date(moment, zone), interval)
     end = start = day_start(first, zone)
     while start == end:  # a day may not exist: Samoa, 2011-12-30

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import VALUE_SCALE, Selection, StoredEvent, UserKind, Who
 from services.events.reading.listing import Listing, list_events
 from services.events.whereabouts import read_whereabouts
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.cells import Cell, Cells, count, raw_users
 from services.events.reading.counting import ABSENT, GroupCounts, GroupPage, counts, sort_key
 from services.events.reading.value_cells import ValueCells, Values, together
 from services.events.rollups.fold import ANY_EVENT
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ WITH selected AS (
     WHERE (%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
       AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))
 ), matching AS MATERIALIZED (
-    SELECT coalesce({property}::text, '~') AS value_text, event_key,
+    SELECT coalesce({property}, '~') AS value_text, event_key,
            width_bucket(event_time, %(bounds)s::timestamptz[]) - 1 AS bucket, user_key, value
     FROM selected JOIN events USING (event_key)
     WHERE event_time >= %(start_time)s AND event_time < %(end_time)s {conditions}
@@ -147,7 +147,7 @@ class PropertyCells:
             "limit": break_down.page.limit,
         }
         statement = _RAW.format(
-            property=conditions.property_sql("group_path"),
+            property=conditions.property_text_sql("group_path"),
             total=_TOTALS[break_down.ranked_by],
             conditions=clauses,
         )

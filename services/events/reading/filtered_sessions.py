@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import HOUR_MICROS, to_datetime_utc
 from services.events.packed import columns, unix_times
 from services.events.reading import conditions
 from services.events.sessions.runs import GAP_MICROS, Runs
 from services.events.sessions.store import SNAPSHOT, in_buckets
 from services.events.sessions.totals import Totals
+from shared.calendar import HOUR_MICROS, to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc
 from services.events.domain import Population, Selection
 from services.events.reading import conditions
 from services.events.reading.conditions import type_parameters
 from services.events.reading.counting import ABSENT, EMPTY, Count, GroupCounts, GroupPage
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class GroupedCounts:
         page: GroupPage,
     ) -> list[GroupCounts]:
         """Return the groups of a page; a group is a value as JSON text, or None."""
-        group = f"{conditions.property_sql('group_path')}::text"
+        group = conditions.property_text_sql("group_path")
         return self._read(group, {"group_path": list(path)}, buckets, selection, (population, page))
 
     def _read(

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc, to_micros
 from services.events.domain import Selection, StoredEvent
 from services.events.ingest.event_ids import original_id
 from services.events.reading import conditions
 from services.events.reading.conditions import type_parameters
+from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

@@ -1,16 +1,15 @@
 """Metrics broken down by a property: how each is read from cells. What is not here cannot be broken down."""
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 
 from pyroaring import BitMap
 
-from services.events.calendar import Interval, buckets, day_start, local_date
 from services.events.domain import VALUE_SCALE, Population, Selection
-from services.events.reading.active import trailing_unions
+from services.events.reading.active import TrailingDays
 from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.cells import Cell, Cells, count
 from services.events.reading.metrics import Point, Series
+from shared.calendar import Interval
 
 # Points of each value (JSON text; None: events without the property), in the order of the break-down.
 Groups = dict[str | None, list[Point]]
@@ -38,16 +37,15 @@ def _active(days: int, calendar_interval: Interval) -> GroupReader:
     def read(store: PropertyCells, series: Series, break_down: BreakDown) -> Groups:
         if series.interval is calendar_interval:
             return of_intervals(store, series, break_down)
-        first = local_date(series.intervals[0][0], series.zone) - timedelta(days=days - 1)
-        daily = buckets(day_start(first, series.zone), series.intervals[-1][1], Interval.DAY, series.zone)
-        values = store.read(break_down, daily, _any_event(series))
-        return {value: _trailing(cells.merged(len(daily)), days) for value, cells in values.items()}
+        trailing = TrailingDays.of(series.intervals, days, series.zone)
+        values = store.read(break_down, trailing.days, _any_event(series))
+        return {value: _trailing(trailing, cells) for value, cells in values.items()}
 
     return read
 
 
-def _trailing(cells: Sequence[Cell], days: int) -> list[Point]:
-    unions = trailing_unions([cell.users or BitMap() for cell in cells], days)
+def _trailing(trailing: TrailingDays, cells: Cells) -> list[Point]:
+    unions = trailing.unions(cell.users or BitMap() for cell in cells.merged(len(trailing.days)))
     numbers = [count(users, Population.PEOPLE) for users in unions]
     return [Point(float(number), number) for number in numbers]
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
-from services.events.calendar import Interval, buckets, day_start, local_date
 from services.events.domain import VALUE_SCALE, Condition, Population, Selection
-from services.events.reading.active import trailing_unions
+from services.events.reading.active import TrailingDays
 from services.events.reading.cells import Cell, count
+from shared.calendar import Interval
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -84,11 +83,9 @@ def _people(number: int) -> Point:
 
 
 def _trailing(store: "CellStore", series: Series, days: int) -> list[BitMap]:
-    first = local_date(series.intervals[0][0], series.zone) - timedelta(days=days - 1)
-    daily = buckets(day_start(first, series.zone), series.intervals[-1][1], Interval.DAY, series.zone)
-    cells = store.read(daily, Selection(conditions=series.conditions), sets=True).merged(len(daily))
-    unions = trailing_unions([cell.users or BitMap() for cell in cells], days)
-    return unions[-len(series.intervals) :]
+    trailing = TrailingDays.of(series.intervals, days, series.zone)
+    cells = store.read(trailing.days, Selection(conditions=series.conditions), sets=True)
+    return trailing.unions(cell.users or BitMap() for cell in cells.merged(len(trailing.days)))
 
 
 def _of_event(point: Callable[[Cell], Point], *, users: bool) -> Reader:

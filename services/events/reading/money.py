@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import MICROS, to_datetime_utc
 from services.events.reading import conditions
 from services.events.reading.recurring import PAYMENTS_A_YEAR, Payment
+from shared.calendar import MICROS, to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.events.calendar import HOUR_MICROS
 from services.events.packed import columns, unix_times
 from services.events.revision import mix64
 from services.events.rollups.deltas import Groups
 from services.events.sessions.store import SNAPSHOT
+from shared.calendar import HOUR_MICROS
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

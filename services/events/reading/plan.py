@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS
 from services.events.rollups.cover import Cover, ReportingCalendar, cover, cover_by_days
+from shared.calendar import HOUR_MICROS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

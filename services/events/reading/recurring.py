@@ -9,8 +9,8 @@ from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from services.events.calendar import to_datetime, to_micros
 from services.events.domain import VALUE_SCALE
+from shared.calendar import to_datetime, to_micros
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

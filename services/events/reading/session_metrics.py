@@ -4,11 +4,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from services.events.calendar import MICROS
 from services.events.reading.filtered_sessions import read_filtered
 from services.events.reading.metrics import ALL_INTERVALS, Metric, Point, Reader, Series
 from services.events.sessions.store import read_totals
 from services.events.sessions.totals import Totals
+from shared.calendar import MICROS
 
 if TYPE_CHECKING:
     from services.events.reading.store import CellStore

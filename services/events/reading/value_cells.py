@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from services.events.calendar import to_datetime_utc
 from services.events.reading.cells import Cell, Cells, gather
 from services.events.reading.counting import ABSENT
 from services.events.reading.plan import Plan
 from services.events.reading.statements import Kind
 from services.events.reading.value_statements import SERVING, VALUE, from_values
 from services.events.rollups.fold import ANY_EVENT
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ mean nothing.
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.reading.conditions import property_sql, to_sql, type_parameters
+from services.events.reading.conditions import property_text_sql, to_sql, type_parameters
 
 if TYPE_CHECKING:
     from services.events.domain import Selection
@@ -70,10 +70,10 @@ _RAW = """
 SELECT 3, value_key, bucket, count(*), sum(stored.value), 0, 0, 0, string_agg(int4send(user_key), '')
 FROM unnest(%(raw_starts)s::timestamptz[], %(raw_ends)s::timestamptz[], %(raw_buckets)s::int4[])
      AS sliver(start_time, end_time, bucket)
-CROSS JOIN (SELECT DISTINCT event_key FROM chosen) AS types
 CROSS JOIN LATERAL (
-    SELECT events.event_key AS key, user_key, value, coalesce({property}::text, '~') AS found FROM events
-    WHERE events.event_key = types.event_key AND event_time >= start_time AND event_time < end_time
+    SELECT event_key AS key, user_key, value, coalesce({property}, '~') AS found FROM events
+    WHERE event_key = ANY((SELECT array_agg(DISTINCT event_key) FROM chosen)::int4[])
+      AND event_time >= start_time AND event_time < end_time
     OFFSET 0
 ) AS stored
 JOIN chosen ON chosen.event_key = stored.key AND coalesce(chosen.value_text, '~') = stored.found
@@ -91,5 +91,5 @@ def from_values(plan: "Plan", selection: "Selection", *, users: bool) -> tuple[s
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
     if plan.raw:
-        parts.append(_RAW.format(property=property_sql("group_path")))
+        parts.append(_RAW.format(property=property_text_sql("group_path")))
     return " UNION ALL ".join(parts), parameters | type_parameters(selection)

@@ -9,7 +9,6 @@ from brain.events.v1 import retention_pb2 as pb
 from pyroaring import BitMap
 
 from services.events import messages
-from services.events.calendar import Interval, buckets
 from services.events.reading.by_property import PropertyCells
 from services.events.reading.store import CellStore
 from services.events.retention import answers, questions
@@ -17,6 +16,7 @@ from services.events.retention.lifecycle import lifecycles
 from services.events.retention.reading import read_sets, read_sets_since_ever
 from services.events.retention.returns import read_grid, read_grids
 from services.events.retention.stickiness import people_by_days
+from shared.calendar import Interval, buckets
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

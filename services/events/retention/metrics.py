@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from services.events.calendar import Interval, buckets
 from services.events.domain import Population, Selection
 from services.events.reading.active import trailing_unions
 from services.events.reading.metrics import Metric, Point, Series
@@ -15,6 +14,7 @@ from services.events.retention.reading import (
     read_sets_since_ever,
     sets_by_day,
 )
+from shared.calendar import Interval, buckets
 
 if TYPE_CHECKING:
     from services.events.reading.store import CellStore
@@ -72,6 +72,7 @@ METRICS = {
             "ratio",
             (Interval.WEEK, Interval.MONTH),
             _churn_ratio,
+            absent_reason="nobody was active in the interval before",
         ),
         Metric(
             "engagement_score",
@@ -80,6 +81,7 @@ METRICS = {
             "ratio",
             (Interval.DAY,),
             _engagement_score,
+            absent_reason="nobody was active on the 30 days",
         ),
     )
 }

@@ -8,15 +8,15 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import retention_pb2 as pb
 
 from services.events import messages
-from services.events.calendar import Interval, day_number, local_date
 from services.events.domain import Population, Selection
 from services.events.ingest.batch import MAXIMUM_ID
-from services.events.questions import range_of
 from services.events.reading.by_property import BreakDown
 from services.events.reading.counting import GroupPage
 from services.events.retention.grid import Entry, Mode
+from shared.calendar import Interval, day_number, local_date
+from shared.intervals import INTERVALS, Limit, range_of, units_of
 from shared.timestamps import to_micros
-from shared.validation import HasTimeRange, Violations, page_size, text, time_zone
+from shared.validation import HasTimeRange, Violations, chosen, page_size, text, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -93,8 +93,8 @@ def retention_question(
             conditions=messages.conditions(violations, "return_filters", request.return_filters),
         ),
         offsets=offsets,
-        mode=messages.chosen(violations, "mode", request.mode, MODES),
-        entry=messages.chosen(violations, "entry", request.entry, ENTRIES),
+        mode=chosen(violations, "mode", request.mode, MODES),
+        entry=chosen(violations, "entry", request.entry, ENTRIES),
         population=_population(violations, request),
         zone=zone,
         break_down=_break_down(violations, request, cohorts, len(offsets)),
@@ -147,7 +147,7 @@ def stickiness_question(request: pb.GetStickinessRequest, reporting_zone: "ZoneI
     question = _period_question(violations, request, interval, reporting_zone)
     if question.periods:
         first, after = question.periods[0][0], question.periods[-1][1]
-        messages.units_of(violations, "time_range", (first, after), Interval.DAY, question.zone, "days")
+        units_of(violations, "time_range", (first, after), Interval.DAY, question.zone, Limit(what="days"))
     violations.raise_if_any()
     return question
 
@@ -187,11 +187,11 @@ def start_selection(
 
 
 def _interval(violations: Violations, number: int, choices: Mapping[Any, Interval]) -> Interval:
-    if number == common_pb2.INTERVAL_HOUR or (number in messages.INTERVALS and number not in choices):
+    if number == common_pb2.INTERVAL_HOUR or (number in INTERVALS and number not in choices):
         names = ", ".join(each.name.lower() for each in choices.values())
         violations.add("interval", f"must be one of {names}")
         return next(iter(choices.values()))
-    return messages.chosen(violations, "interval", number, choices)
+    return chosen(violations, "interval", number, choices)
 
 
 def _periods(violations: Violations, request: HasTimeRange, interval: Interval, zone: "ZoneInfo") -> Bounds:
@@ -199,7 +199,7 @@ def _periods(violations: Violations, request: HasTimeRange, interval: Interval, 
     start, end = range_of(violations, request)
     if start == end:
         return ()
-    return messages.units_of(violations, "time_range", (start, end), interval, zone, "periods")
+    return units_of(violations, "time_range", (start, end), interval, zone, Limit(what="periods"))
 
 
 def _offsets(violations: Violations, asked: Sequence[int]) -> tuple[int, ...]:

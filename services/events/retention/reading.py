@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
-from services.events.calendar import day_of_number, day_start, to_micros
 from services.events.retention.day_sets import DaySets, of_population
+from shared.calendar import day_of_number, day_start, to_micros
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS
 from services.events.revision import mix64
 from services.events.rollups.deltas import Groups, Inserted
+from shared.calendar import HOUR_MICROS
 
 if TYPE_CHECKING:
     from psycopg import Cursor

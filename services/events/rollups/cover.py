@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import HOUR_MICROS, day_number, day_of_number, day_start
+from shared.calendar import HOUR_MICROS, day_number, day_of_number, day_start
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

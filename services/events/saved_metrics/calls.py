@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, cast
 import orjson
 from brain.events.v1 import saved_metrics_pb2 as pb
 
-from services.events.calendar import Interval
 from services.events.growth import attainment, change
-from services.events.messages import chosen
-from services.events.questions import EARLIEST, LATEST, within_years
 from services.events.saved_metrics.points import ListedPoint, PointListing, SavedPoint, list_points, save
 from shared.audit import AuditEntry, record
+from shared.calendar import Interval
 from shared.calls import current_caller
+from shared.intervals import EARLIEST, LATEST, within_years
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
-from shared.validation import Violations, instant, optional_range, page_size, text
+from shared.validation import Violations, chosen, instant, optional_range, page_size, text
 
 if TYPE_CHECKING:
     import grpc

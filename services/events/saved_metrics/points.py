@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.events.calendar import Interval, to_datetime_utc, to_micros
+from shared.calendar import Interval, to_datetime_utc, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 
 GAP_MICROS = 30 * 60 * MICROS
 

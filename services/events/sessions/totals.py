@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.events.calendar import MICROS
+from shared.calendar import MICROS
 
 if TYPE_CHECKING:
     from services.events.sessions.runs import Runs

@@ -1,8 +1,8 @@
-"""The value of a property, as the JSON text that PostgreSQL would make of it.
+"""The value of a property as JSON text: equal values have one text, 1 and 1.0 too.
 
-Only what is certain to be the same here and there is decided here: texts, whole numbers, true, false, null,
-and absence. Decimals keep their zeros in PostgreSQL, objects have their keys sorted, digits step into arrays:
-UNSURE leaves these to PostgreSQL.
+It is PostgreSQL's text, except that decimals lose the zeros at their end. Only what is certain to be the same
+here and there is decided here: texts, whole numbers, true, false, null, and absence. Decimals may have more
+digits than a float, objects have their keys sorted, digits step into arrays: UNSURE leaves it to PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,11 @@ from struct import Struct
 from typing import Final
 
 import orjson
+
+# Of a jsonb expression.
+TEXT_SQL = (
+    "CASE jsonb_typeof({value}) WHEN 'number' THEN trim_scale({value}::numeric)::text ELSE {value}::text END"
+)
 
 _TEXT_COLUMNS = 5  # in front of the properties in a row's tail
 _NULL = -1

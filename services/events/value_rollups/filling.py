@@ -14,10 +14,11 @@ import numpy as np
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 
-from services.events.calendar import HOUR_MICROS, day_of_number, day_start, to_datetime_utc, to_micros
 from services.events.rollups.deltas import Groups
+from services.events.value_rollups.extraction import TEXT_SQL
 from services.events.value_rollups.registrations import FILLING_LOCK, STORING_LOCK, StaleRegistrationsError
 from services.events.value_rollups.value_keys import MAXIMUM_PAIRS, ValueKeys
+from shared.calendar import HOUR_MICROS, day_of_number, day_start, to_datetime_utc, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ SELECT min(first), max(last) FROM event_types CROSS JOIN LATERAL (
 
 # More rows than an allowed property has are not fetched.
 _HISTORY = """
-SELECT event_key, (properties #> %(path)s::text[])::text AS value_text,
+SELECT event_key, {text} AS value_text,
        width_bucket(event_time, %(bounds)s::timestamptz[]) - 1 AS number,
        count(*), coalesce(sum(value), 0), string_agg(int4send(user_key), '')
 FROM event_types JOIN events USING (event_key)
@@ -73,7 +74,7 @@ WHERE (%(event)s::text IS NULL OR event = %(event)s::text)
   AND event_time >= %(start_time)s AND event_time < %(end_time)s
 GROUP BY event_key, value_text, number
 LIMIT %(limit)s
-"""
+""".format(text=TEXT_SQL.format(value="(properties #> %(path)s::text[])"))
 
 # History goes before whatever was appended since its snapshot: it is folded first.
 _APPEND = """

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.events.value_rollups.extraction import UNSURE, Text, value_text
+from services.events.value_rollups.extraction import TEXT_SQL, UNSURE, Text, value_text
 from services.events.value_rollups.registrations import (
     Registered,
     Registrations,
@@ -32,9 +32,9 @@ MAXIMUM_CHARACTERS = 500
 _TYPES = "SELECT event_key, event FROM event_types"
 
 _TEXTS = """
-SELECT (document::jsonb #> %(path)s::text[])::text
+SELECT {text}
 FROM unnest(%(documents)s::text[]) WITH ORDINALITY AS stored(document, position) ORDER BY position
-"""
+""".format(text=TEXT_SQL.format(value="(document::jsonb #> %(path)s::text[])"))
 
 _LOAD = "SELECT event_key, value_text, value_key FROM property_values WHERE generation = %(generation)s"
 

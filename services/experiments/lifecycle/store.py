@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.experiments.domain import WHOLE, Experiment, Status
-from services.experiments.instants import to_datetime, to_micros
 from services.experiments.lifecycle import definitions
+from shared.calendar import to_datetime_utc, to_micros
 from shared.errors import NotFound
 from shared.validation import Violations
 
@@ -37,6 +37,13 @@ _LIST = text(f"""{_COLUMNS}
 WHERE (CAST(:after AS text) IS NULL OR e.key > CAST(:after AS text) COLLATE "C")
   AND (cardinality(CAST(:statuses AS int2[])) = 0 OR e.status = ANY(CAST(:statuses AS int2[])))
 ORDER BY e.key LIMIT :limit
+""")
+
+_PARTICIPANTS = text("""
+SELECT experiment_id, count(*) FROM assignments a
+WHERE experiment_id = ANY(CAST(:experiments AS int4[])) AND exposed_time IS NOT NULL AND NOT conflicting
+  AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
+GROUP BY experiment_id
 """)
 
 _LAST_CHANGE = text("SELECT coalesce(max(change), 0) FROM experiments")
@@ -125,6 +132,12 @@ def list_kept(
     return [_kept(row) for row in connection.execute(_LIST, parameters)]
 
 
+def participants(connection: sqlalchemy.Connection, experiments: "Sequence[int]") -> dict[int, int]:
+    """Return how many people take part in each experiment where somebody does."""
+    rows = connection.execute(_PARTICIPANTS, {"experiments": list(experiments)}).all()
+    return {experiment: count for experiment, count in rows}  # noqa: C416 - dict() loses the types
+
+
 def add(
     connection: sqlalchemy.Connection,
     key: str,
@@ -133,7 +146,7 @@ def add(
     now: int,
 ) -> None:
     """Keep a draft."""
-    parameters = {"key": key, "definition": _json(definition), "now": to_datetime(now)}
+    parameters = {"key": key, "definition": _json(definition), "now": to_datetime_utc(now)}
     experiment_id = connection.execute(_ADD, parameters).scalar_one()
     allocate(connection, experiment_id, shares)
 
@@ -161,7 +174,7 @@ def step(
     parameters = {
         "experiment_id": experiment_id,
         "status": status.value,
-        "now": to_datetime(now),
+        "now": to_datetime_utc(now),
         "winner": winner,
     }
     connection.execute(_STEP, parameters)

@@ -11,13 +11,13 @@ from services.experiments.domain import Experiment, Metric, Status
 from services.experiments.lifecycle import store as experiments
 from services.experiments.lifecycle.calls import check_step
 from services.experiments.results import store
-from services.experiments.results.days import day_ends
 from services.experiments.results.feeds import ResultReader
 from services.experiments.results.judging import objections
 from services.experiments.results.messages import to_results, to_variant_result
 from services.experiments.results.report import Report, report
 from shared import audit
 from shared.audit import AuditEntry
+from shared.calendar import HOUR_MICROS, Interval, buckets
 from shared.calls import current_caller
 from shared.errors import AlreadyExists, FailedPrecondition
 from shared.pagination import decode_token, encode_token
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import grpc
     from sqlalchemy import Connection, Engine
 
+MAXIMUM_DAYS = 120
+_LONGEST_DAY = 27 * HOUR_MICROS
 _OVER_TIME = "each day is a look; the sequential interval holds for all of them"
 
 
@@ -70,7 +72,7 @@ class ResultCalls:
             last = now if completed is None else min(now, int(completed.timestamp() * 1_000_000))
             points = [
                 self._point(connection, experiment, metric, min(end, now + 1), complete=end <= now)
-                for end in day_ends(experiment.started_time or now, last, zone)
+                for end in _day_ends(experiment.started_time or now, last, zone)
             ]
         return pb.GetResultsOverTimeResponse(points=points, time_zone=zone.key)
 
@@ -190,3 +192,9 @@ def _check_choice(experiment: Experiment, metric: Metric, variant: str) -> None:
     if experiment.position(variant) is None:
         violations.add("variant", f"is none of {experiment.key}")
     violations.raise_if_any()
+
+
+def _day_ends(start: int, end: int, zone: "ZoneInfo") -> list[int]:
+    """Return when each local day ended that touches [start, end], at most the last 120 of them."""
+    earliest = max(start, end - MAXIMUM_DAYS * _LONGEST_DAY)
+    return [high for _, high in buckets(earliest, end + 1, Interval.DAY, zone)][-MAXIMUM_DAYS:]

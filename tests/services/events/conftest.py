@@ -126,6 +126,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     for folding in ("compact", "fold_values", "fold", "sweep"):
         monkeypatch.setattr(housekeeping, folding, lambda _engine: 0)
     monkeypatch.setattr(housekeeping, "refresh", lambda _engine, _hour: 0)
+    monkeypatch.setattr(housekeeping, "forget_values", lambda _engine, since: since)
 
 
 @pytest.fixture

@@ -93,9 +93,15 @@ def as_text(value: Any) -> str:  # noqa: ANN401 - JSON
     return json.dumps(value, ensure_ascii=False)
 
 
+def value_text(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Write a value as a group's: numbers that are equal alike."""
+    text = as_text(value)
+    return text.rstrip("0").rstrip(".") if isinstance(value, Decimal) and "." in text else text
+
+
 def group_of(sent: Sent, dotted: str) -> str | None:
     value = at(sent.document, tuple(dotted.split(".")))
-    return None if value is ABSENT else as_text(value)
+    return None if value is ABSENT else value_text(value)
 
 
 def by_group(sent: Iterable[Sent], dotted: str) -> dict[str | None, list[Sent]]:

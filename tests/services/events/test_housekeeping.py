@@ -1,31 +1,17 @@
 """The chores beside the calls."""
 
-import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
 
 import psycopg
 import pytest
 import sqlalchemy
 
 from services.events import housekeeping
-from services.events.housekeeping import Chore, Housekeeper, partitions_ahead, stalled_copies
+from services.events.housekeeping import partitions_ahead, stalled_copies
 from services.events.ingest import store
 from services.events.ingest.partitions import Partitions
-from shared.database import create_engine
-from shared.errors import Unavailable
-
-DEADLINE = 20.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = monotonic() + DEADLINE
-    waiting = threading.Event()
-    while not condition():
-        assert monotonic() < end, "did not happen in time"
-        waiting.wait(0.01)
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -33,12 +19,6 @@ def client(events_database: str) -> Iterator[psycopg.Connection]:
     connection = psycopg.connect(events_database)
     yield connection
     connection.close()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failed chores are tried again without the wait of a second."""
-    monkeypatch.setattr(housekeeping, "RETRY_SECONDS", 0.001)
 
 
 def is_copying(engine: sqlalchemy.Engine, pid: int) -> bool:
@@ -119,82 +99,3 @@ def test_the_coming_months_are_made(engine: sqlalchemy.Engine) -> None:
             )
         ).scalars()
         assert sorted(found) == ["events_y2011m11", "events_y2011m12", "events_y2012m01"]
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_failing_chore_is_logged_once_and_goes_on_when_it_can(
-    engine: sqlalchemy.Engine, caplog: pytest.LogCaptureFixture
-) -> None:
-    away = create_engine(
-        "postgresql://nobody@127.0.0.1:1/nothing", schema="x", pool_size=1, application_name="test"
-    )
-    runs: list[str] = []
-
-    def run() -> float:
-        # An outage of three runs, twice; each then works for two.
-        runs.append("failed" if len(runs) % 5 < 3 else "worked")
-        with (away if runs[-1] == "failed" else engine).connect() as connection:
-            connection.execute(sqlalchemy.text("SELECT 1"))
-        return 0.001 if len(runs) < 10 else 3600.0
-
-    caplog.set_level(logging.INFO)
-    keeper = Housekeeper([Chore("trying", run)])
-    until(lambda: len(runs) == 10)
-    keeper.stop()
-    assert messages(caplog) == ["chore fails", "chore works again"] * 2
-    assert {
-        getattr(record, "chore", None) for record in caplog.records if record.name == housekeeping.__name__
-    } == {"trying"}
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    "error",
-    [
-        psycopg.OperationalError("gone"),
-        sqlalchemy.exc.TimeoutError("busy"),
-        Unavailable("away", "DATABASE_UNAVAILABLE"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_every_kind_of_database_trouble_is_outlived(error: Exception) -> None:
-    runs: list[int] = []
-
-    def run() -> float:
-        runs.append(1)
-        if len(runs) < 3:
-            raise error
-        return 3600.0
-
-    keeper = Housekeeper([Chore("trying", run)])
-    until(lambda: len(runs) == 3)
-    keeper.stop()
-
-
-def test_one_chore_s_trouble_is_not_another_s() -> None:
-    worked = threading.Event()
-
-    def fail() -> float:
-        raise psycopg.OperationalError("gone")
-
-    def work() -> float:
-        worked.set()
-        return 3600.0
-
-    keeper = Housekeeper([Chore("failing", fail), Chore("working", work)])
-    assert worked.wait(DEADLINE)
-    keeper.stop()
-
-
-def test_stopping_does_not_wait_for_the_next_time() -> None:
-    began, ran = monotonic(), threading.Event()
-
-    def run() -> float:
-        ran.set()
-        return 3600.0
-
-    keeper = Housekeeper([Chore("resting", run)])
-    assert ran.wait(DEADLINE)
-    keeper.stop()
-    assert monotonic() - began < DEADLINE
-    assert not any(thread.name == "chore-resting" for thread in threading.enumerate())

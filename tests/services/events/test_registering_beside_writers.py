@@ -13,6 +13,7 @@ from brain.events.v1 import events_pb2 as pb
 from services.events.rollups.cover import ReportingCalendar
 from services.events.value_rollups.filling import fill_one
 from services.events.value_rollups.folding import fold_values, sweep
+from services.events.value_rollups.forgetting import forget_values
 from tests.services.events.conftest import Service
 from tests.services.events.property_events import Sent, sent_events
 from tests.services.events.registering import (
@@ -62,6 +63,7 @@ class Turmoil:
             fill_one(self.replicas[chance.randrange(2)].engine, calendar)
             if chance.random() < 0.3:
                 sweep(self.replicas[0].engine)
+                forget_values(self.replicas[0].engine, 0)
             number, found = recounted(self.replicas[0], KOLKATA)
             assert found == []
             ready += number

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pyroaring import BitMap
 
 from services.events.rollups.deltas import Groups
-from tests.services.events.property_events import as_text
+from tests.services.events.property_events import value_text
 from tests.services.events.recount import Slot
 from tests.services.events.test_conditions import ABSENT, at
 
@@ -66,7 +66,7 @@ def _expected(registered: list[Any], raw: list[Any], zone: str) -> Slots:
         for generation, path, only in registered:
             if only in {None, event}:
                 found = at(document, tuple(path))
-                text = None if found is ABSENT else as_text(found)
+                text = None if found is ABSENT else value_text(found)
                 slots[generation, event_key, text, day].add(1, value or 0, 0, [user_key])
     return slots
 

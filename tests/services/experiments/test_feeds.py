@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator
 from brain.events.v1 import events_pb2
+from brain.events.v1.identity_pb2 import LinkUserRequest
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experiments.results.attribution import NO_VALUE, Events, People, sums_of, two_variants
+from services.experiments.results import feeds
+from services.experiments.results.attribution import (
+    NO_VALUE,
+    Events,
+    People,
+    owners_of,
+    sums_of,
+    two_variants,
+)
 from services.experiments.results.totals import Sums
 from shared.auth import Role, mint_token
 from tests.refusals import refusal
@@ -79,6 +88,19 @@ def bought(number: int, name: str, micros: int, **more: object) -> events_pb2.Ev
     return made
 
 
+def purchases(count: int, now: int) -> list[events_pb2.Event]:
+    """Random ones of the last hundred hours."""
+    chance = random.Random(5)
+    batch = []
+    for number in range(count):
+        name = f"u-{chance.randrange(200)}"  # the last forty take no part
+        micros = now - chance.randrange(100) * HOUR
+        plan = chance.choice(["pro", "free"])
+        value = chance.choice([None, round(chance.uniform(-5, 90), 2)])
+        batch.append(bought(number, name, micros, value=value, properties_json=f'{{"plan": "{plan}"}}'))
+    return batch
+
+
 def track(events: EventsService, *tracked: events_pb2.Event) -> None:
     assert not events.events.TrackEvents(events_pb2.TrackEventsRequest(events=tracked)).rejections
 
@@ -104,7 +126,6 @@ def test_events_count_from_the_first_exposure_within_the_window(
     more = {} if window_hours is None else {"conversion_window_seconds": window_hours * 3_600}
     create(service, what=definition(metrics=FED, **more))
     start(service)
-    generator = random.Random(5)
     exposed: dict[str, int] = {}
     variants: dict[str, str] = {}
     for _ in range(4):
@@ -112,13 +133,7 @@ def test_events_count_from_the_first_exposure_within_the_window(
         variants |= assign_all(service, names)
         exposed |= dict.fromkeys(names, clock.micros)
         clock.micros += 20 * HOUR
-    batch = []
-    for number in range(900):
-        name = f"u-{generator.randrange(200)}"  # the last forty take no part
-        micros = clock.micros - generator.randrange(100) * HOUR
-        plan = generator.choice(["pro", "free"])
-        value = generator.choice([None, round(generator.uniform(-5, 90), 2)])
-        batch.append(bought(number, name, micros, value=value, properties_json=f'{{"plan": "{plan}"}}'))
+    batch = purchases(900, clock.micros)
     batch += [bought(-1, "u-0", exposed["u-0"], value=3), bought(-2, "u-0", exposed["u-0"] - 1, value=5)]
     if window_hours:
         batch.append(bought(-3, "u-0", exposed["u-0"] + window_hours * HOUR, value=7))
@@ -172,6 +187,33 @@ def test_anonymous_people_are_others_than_users(
     anonymous = bought(2, "", clock.micros, anonymous_id="ann")
     track(events, anonymous)
     assert sum(each.converted for each in results(service).metrics[0].variants) == 1
+
+
+def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_differ(
+    service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_KNOWN_SECONDS", 0.0)  # who is who is asked again each time
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+    devices: dict[str, str] = {}
+    for number in range(12):
+        somebody = pb.Person(anonymous_id=f"device-{number}")
+        request = pb.AssignVariantRequest(experiment_key="colour", person=somebody)
+        devices[somebody.anonymous_id] = service.experiments.AssignVariant(request).assignment.variant
+    users = assign_all(service, (f"u-{number}" for number in range(12)))
+    for number in range(12):
+        track(events, bought(number, f"u-{number}", clock.micros))
+    assert results(service).conflicting_people == 0
+    assert results(service).participants == 24
+    for number in range(12):
+        events.events.LinkUser(LinkUserRequest(user_id=f"u-{number}", anonymous_id=f"device-{number}"))
+    differing = sum(users[f"u-{number}"] != devices[f"device-{number}"] for number in range(12))
+    assert 0 < differing < 12
+    found = results(service)
+    assert found.conflicting_people == 2 * differing
+    assert found.participants == 24 - 2 * differing
+    # Those with one variant under both ids: their events are one person's.
+    assert sum(each.converted for each in found.metrics[0].variants) == 12 - differing
 
 
 def test_what_events_feed_is_not_tracked_here(service: Service) -> None:
@@ -243,18 +285,20 @@ def test_attribution_is_that_of_plain_python(
     window: int | None,
     until: int | None,
 ) -> None:
-    owners: dict[int, tuple[int, int]] = {}
+    owners_by_key: dict[int, tuple[int, int]] = {}
     for key, variant, exposed in sorted(people, key=lambda each: each[2]):
-        owners.setdefault(key, (variant, exposed))
+        owners_by_key.setdefault(key, (variant, exposed))
     amounts: dict[int, list[int]] = defaultdict(list)
     for key, micros, value in done:
-        _, begin = owners.get(key, (0, 10**9))
+        _, begin = owners_by_key.get(key, (0, 10**9))
         in_window = window is None or micros < begin + window
         if begin <= micros and in_window and (until is None or micros < until):
             amounts[key].append(0 if value == NO_VALUE else value)
     expected = {}
-    for variant in {each for each, _ in owners.values()}:
-        mine = [amounts[key] for key, (each, _) in owners.items() if each == variant and amounts.get(key)]
+    for variant in {each for each, _ in owners_by_key.values()}:
+        mine = [
+            amounts[key] for key, (each, _) in owners_by_key.items() if each == variant and amounts.get(key)
+        ]
         totals, counts = list(map(sum, mine)), list(map(len, mine))
         expected[variant] = Sums(
             len(mine),
@@ -273,7 +317,12 @@ def test_attribution_is_that_of_plain_python(
         )
         for part in (done[:half], done[half:])
     ]
-    assert sums_of(columns(people), chunks, window, until) == expected
+    owners = owners_of(columns(people))
+    assert sums_of(owners, chunks, window, until) == expected
+    if until is not None:
+        early = {variant for variant, exposed in owners_by_key.values() if exposed < until}
+        found = sums_of(owners.before(until), chunks, window, until)
+        assert found == {variant: expected[variant] for variant in early}
 
 
 @given(PEOPLE)

@@ -1,7 +1,5 @@
 """Experiments as series of numbers."""
 
-from zoneinfo import ZoneInfo
-
 import grpc
 import pytest
 from brain.common.v1 import common_pb2
@@ -9,7 +7,6 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
-from services.experiments.results.days import Unit, units
 from tests.refusals import refusal
 from tests.services.experiments.asking import assign_all, convert, create, results, start
 from tests.services.experiments.conftest import Clock, Service
@@ -68,7 +65,8 @@ def test_before_anybody_takes_part_there_is_no_value(service: Service) -> None:
         ("experiment_effect", LABELS),
         ("experiment_srm_p_value", {"experiment_id": "colour"}),
     ):
-        assert {point.HasField("value") for point in read(service, name, labels=labels)} == {False}
+        points = read(service, name, labels=labels)
+        assert {(point.HasField("value"), bool(point.absent_reason)) for point in points} == {(False, True)}
 
 
 def test_metrics_are_listed_by_name(service: Service) -> None:
@@ -113,15 +111,3 @@ def test_one_bad_series_spoils_no_other(service: Service) -> None:
     bad, good, unknown = service.metrics.ReadMetrics(pb.ReadMetricsRequest(queries=queries)).results
     assert (bad.error.code, unknown.error.code) == (code_pb2.NOT_FOUND, code_pb2.NOT_FOUND)
     assert len(good.series.points) == 4
-
-
-def test_units_follow_the_calendar() -> None:
-    lord_howe = ZoneInfo("Australia/Lord_Howe")  # clocks go back half an hour on 2012-04-01
-    around = (1_333_000_000_000_000, 1_334_000_000_000_000)
-    hours = [(high - low) / 3_600_000_000 for low, high in units(*around, Unit.DAY, lord_howe, 99) or []]
-    assert sorted(set(hours)) == [24.0, 24.5]
-    months = units(MIDNIGHT - 11 * DAY, MIDNIGHT + 80 * DAY, Unit.MONTH, ZoneInfo("UTC"), 9) or []
-    assert [(high - low) // DAY for low, high in months] == [30, 31, 31]
-    weeks = units(MIDNIGHT, MIDNIGHT + 15 * DAY, Unit.WEEK, ZoneInfo("UTC"), 9) or []
-    assert [(low - MIDNIGHT) // DAY for low, _ in weeks] == [2, 9]  # 2011-11-12 is a Saturday
-    assert units(0, 100 * DAY, Unit.DAY, ZoneInfo("UTC"), 99) is None

@@ -17,6 +17,7 @@ from tests.services.events.conftest import Clock, Service
 from tests.services.events.identity.asking import (
     counted,
     event,
+    ids,
     key_of,
     link,
     listed,
@@ -111,17 +112,35 @@ def test_a_merged_anonymous_id_stands_for_its_person(service: Service) -> None:
     assert counted(service) == (2, 1)
 
 
-def test_a_pending_merge_is_erased_with_its_person(
-    start_service: Callable[..., Service], reader: "psycopg.Connection[Any]"
-) -> None:
+@pytest.fixture
+def idle(start_service: Callable[..., Service]) -> Service:
+    """A replica that decides about no merge by itself."""
     service = start_service()
     service.application.housekeeper.stop()
-    track(service, event("a", anonymous="d"), event("b", user="u", anonymous="d"))
-    receipt = erase(service, "u")  # nobody has merged them yet
-    assert (receipt["events"], receipt["merge_requests"]) == (1, 1)
-    assert counted(service) == (1, 1)
-    assert erase(service, "d", ANONYMOUS)["events"] == 1
-    assert counted(service) == (0, 0)
+    return service
+
+
+@pytest.mark.parametrize(("name", "kind"), [("u", USER), ("d", ANONYMOUS), ("d-2", ANONYMOUS)])
+def test_ids_that_came_with_theirs_go_with_a_person(
+    idle: Service, reader: "psycopg.Connection[Any]", name: str, kind: "pb.UserKind.ValueType"
+) -> None:
+    track(idle, event("a", anonymous="d"), event("b", anonymous="d-2"), event("other", user="v"))
+    track(idle, event("c", user="u", anonymous="d"), event("e", user="u", anonymous="d-2"))
+    receipt = erase(idle, name, kind)  # nobody has merged them yet
+    assert receipt == {"events": 4, "users": 3, "merge_requests": 0, "tombstones": 3}
+    assert ids(listed(idle)) == ["other"]
+    assert track(idle, event("f", anonymous="d"), event("g", user="u")).accepted == 0
+    assert recount(reader, "UTC").mismatches == []
+
+
+def test_an_anonymous_id_that_anothers_event_had_first_stays_with_them(
+    idle: Service, reader: "psycopg.Connection[Any]"
+) -> None:
+    track(idle, event("a", anonymous="d"))
+    track(idle, event("b", user="v", anonymous="d"))
+    track(idle, event("c", user="u", anonymous="d"))
+    assert erase(idle, "u")["events"] == 1
+    assert ids(listed(idle, user_id="v")) == ["a", "b"]
     assert recount(reader, "UTC").mismatches == []
 
 
@@ -207,7 +226,10 @@ def test_both_are_audited_without_a_name(service: Service) -> None:
     erase(service, "ann")
     erase(service, "bob", mode=ANONYMIZE)
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries
-    assert [entry.action for entry in entries[:2]] == ["anonymize user", "erase user"]
+    assert [(entry.action, dict(entry.details)) for entry in entries[:2]] == [
+        ("EraseUser", {"ids": 0, "mode": "anonymize"}),
+        ("EraseUser", {"ids": 0, "mode": "erase"}),
+    ]
     assert "ann" not in str(entries).replace("a person", "")
 
 
@@ -244,7 +266,11 @@ def test_bad_requests_name_every_field(service: Service) -> None:
             privacy_pb2.ApplyTombstonesRequest(tombstones=[privacy_pb2.Tombstone(who_digest=b"x")])
         )
     )
-    assert set(asked.fields) == {"tombstones[0].who_digest", "tombstones[0].mode"}
+    assert set(asked.fields) == {
+        "tombstones[0].who_digest",
+        "tombstones[0].erased_time",
+        "tombstones[0].mode",
+    }
     page = privacy_pb2.ListTombstonesRequest(page_size=-1, page_token="x")
     asked = refusal(lambda: service.privacy.ListTombstones(page))
     assert set(asked.fields) == {"page_size", "page_token"}

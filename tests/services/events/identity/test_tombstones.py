@@ -1,12 +1,15 @@
 """Restored databases forget again whom they should."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from brain.privacy.v1 import privacy_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.identity.asking import counted, event, ids, listed, track
 from tests.services.events.identity.searching import found
@@ -67,6 +70,18 @@ def test_tombstones_erase_whom_a_restored_database_holds(
     reply = service.privacy.ApplyTombstones(request)
     assert (reply.applied, reply.erased_ids) == (0, 0)
     assert track(service, personal("ann-1", anonymous="ann-device")).rejections
+
+
+@pytest.mark.parametrize("year", [1, 1970, 1999, 2012, 9999])
+def test_a_tombstone_of_no_time_that_can_be_is_refused(service: Service, year: int) -> None:
+    """The tests' clock stands in November 2011; one of a later year would refuse all till then."""
+    erased = Timestamp()
+    erased.FromDatetime(datetime(year, 1, 1, tzinfo=UTC))
+    tombstone = privacy_pb2.Tombstone(who_digest=bytes(16), erased_time=erased, mode=ERASE)
+    request = privacy_pb2.ApplyTombstonesRequest(tombstones=[tombstone])
+    refused = refusal(lambda: service.privacy.ApplyTombstones(request))
+    assert list(refused.fields) == ["tombstones[0].erased_time"]
+    assert tombstones(service) == []
 
 
 def test_the_journal_is_applied_at_the_start(

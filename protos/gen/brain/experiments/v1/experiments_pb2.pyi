@@ -395,12 +395,15 @@ class Experiment(_message.Message):
     STARTED_TIME_FIELD_NUMBER: _builtins.int
     COMPLETED_TIME_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its name for programs."""
     status: Global___ExperimentStatus.ValueType
     """Where it is in its life."""
     winner: _builtins.str
     """The declared winner's name; empty without one."""
+    participants: _builtins.int
+    """People who take part by now; present where ListExperiments was asked for it."""
     @_builtins.property
     def definition(self) -> Global___ExperimentDefinition:
         """What it is."""
@@ -427,12 +430,15 @@ class Experiment(_message.Message):
         started_time: _timestamp_pb2.Timestamp | None = ...,
         completed_time: _timestamp_pb2.Timestamp | None = ...,
         winner: _builtins.str = ...,
+        participants: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "started_time", b"started_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_participants", b"_participants", "completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "participants", b"participants", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "key", b"key", "started_time", b"started_time", "status", b"status", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_participants", b"_participants", "completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "key", b"key", "participants", b"participants", "started_time", b"started_time", "status", b"status", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__participants: _TypeAlias = _typing.Literal["participants"]  # noqa: Y015
+    _WhichOneofArgType__participants: _TypeAlias = _typing.Literal["_participants", b"_participants"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__participants) -> _WhichOneofReturnType__participants | None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 
@@ -797,10 +803,13 @@ class ListExperimentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    WITH_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 1,000; 0 means 100."""
     page_token: _builtins.str
     """The next_page_token of the page before; empty for the first."""
+    with_participants: _builtins.bool
+    """Count the participants of each, too."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___ExperimentStatus.ValueType]:
         """Only those; empty for all."""
@@ -811,10 +820,11 @@ class ListExperimentsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         statuses: _abc.Iterable[Global___ExperimentStatus.ValueType] | None = ...,
+        with_participants: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "with_participants", b"with_participants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1033,6 +1043,108 @@ class AssignVariantsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssignVariantsResponse: _TypeAlias = AssignVariantsResponse  # noqa: Y015
+
+@_typing.final
+class EvaluateFlagsRequest(_message.Message):
+    """Asks for flags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def person(self) -> Global___Person:
+        """Who; absent: nobody in particular, who gets winners alone."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """What targeting looks at. Not kept."""
+
+    @_builtins.property
+    def experiment_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 100 keys, an unknown one is NOT_FOUND; empty: everything that runs or has a winner."""
+
+    def __init__(
+        self,
+        *,
+        person: Global___Person | None = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        experiment_keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "experiment_keys", b"experiment_keys", "person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateFlagsRequest: _TypeAlias = EvaluateFlagsRequest  # noqa: Y015
+
+@_typing.final
+class Flag(_message.Message):
+    """What an experiment is to somebody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IS_WHOLE_NUMBER_FIELD_NUMBER: _builtins.int
+    experiment_key: _builtins.str
+    """The experiment's."""
+    variant: _builtins.str
+    """The variant's name; absent where the caller's default holds."""
+    reason: Global___AssignmentReason.ValueType
+    """Why; unspecified for nobody in particular while it runs."""
+    is_whole_number: _builtins.bool
+    """The values of all variants are whole numbers."""
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """The variant's value."""
+
+    def __init__(
+        self,
+        *,
+        experiment_key: _builtins.str = ...,
+        variant: _builtins.str | None = ...,
+        value: _struct_pb2.Value | None = ...,
+        reason: Global___AssignmentReason.ValueType = ...,
+        is_whole_number: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "experiment_key", b"experiment_key", "is_whole_number", b"is_whole_number", "reason", b"reason", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__variant: _TypeAlias = _typing.Literal["variant"]  # noqa: Y015
+    _WhichOneofArgType__variant: _TypeAlias = _typing.Literal["_variant", b"_variant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variant) -> _WhichOneofReturnType__variant | None: ...
+
+Global___Flag: _TypeAlias = Flag  # noqa: Y015
+
+@_typing.final
+class EvaluateFlagsResponse(_message.Message):
+    """Flags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flag]:
+        """In the order of the keys."""
+
+    def __init__(
+        self,
+        *,
+        flags: _abc.Iterable[Global___Flag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateFlagsResponse: _TypeAlias = EvaluateFlagsResponse  # noqa: Y015
 
 @_typing.final
 class GetAssignmentRequest(_message.Message):

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rain/metrics/v1/metrics.proto\x12\x10\x62rain.metrics.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1e\x62rain/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\";\n\x12ListMetricsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x13ListMetricsResponse\x12\x33\n\x07metrics\x18\x01 \x03(\x0b\x32\".brain.metrics.v1.MetricDescriptor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x01\n\x10MetricDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x17\n\x0frequired_labels\x18\x04 \x03(\t\x12,\n\tintervals\x18\x05 \x03(\x0e\x32\x19.brain.common.v1.Interval\x12\x16\n\x0ehas_break_down\x18\x06 \x01(\x08\"\xd4\x02\n\x0bMetricQuery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).brain.metrics.v1.MetricQuery.LabelsEntry\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12+\n\x08interval\x18\x04 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x05 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x16\n\x0egroup_property\x18\x07 \x01(\t\x12\x13\n\x0bgroup_limit\x18\x08 \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x82\x01\n\x0bMetricPoint\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0bsample_size\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x42\x08\n\x06_value\"Z\n\x0bMetricGroup\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12-\n\x06points\x18\x02 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricPointB\x08\n\x06_group\"\x98\x01\n\x0cMetricSeries\x12-\n\x06points\x18\x01 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricPoint\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12-\n\x06groups\x18\x03 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricGroup\x12\x17\n\x0fhas_more_groups\x18\x04 \x01(\x08\"p\n\x0cMetricResult\x12\x30\n\x06series\x18\x01 \x01(\x0b\x32\x1e.brain.metrics.v1.MetricSeriesH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"D\n\x12ReadMetricsRequest\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricQuery\"F\n\x13ReadMetricsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.brain.metrics.v1.MetricResult\"A\n\x11ReadMetricRequest\x12,\n\x05query\x18\x01 \x01(\x0b\x32\x1d.brain.metrics.v1.MetricQuery\"D\n\x12ReadMetricResponse\x12.\n\x06series\x18\x01 \x01(\x0b\x32\x1e.brain.metrics.v1.MetricSeries2\xb8\x02\n\x13MetricSourceService\x12`\n\x0bListMetrics\x12$.brain.metrics.v1.ListMetricsRequest\x1a%.brain.metrics.v1.ListMetricsResponse\"\x04\x88\xb5\x18\x02\x12`\n\x0bReadMetrics\x12$.brain.metrics.v1.ReadMetricsRequest\x1a%.brain.metrics.v1.ReadMetricsResponse\"\x04\x88\xb5\x18\x02\x12]\n\nReadMetric\x12#.brain.metrics.v1.ReadMetricRequest\x1a$.brain.metrics.v1.ReadMetricResponse\"\x04\x88\xb5\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rain/metrics/v1/metrics.proto\x12\x10\x62rain.metrics.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1e\x62rain/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\";\n\x12ListMetricsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x13ListMetricsResponse\x12\x33\n\x07metrics\x18\x01 \x03(\x0b\x32\".brain.metrics.v1.MetricDescriptor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x01\n\x10MetricDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x17\n\x0frequired_labels\x18\x04 \x03(\t\x12,\n\tintervals\x18\x05 \x03(\x0e\x32\x19.brain.common.v1.Interval\x12\x16\n\x0ehas_break_down\x18\x06 \x01(\x08\"\xd4\x02\n\x0bMetricQuery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).brain.metrics.v1.MetricQuery.LabelsEntry\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12+\n\x08interval\x18\x04 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12.\n\ntime_range\x18\x05 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x16\n\x0egroup_property\x18\x07 \x01(\t\x12\x13\n\x0bgroup_limit\x18\x08 \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x0bMetricPoint\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0bsample_size\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x15\n\rabsent_reason\x18\x05 \x01(\tB\x08\n\x06_value\"Z\n\x0bMetricGroup\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12-\n\x06points\x18\x02 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricPointB\x08\n\x06_group\"\x98\x01\n\x0cMetricSeries\x12-\n\x06points\x18\x01 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricPoint\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12-\n\x06groups\x18\x03 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricGroup\x12\x17\n\x0fhas_more_groups\x18\x04 \x01(\x08\"p\n\x0cMetricResult\x12\x30\n\x06series\x18\x01 \x01(\x0b\x32\x1e.brain.metrics.v1.MetricSeriesH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"D\n\x12ReadMetricsRequest\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.brain.metrics.v1.MetricQuery\"F\n\x13ReadMetricsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.brain.metrics.v1.MetricResult\"A\n\x11ReadMetricRequest\x12,\n\x05query\x18\x01 \x01(\x0b\x32\x1d.brain.metrics.v1.MetricQuery\"D\n\x12ReadMetricResponse\x12.\n\x06series\x18\x01 \x01(\x0b\x32\x1e.brain.metrics.v1.MetricSeries2\xb8\x02\n\x13MetricSourceService\x12`\n\x0bListMetrics\x12$.brain.metrics.v1.ListMetricsRequest\x1a%.brain.metrics.v1.ListMetricsResponse\"\x04\x88\xb5\x18\x02\x12`\n\x0bReadMetrics\x12$.brain.metrics.v1.ReadMetricsRequest\x1a%.brain.metrics.v1.ReadMetricsResponse\"\x04\x88\xb5\x18\x02\x12]\n\nReadMetric\x12#.brain.metrics.v1.ReadMetricRequest\x1a$.brain.metrics.v1.ReadMetricResponse\"\x04\x88\xb5\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,21 +54,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METRICQUERY_LABELSENTRY']._serialized_start=794
   _globals['_METRICQUERY_LABELSENTRY']._serialized_end=839
   _globals['_METRICPOINT']._serialized_start=842
-  _globals['_METRICPOINT']._serialized_end=972
-  _globals['_METRICGROUP']._serialized_start=974
-  _globals['_METRICGROUP']._serialized_end=1064
-  _globals['_METRICSERIES']._serialized_start=1067
-  _globals['_METRICSERIES']._serialized_end=1219
-  _globals['_METRICRESULT']._serialized_start=1221
-  _globals['_METRICRESULT']._serialized_end=1333
-  _globals['_READMETRICSREQUEST']._serialized_start=1335
-  _globals['_READMETRICSREQUEST']._serialized_end=1403
-  _globals['_READMETRICSRESPONSE']._serialized_start=1405
-  _globals['_READMETRICSRESPONSE']._serialized_end=1475
-  _globals['_READMETRICREQUEST']._serialized_start=1477
-  _globals['_READMETRICREQUEST']._serialized_end=1542
-  _globals['_READMETRICRESPONSE']._serialized_start=1544
-  _globals['_READMETRICRESPONSE']._serialized_end=1612
-  _globals['_METRICSOURCESERVICE']._serialized_start=1615
-  _globals['_METRICSOURCESERVICE']._serialized_end=1927
+  _globals['_METRICPOINT']._serialized_end=995
+  _globals['_METRICGROUP']._serialized_start=997
+  _globals['_METRICGROUP']._serialized_end=1087
+  _globals['_METRICSERIES']._serialized_start=1090
+  _globals['_METRICSERIES']._serialized_end=1242
+  _globals['_METRICRESULT']._serialized_start=1244
+  _globals['_METRICRESULT']._serialized_end=1356
+  _globals['_READMETRICSREQUEST']._serialized_start=1358
+  _globals['_READMETRICSREQUEST']._serialized_end=1426
+  _globals['_READMETRICSRESPONSE']._serialized_start=1428
+  _globals['_READMETRICSRESPONSE']._serialized_end=1498
+  _globals['_READMETRICREQUEST']._serialized_start=1500
+  _globals['_READMETRICREQUEST']._serialized_end=1565
+  _globals['_READMETRICRESPONSE']._serialized_start=1567
+  _globals['_READMETRICRESPONSE']._serialized_end=1635
+  _globals['_METRICSOURCESERVICE']._serialized_start=1638
+  _globals['_METRICSOURCESERVICE']._serialized_end=1950
 # @@protoc_insertion_point(module_scope)

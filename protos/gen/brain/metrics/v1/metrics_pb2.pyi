@@ -213,6 +213,7 @@ class MetricPoint(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    ABSENT_REASON_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """The value; absent where it is not defined, never 0 or NaN instead."""
     sample_size: _builtins.int
@@ -221,6 +222,8 @@ class MetricPoint(_message.Message):
     """Whether the interval, and what the metric waits for after it, had ended when the answer was made. Late
     events may still change it.
     """
+    absent_reason: _builtins.str
+    """Why the value is absent; empty where it is there."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Where the interval begins."""
@@ -232,10 +235,11 @@ class MetricPoint(_message.Message):
         value: _builtins.float | None = ...,
         sample_size: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        absent_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "complete", b"complete", "sample_size", b"sample_size", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "absent_reason", b"absent_reason", "complete", b"complete", "sample_size", b"sample_size", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -252,7 +256,9 @@ class MetricGroup(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The value as JSON text; absent for the events without the property."""
+    """The value as JSON text, one for numbers that are equal (1 for 1.0); absent for the events without the
+    property.
+    """
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]:
         """As those of the series."""

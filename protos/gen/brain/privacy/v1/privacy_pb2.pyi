@@ -167,7 +167,9 @@ class EraseUserResponse(_message.Message):
 
     @_builtins.property
     def touched_tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TouchedTable]:
-        """Every table that holds something about people, also those where nothing was found."""
+        """The tables with what people are called and what they did, also where nothing was found. What is made of
+        those, sessions and roll-ups, is corrected with them and not told here.
+        """
 
     def __init__(
         self,
@@ -198,7 +200,7 @@ class Tombstone(_message.Message):
     """How they were erased."""
     @_builtins.property
     def erased_time(self) -> _timestamp_pb2.Timestamp:
-        """What they did up to here is refused."""
+        """What they did up to here is refused. From 2000-01-01 to 24 hours ahead of the server."""
 
     def __init__(
         self,

@@ -70,9 +70,11 @@ class PrivacyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseUser(self, request, context):
-        """Erases or anonymises a person, with every id merged into theirs. From then on, what they did up to this
-        moment is refused as erased; what they do later makes a new person. OK means that it is done. Where a
-        call fails it may have begun: it is then finished in the background, and calling again is harmless.
+        """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
+        came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
+        up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
+        Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+        a call fails it may have begun: it is then finished in the background, and calling again is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,9 +38,11 @@ class PrivacyServiceStub:
     into a user stands for the user, with all their ids.
     """
     EraseUser: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.EraseUserRequest, _privacy_pb2.EraseUserResponse]
-    """Erases or anonymises a person, with every id merged into theirs. From then on, what they did up to this
-    moment is refused as erased; what they do later makes a new person. OK means that it is done. Where a
-    call fails it may have begun: it is then finished in the background, and calling again is harmless.
+    """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
+    came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
+    up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
+    Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+    a call fails it may have begun: it is then finished in the background, and calling again is harmless.
     """
     ListTombstones: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.ListTombstonesRequest, _privacy_pb2.ListTombstonesResponse]
     """Lists who was erased, as keyed hashes that lead to nobody, for a restore."""
@@ -59,9 +61,11 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
     into a user stands for the user, with all their ids.
     """
     EraseUser: _aio.UnaryUnaryMultiCallable[_privacy_pb2.EraseUserRequest, _privacy_pb2.EraseUserResponse]  # type: ignore[assignment]
-    """Erases or anonymises a person, with every id merged into theirs. From then on, what they did up to this
-    moment is refused as erased; what they do later makes a new person. OK means that it is done. Where a
-    call fails it may have begun: it is then finished in the background, and calling again is harmless.
+    """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
+    came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
+    up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
+    Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+    a call fails it may have begun: it is then finished in the background, and calling again is harmless.
     """
     ListTombstones: _aio.UnaryUnaryMultiCallable[_privacy_pb2.ListTombstonesRequest, _privacy_pb2.ListTombstonesResponse]  # type: ignore[assignment]
     """Lists who was erased, as keyed hashes that lead to nobody, for a restore."""
@@ -89,9 +93,11 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _privacy_pb2.EraseUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_privacy_pb2.EraseUserResponse, _abc.Awaitable[_privacy_pb2.EraseUserResponse]]:
-        """Erases or anonymises a person, with every id merged into theirs. From then on, what they did up to this
-        moment is refused as erased; what they do later makes a new person. OK means that it is done. Where a
-        call fails it may have begun: it is then finished in the background, and calling again is harmless.
+        """Erases or anonymises a person, with every id merged into theirs or waiting to be: an anonymous id that
+        came with theirs in an event is theirs, unless it was another user's before. From then on, what they did
+        up to this moment is refused as erased; what they do later makes a new person. OK means that it is done.
+        Values of registered properties that nobody else had follow within seconds, once roll-ups are folded. Where
+        a call fails it may have begun: it is then finished in the background, and calling again is harmless.
         """
 
     @_abc_1.abstractmethod

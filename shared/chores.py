@@ -1,0 +1,75 @@
+"""What a service does again and again beside its calls: a thread for each chore."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from shared.database import translate
+from shared.errors import ServiceError
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something done again and again; it returns how many seconds to wait before the next time.
+
+    Whoever sets `wanted` cuts that short.
+    """
+
+    name: str
+    run: Callable[[], float]
+    wanted: Event = field(default_factory=Event)
+
+
+class Housekeeper:
+    """Does chores until it is stopped, each in a thread of its own."""
+
+    def __init__(self, chores: Sequence[Chore]) -> None:
+        self._stopping = Event()
+        self._chores = chores
+        self._threads = [
+            Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True)
+            for chore in chores
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads once each has finished what it is at."""
+        self._stopping.set()
+        for chore in self._chores:
+            chore.wanted.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, chore: Chore) -> None:
+        failing = False
+        wait = 0.0
+        while True:
+            chore.wanted.wait(wait)
+            chore.wanted.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                wait = chore.run()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the chore is needed tomorrow
+                wait = RETRY_SECONDS
+                if not failing:  # the transition, not every failure of an outage
+                    _tell(chore, error)
+                failing = True
+            else:
+                if failing:
+                    _log.info("chore works again", extra={"chore": chore.name})
+                failing = False
+
+
+def _tell(chore: Chore, error: Exception) -> None:
+    fields = {"chore": chore.name, "error": type(error).__name__}
+    if isinstance(error, ServiceError) or translate(error):
+        _log.warning("chore fails", extra=fields)
+    else:
+        _log.error("chore fails", extra=fields, exc_info=error)

@@ -1,0 +1,15 @@
+"""Waiting for what other threads do."""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+DEADLINE = 20.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = monotonic() + DEADLINE
+    waiting = threading.Event()
+    while not condition():
+        assert monotonic() < end, "did not happen in time"
+        waiting.wait(0.01)

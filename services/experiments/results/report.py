@@ -22,7 +22,7 @@ from services.experiments.stats.proportions import Proportion
 from services.experiments.stats.values import Interval, Undefined, map_defined
 
 # Changes with any number a change of the code makes different.
-METHOD_VERSION = "1"
+METHOD_VERSION = "2"
 DEFAULT_TUNED_PARTICIPANTS = 5_000
 
 

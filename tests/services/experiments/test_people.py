@@ -2,11 +2,10 @@
 
 import random
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from brain.events.v1 import events_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1 import statistics_pb2
 
@@ -15,6 +14,9 @@ from tests.services.events.conftest import Service as EventsService
 from tests.services.experiments.asking import REVENUE, assign_all, convert, create, definition, results, start
 from tests.services.experiments.conftest import Clock, Service
 from tests.services.experiments.test_feeds import BOUGHT, HOUR, bought, events, service, track
+
+if TYPE_CHECKING:
+    from brain.events.v1 import events_pb2
 
 __all__ = ["events", "service"]  # fixtures
 
@@ -40,7 +42,7 @@ def lived(service: Service, events: EventsService, clock: Clock) -> tuple[dict[s
     for name, variant in variants.items():
         taste = generator.expovariate(1 / 20)
         for kept, sign in ((before, -1), (since, 1)):
-            for _ in range(generator.choice((0, 1, 1, 1))):
+            for _ in range(generator.choice((0, 1, 1, 2))):
                 value = round(taste + generator.uniform(0, 5) + (5 if sign > 0 and variant == "b" else 0), 2)
                 # The last tenth before is too long ago to be looked at.
                 hours = generator.uniform(1, DAYS * 24 * 1.1) if sign < 0 else generator.uniform(0, 20)
@@ -80,7 +82,7 @@ def test_what_was_before_explains_a_part(service: Service, events: EventsService
             assert treatment.value == pytest.approx(second[treated == 1].mean())
             assert treatment.covariate.moments.mean == pytest.approx(first[treated == 1].mean())
     plain = y[treated == 1].var(ddof=1) / treated.sum() + y[treated == 0].var(ddof=1) / (1 - treated).sum()
-    assert revenue.variants[1].comparison.standard_error < 0.8 * plain**0.5
+    assert revenue.variants[1].comparison.standard_error < 0.9 * plain**0.5
 
 
 def test_a_comparison_with_what_was_before_can_be_computed_again(

@@ -64,6 +64,12 @@ class Stack:
         """Return where the events service finds its database."""
         return self.postgres.url(database, "events")
 
+    def settle(self, database: str) -> None:
+        """Do now what autovacuum and the checkpointer would do while we measure."""
+        with self.postgres.connect(database) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+            connection.execute("CHECKPOINT")
+
     def drop(self, database: str) -> None:
         """Drop a database."""
         with self.postgres.connect() as connection:

@@ -83,7 +83,7 @@ def open_sources(settings: "AlertsSettings", opened: "ExitStack") -> Mapping[str
     """Return the services of the settings by name; `opened` closes their channels."""
     token, authority = settings.sources_token_file, settings.sources_ca_file
     found = {}
-    for name, address in settings.source_addresses.items():
+    for name, address in settings.metric_sources.items():
         stub = MetricSourceServiceStub(open_channel(address, token, authority, opened))
         found[name] = Source(name, stub, settings.poll_seconds)
     return found

@@ -85,7 +85,7 @@ class Worker:
             return [None] * len(wanted)
         if self.source is None:
             answers: Iterator[Answer] = iter(
-                ["this service reads no such source: see ALERTS_SOURCES"] * len(asked)
+                ["this service reads no such source: see ALERTS_METRIC_SOURCES"] * len(asked)
             )
         else:
             answers = iter(self.source.read(asked))

@@ -162,7 +162,7 @@ class MetricReference(_message.Message):
     FILTERS_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Which service: one of the names in ALERTS_SOURCES, "events" for instance. Required."""
+    """Which service: one of the names in ALERTS_METRIC_SOURCES, "events" for instance. Required."""
     name: _builtins.str
     """A name of its ListMetrics. Required."""
     interval: _common_pb2.Interval.ValueType

@@ -32,7 +32,7 @@ from services.experiments.privacy.asked import read_who
 from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader, meeting
+from services.experiments.results.feeds import EventFeeds, ResultReader, warming
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
 from services.experiments.statistics_servicer import StatisticsServicer
@@ -130,7 +130,7 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
         chores = [folding(Folder(engine), catalogue)]
         if feeds is not None:
-            chores.append(meeting(engine, catalogue, feeds))
+            chores.append(warming(engine, catalogue, feeds))
         opened.callback(Housekeeper(chores).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from services.experiments.catalogue import Catalogue
     from services.experiments.domain import EventFeed
 
-MEETING_SECONDS: Final = 5.0
+WARMING_SECONDS: Final = 30.0
+_REST_RATIO: Final = 20.0
 # About 20 bytes each.
 _CACHED_EVENTS: Final = 20_000_000
 # Events may be stamped so far ahead.
@@ -116,10 +117,6 @@ class EventFeeds:
     def conflicting(self, connection: "Connection", experiment: Experiment) -> list[int]:
         """Return our keys of people who take part under two ids with different variants."""
         return self._attribute(experiment, self._participants.current(connection, experiment)).conflicting
-
-    def meet(self, connection: "Connection", experiment: Experiment) -> None:
-        """Look up those who came since, so that results need not."""
-        self._attribute(experiment, self._participants.current(connection, experiment))
 
     def sums(
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
@@ -228,20 +225,19 @@ def _chunk(parts: "Sequence[events_pb2.ScanEventsResponse]") -> _Chunk:
     )
 
 
-def meeting(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
-    """Look up who came, before anybody asks for results."""
+def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
+    """Look up who came and read what they did, before anybody asks for results."""
 
     def run() -> float:
         began = time.monotonic()
         for experiment in catalogue.snapshot().experiments.values():
-            if experiment.status in {Status.RUNNING, Status.PAUSED} and any(
-                metric.feed for metric in experiment.metrics
-            ):
+            fed = [metric for metric in experiment.metrics if metric.feed is not None]
+            if fed and experiment.status in {Status.RUNNING, Status.PAUSED}:
                 with engine.begin() as connection:
-                    feeds.meet(connection, experiment)
-        return max(MEETING_SECONDS, time.monotonic() - began)
+                    feeds.sums(connection, experiment, fed, None)
+        return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
 
-    return Chore("meeting participants", run)
+    return Chore("warming results", run)
 
 
 @dataclass(frozen=True)

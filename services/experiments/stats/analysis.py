@@ -39,6 +39,7 @@ class Analysis:
 def analyse_proportions(control: Proportion, treatment: Proportion, choices: Choices) -> Analysis:
     """Compare shares of participants who converted."""
     comparison = compare_proportions(control, treatment, choices.confidence_level)
+    nobody = min(control.participants, treatment.participants) == 0
     smallest = min(min(each.converted, each.participants - each.converted) for each in (control, treatment))
     pair = (treatment, control) if choices.decrease_is_better else (control, treatment)
     return Analysis(
@@ -46,7 +47,7 @@ def analyse_proportions(control: Proportion, treatment: Proportion, choices: Cho
         sequential=_sequential(comparison, choices)
         if smallest >= MINIMUM_CONVERTED
         else Undefined(f"fewer than {MINIMUM_CONVERTED} participants of a variant converted, or did not"),
-        belief=belief_of_proportions(*pair),
+        belief=Undefined("a variant has no participants") if nobody else belief_of_proportions(*pair),
     )
 
 

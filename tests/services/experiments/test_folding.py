@@ -345,3 +345,20 @@ def test_what_is_there_before_the_migration_is_folded_after_it(
     assert check(service) == before
     fold_all(service)
     assert check(service) == before
+
+
+def test_an_older_snapshot_sees_the_people_it_saw(service: Service) -> None:
+    create(service, what=definition(metrics=[SIGNUP]))
+    start(service)
+    assign(service, "ann")
+    fold_all(service)
+    columns, experiment = ParticipantColumns(), of(service)
+    with snapshot(service) as old:
+        assert len(columns.current(old, experiment).user_keys) == 1
+        assign(service, "bob")
+        check(service, columns)  # what is held is newer now
+        assert len(columns.current(old, experiment).user_keys) == 1
+        check(service, columns)
+        fold_all(service)
+        check(service, columns)
+        assert len(columns.current(old, experiment).user_keys) == 1

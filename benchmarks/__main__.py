@@ -14,8 +14,9 @@ from benchmarks import (
     conversion,
     customers,
     demo,
-    first_view,
     experiments,
+    first_view,
+    forecasting,
     funnels,
     gateway,
     growth,
@@ -62,6 +63,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "anomalies": lambda _, __: anomalies.run(),
     "customers": lambda _, __: customers.run(),
     "demo": lambda stored, _: demo.run(stored.stack),
+    "forecasting": lambda _, __: forecasting.run(),
 }
 
 

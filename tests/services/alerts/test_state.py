@@ -206,7 +206,7 @@ class Histories(RuleBasedStateMachine):
         assert self.state.sequence == self.notices
 
 
-Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Histories.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestHistories = Histories.TestCase
 
 

@@ -48,6 +48,10 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         experiments_port=ports[4],
         experiments_metrics_port=ports[5],
         experiments_flagd_port=ports[6],
+        funnels_port=ports[7],
+        funnels_metrics_port=ports[8],
+        alerts_port=ports[9],
+        alerts_metrics_port=ports[10],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -63,6 +67,7 @@ def _answer(suite: Suite) -> None:
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
+        "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }
@@ -73,5 +78,5 @@ def _answer(suite: Suite) -> None:
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(7)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(11)]
         return [int(probe.getsockname()[1]) for probe in probes]

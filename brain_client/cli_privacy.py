@@ -1,8 +1,12 @@
-"""The commands about people's data. Each asks every service that is named, as each holds its own part."""
+"""The commands about people's data. Each asks every service, as each holds its own part.
+
+One service may know that several ids are one person: the others are then asked about each of these ids.
+"""
 
 import json
-from collections.abc import Callable, Iterable
-from typing import BinaryIO, TypeVar
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import BinaryIO
 
 import click
 import grpc
@@ -25,7 +29,10 @@ _KINDS = {"user": "USER_KIND_USER", "anonymous": "USER_KIND_ANONYMOUS", "session
 _MODES = {"erase": "ERASURE_MODE_ERASE", "anonymize": "ERASURE_MODE_ANONYMIZE"}
 _PAGE = 10_000
 _PATIENCE_SECONDS = 3_600.0  # a person may have millions of events
-Answer = TypeVar("Answer")
+# Where `make up` lets the services listen that hold something about people.
+_LOCAL_SUITE = tuple(f"127.0.0.1:{port}" for port in range(50051, 50056))
+# A kind and an id.
+Name = tuple[str, str]
 
 _kind = click.option(
     "--kind", type=click.Choice(list(_KINDS)), default="user", show_default=True, help="What the id is."
@@ -37,7 +44,8 @@ _services = click.option(
     metavar="ADDRESS",
     envvar="BRAIN_SERVICES",
     show_envvar=True,
-    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any, --address.",
+    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any: the one of "
+    "--address, and where that is not given all of the local run.",
 )
 
 
@@ -53,15 +61,15 @@ def privacy() -> None:
 @click.pass_obj
 def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -> None:
     """Print everything held about USER, a JSON object a line."""
-    request = ExportUserRequest(user=_reference(user, kind))
+    asked = (kind, user)
+    known = _known_ids(target, services, asked)
 
-    def ask(address: str, stub: PrivacyServiceStub) -> int:
-        lines = 0
-        for reply in stub.ExportUser(request, timeout=_PATIENCE_SECONDS):
-            for line in reply.json_lines:
-                click.echo(f'{{"service":{json.dumps(address)},{line[1:]}')
-                lines += 1
-        return lines
+    def ask(address: str, stub: PrivacyServiceStub) -> None:
+        for name in _to_ask(asked, known, address):
+            request = ExportUserRequest(user=_reference(*name))
+            for reply in stub.ExportUser(request, timeout=_PATIENCE_SECONDS):
+                for line in reply.json_lines:
+                    click.echo(f'{{"service":{json.dumps(address)},{line[1:]}')
 
     _ask_each(target, services, ask)
 
@@ -76,12 +84,21 @@ def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -
 @click.confirmation_option(prompt="This cannot be undone. Go on?")
 @click.pass_obj
 def erase(target: Target, /, user: str, kind: str, mode: str, services: tuple[str, ...]) -> None:
-    """Erase USER, with every id merged into theirs, and print the receipts."""
-    request = EraseUserRequest(user=_reference(user, kind), mode=ErasureMode.Value(_MODES[mode]))
+    """Erase USER, with every id merged into theirs, and print the receipts.
+
+    Nothing is erased unless every service says first which ids are theirs.
+    """
+    asked = (kind, user)
+    # Before anything is erased: afterwards nobody knows.
+    known = _known_ids(target, services, asked)
 
     def ask(address: str, stub: PrivacyServiceStub) -> None:
-        reply = stub.EraseUser(request, timeout=_PATIENCE_SECONDS)
-        rows = {each.table: each.rows for each in reply.touched_tables}
+        rows: Counter[str] = Counter()
+        for name in _to_ask(asked, known, address):
+            request = EraseUserRequest(user=_reference(*name), mode=ErasureMode.Value(_MODES[mode]))
+            reply = stub.EraseUser(request, timeout=_PATIENCE_SECONDS)
+            for each in reply.touched_tables:
+                rows[each.table] += each.rows
         receipt = {"service": address, "erased_time": reply.erased_time.ToJsonString(), "rows": rows}
         click.echo(json.dumps(receipt))
 
@@ -116,7 +133,7 @@ def export_tombstones(target: Target, /, services: tuple[str, ...]) -> None:
 @click.pass_obj
 def apply_tombstones(target: Target, /, file: BinaryIO, services: tuple[str, ...]) -> None:
     """Erase again whom FILE (- for standard input), an export, names. Each service gets its own lines."""
-    addresses = services or (target.address,)
+    addresses = _addresses(target, services)
     by_service: dict[str, list[Tombstone]] = {address: [] for address in addresses}
     for line in file:
         if line.strip():
@@ -141,7 +158,7 @@ def _ask_each(
 ) -> None:
     """Ask every service, also after one has failed; then fail with what each of those said."""
     failures = []
-    for address in tuple(services) or (target.address,):
+    for address in _addresses(target, services):
         try:
             with target.channel(address, "admin") as channel:
                 ask(address, PrivacyServiceStub(channel))
@@ -151,7 +168,32 @@ def _ask_each(
         raise click.ClickException("\n".join(failures))
 
 
-def _reference(name: str, kind: str) -> UserReference:
+def _addresses(target: Target, services: Iterable[str]) -> tuple[str, ...]:
+    alone = (target.address,) if target.address != _LOCAL_SUITE[0] else _LOCAL_SUITE
+    return tuple(services) or alone
+
+
+def _known_ids(target: Target, services: Iterable[str], asked: Name) -> dict[str, set[Name]]:
+    """Return the ids that each service names for a person, the first of what it exports."""
+    known: dict[str, set[Name]] = {}
+
+    def ask(address: str, stub: PrivacyServiceStub) -> None:
+        stream = stub.ExportUser(ExportUserRequest(user=_reference(*asked)), timeout=_PATIENCE_SECONDS)
+        lines = next((map(json.loads, reply.json_lines) for reply in stream), ())
+        known[address] = {(line["kind"], line["id"]) for line in lines if line["table"] == "users"}
+        stream.cancel()
+
+    _ask_each(target, services, ask)
+    return known
+
+
+def _to_ask(asked: Name, known: Mapping[str, set[Name]], address: str) -> list[Name]:
+    """Return whom to ask a service about: who was asked for, and those that it did not name itself."""
+    others = set().union(*known.values()) - known[address] - {asked}
+    return [asked, *sorted(others)]
+
+
+def _reference(kind: str, name: str) -> UserReference:
     return UserReference(kind=UserKind.Value(_KINDS[kind]), id=name)
 
 

@@ -24,8 +24,10 @@ from gateway.capture import routes as capture
 from gateway.capture.delivery import Delivery
 from gateway.config import secret_bytes, sources_by_key
 from gateway.dashboard import routes as dashboard
+from gateway.dashboard import tabs
 from gateway.dashboard.surroundings import Surroundings
 from gateway.measures import Measures
+from gateway.ofrep import routes as ofrep
 from gateway.rest import routes as rest
 from gateway.services import Services
 from shared.auth import verifier_of
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.config import GatewaySettings
+    from gateway.dashboard.frame import Tab
 
 _BACKLOG = 2_048
 
@@ -66,10 +69,12 @@ class RunningGateway:
         await self.wait()
 
 
-async def start(settings: "GatewaySettings", clock: Callable[[], float]) -> RunningGateway:
+async def start(
+    settings: "GatewaySettings", clock: Callable[[], float], shown: "tuple[Tab, ...]" = tabs.TABS
+) -> RunningGateway:
     """Start the gateway on the event loop that runs; raise OSError where an address is taken.
 
-    `clock` tells Unix seconds.
+    `clock` tells Unix seconds; `shown` are the dashboard's tabs.
     """
     registry = CollectorRegistry()
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
@@ -78,7 +83,7 @@ async def start(settings: "GatewaySettings", clock: Callable[[], float]) -> Runn
         metrics = MetricsEndpoint(settings.metrics_address, registry)
         opened.callback(metrics.close)
         behind = services.connect(settings)
-        application = build(settings, behind, measures.create(registry), clock)
+        application = build(settings, behind, measures.create(registry), clock, shown)
         server = uvicorn.Server(_server_settings(settings, application))
         opened.pop_all()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -86,7 +91,11 @@ async def start(settings: "GatewaySettings", clock: Callable[[], float]) -> Runn
 
 
 def build(
-    settings: "GatewaySettings", behind: Services, counts: Measures, clock: Callable[[], float]
+    settings: "GatewaySettings",
+    behind: Services,
+    counts: Measures,
+    clock: Callable[[], float],
+    shown: "tuple[Tab, ...]",
 ) -> "ASGIApp":
     """Return the application over services."""
     access = Access(verifier_of(settings), clock)
@@ -94,14 +103,16 @@ def build(
     application = Starlette(
         routes=[
             Route("/healthz", _health(behind), methods=["GET"]),
-            *rest.routes(rest.Edge(behind, access, limits, clock)),
+            *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
-            *dashboard.routes(_surroundings(settings, behind, access)),
+            *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
+            *dashboard.routes(_surroundings(settings, behind, access, shown)),
         ],
         exception_handlers={
             ServiceError: _failed,
             failures.Refused: _failed,
             grpc.aio.AioRpcError: _failed,
+            services.NotConnectedError: _failed,
             HTTPException: _failed,
             Exception: _failed,
         },
@@ -123,17 +134,20 @@ def _capture(
     )
 
 
-def _surroundings(settings: "GatewaySettings", behind: Services, access: Access) -> Surroundings:
+def _surroundings(
+    settings: "GatewaySettings", behind: Services, access: Access, shown: "tuple[Tab, ...]"
+) -> Surroundings:
     return Surroundings(
         services=behind,
-        metrics=behind.metrics,
         access=access,
         cookie_keys=Keyring.parse(f"1:{settings.secret.get_secret_value()}"),
         reporting_zone=settings.reporting_time_zone,
+        tabs=shown,
         environment=settings.environment,
         currency=settings.currency,
         secure_cookies=settings.secure_cookies or settings.tls_key_file is not None,
-        first_event_command=f"brain --address {settings.events_address} track signed_up --user ada",
+        write_key=next(iter(sources_by_key(settings.write_keys)), ""),
+        events_address=settings.events_address,
     )
 
 

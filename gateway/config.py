@@ -57,6 +57,15 @@ class GatewaySettings(ServerSettings):
     # The events service: host:port, a gRPC target or unix:/path; its authority, PEM, turns TLS on.
     events_address: str = "127.0.0.1:50051"
     events_ca_file: FilePath | None = None
+    # The other services, in the same way; without an address their tabs and routes say so, and no more.
+    experiments_address: str = ""
+    experiments_ca_file: FilePath | None = None
+    funnels_address: str = ""
+    funnels_ca_file: FilePath | None = None
+    forecasting_address: str = ""
+    forecasting_ca_file: FilePath | None = None
+    alerts_address: str = ""
+    alerts_ca_file: FilePath | None = None
     # How long a call to a service may take.
     call_seconds: float = Field(default=30, gt=0)
     # base64, 32 bytes, the same on every replica: encrypts cookies, names sessions that senders leave open.
@@ -82,6 +91,17 @@ class GatewaySettings(ServerSettings):
     body_seconds: float = Field(default=20, gt=0)
     # Connections and requests at once; more are refused with 503.
     maximum_connections: int = Field(default=1_000, ge=1)
+
+    @property
+    def services(self) -> dict[str, tuple[str, FilePath | None]]:
+        """Where each service is, empty where nowhere, and the authority of its certificate."""
+        return {
+            "events": (self.events_address, self.events_ca_file),
+            "experiments": (self.experiments_address, self.experiments_ca_file),
+            "funnels": (self.funnels_address, self.funnels_ca_file),
+            "forecasting": (self.forecasting_address, self.forecasting_ca_file),
+            "alerts": (self.alerts_address, self.alerts_ca_file),
+        }
 
     @model_validator(mode="after")
     def _captures_with_a_token(self) -> Self:

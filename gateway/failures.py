@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from gateway.services import NotConnectedError
 from shared.errors import FieldViolation, ServiceError
 from shared.request_id import current_request_id
 
@@ -64,6 +65,8 @@ def of_error(error: Exception) -> Failure:
         return _of_status(_status(error))
     if isinstance(error, ServiceError):
         return _of_status(error.to_status())
+    if isinstance(error, NotConnectedError):
+        return Failure(HTTPStatus.NOT_IMPLEMENTED, "NOT_CONNECTED", str(error))
     if isinstance(error, HTTPException):
         phrase = HTTPStatus(error.status_code).phrase
         reason = phrase.upper().replace(" ", "_").replace("-", "_")

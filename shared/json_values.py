@@ -40,6 +40,16 @@ def to_python(value: "Value", maximum_depth: int) -> JsonValue:
     raise ValueError("holds a value without a kind")
 
 
+def depth(value: JsonValue) -> int:
+    """Return how many objects and lists lie in one another; without recursion, for callers choose that."""
+    deepest, level = 0, [value]
+    while level:
+        inner = [each for each in level if isinstance(each, dict | list)]
+        deepest += bool(inner)
+        level = [child for each in inner for child in (each.values() if isinstance(each, dict) else each)]
+    return deepest
+
+
 def _list(values: "ListValue", maximum_depth: int) -> list[JsonValue]:
     if maximum_depth <= 0:
         raise ValueError("is nested too deeply")

@@ -53,6 +53,18 @@ def events_database(postgres: EmbeddedPostgres, events_template: str) -> Iterato
         yield postgres.url(name, "events")
 
 
+@pytest.fixture(scope="session")
+def experiments_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.experiments", "experiments")
+
+
+@pytest.fixture
+def experiments_database(postgres: EmbeddedPostgres, experiments_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the experiments service, for the role `experiments`."""
+    with databases.clone(postgres, experiments_template) as name:
+        yield postgres.url(name, "experiments")
+
+
 @pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database, for its superuser."""

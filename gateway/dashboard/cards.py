@@ -1,7 +1,7 @@
 """The cards: a number each, how it changed, its days as a line, and how it is defined."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.dashboard.scope import Scope
 
 # A line of fewer days shows no shape.
-_LEAST_SPARK_DAYS: Final = 14
+LEAST_SPARK_DAYS: Final = 14
 # What the insights look back on.
 _HISTORY_DAYS: Final = 9 * daily.WEEK
 _NOT_FOUND: Final = grpc.StatusCode.NOT_FOUND.value[0]
@@ -135,36 +135,41 @@ def read(
 def cards(found: Read, shown: "Scope", currency: str) -> tuple[Card, ...]:
     """Return the cards in the order of their plans."""
     return tuple(
-        _card(plan, found, shown, currency) if plan.metric in found.days else _failed(plan, found)
+        _card(plan, found, shown, currency)
+        if plan.metric in found.days
+        else failed(plan.title, found.failures[plan.metric])
         for plan in PLANS
         if plan.metric in found.days or plan.metric in found.failures
     )
 
 
-def _card(plan: Plan, found: Read, shown: "Scope", currency: str) -> Card:
-    descriptor = found.descriptors.get(plan.metric) or metrics_pb2.MetricDescriptor()
-    days = found.days[plan.metric]
-    compared = plan.compare(days, shown.first)
-    spark = days[-max(shown.days, _LEAST_SPARK_DAYS) :]
+def card(
+    title: str,
+    definition: str,
+    unit: str,
+    compared: Compared,
+    days: Sequence[DayValue],
+    currency: str = "",
+) -> Card:
+    """Return a card of a value that was compared, its days as a line."""
     change = _change(compared)
     return Card(
-        title=plan.title,
-        definition=descriptor.definition,
-        figure=_figure(compared.value, descriptor.unit, currency),
+        title=title,
+        definition=definition,
+        figure=_figure(compared.value, unit, currency),
         note=compared.note,
         change=change,
         unchanged="" if change else _why_no_change(compared),
-        spark=_spark(plan.title, spark),
-        description=f"{plan.title}, {formats.day(spark[0].day)} to {formats.day(spark[-1].day)}"
-        if spark
-        else "",
-        beneath=_beneath(plan, found, shown, currency),
+        spark=_spark(title, days),
+        description=f"{title}, {formats.day(days[0].day)} to {formats.day(days[-1].day)}" if days else "",
+        beneath=None,
     )
 
 
-def _failed(plan: Plan, found: Read) -> Card:
+def failed(title: str, failure: Failure) -> Card:
+    """Return a card that says why it has no number."""
     return Card(
-        title=plan.title,
+        title=title,
         definition="",
         figure=Figure(formats.NOTHING, ""),
         note="",
@@ -173,8 +178,17 @@ def _failed(plan: Plan, found: Read) -> Card:
         spark=None,
         description="",
         beneath=None,
-        trouble=found.failures[plan.metric].text,
+        trouble=failure.text,
     )
+
+
+def _card(plan: Plan, found: Read, shown: "Scope", currency: str) -> Card:
+    descriptor = found.descriptors.get(plan.metric) or metrics_pb2.MetricDescriptor()
+    days = found.days[plan.metric]
+    compared = plan.compare(days, shown.first)
+    spark = days[-max(shown.days, LEAST_SPARK_DAYS) :]
+    made = card(plan.title, descriptor.definition, descriptor.unit, compared, spark, currency)
+    return replace(made, beneath=_beneath(plan, found, shown, currency))
 
 
 def _beneath(plan: Plan, found: Read, shown: "Scope", currency: str) -> Beneath | None:

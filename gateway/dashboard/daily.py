@@ -45,7 +45,7 @@ def days_of(series: "MetricSeries", zone: ZoneInfo) -> tuple[DayValue, ...]:
     """Return the points of a series that was read by day in `zone`."""
     return tuple(
         DayValue(
-            formats.moment(point.start_time).astimezone(zone).date(),
+            formats.date_of(point.start_time, zone),
             point.value if point.HasField("value") else None,
             point.complete,
         )
@@ -77,17 +77,13 @@ def compared_sum(days: Sequence[DayValue], first: date) -> Compared:
         return Compared(_total([day.value for day in inside]), "so far", None, "")
     shift = timedelta(days=(inside[-1].day - first).days + 1)
     values = {day.day: day.value for day in days}
-    note = _span(closed[0], closed[-1])
+    note = formats.span(closed[0], closed[-1])
     return Compared(
         _total([values.get(day) for day in closed]),
         note,
         _total([values.get(day - shift) for day in closed]),
-        _span(closed[0] - shift, closed[-1] - shift),
+        formats.span(closed[0] - shift, closed[-1] - shift),
     )
-
-
-def _span(first: date, last: date) -> str:
-    return formats.day(first) if first == last else f"{formats.day_and_month(first)} to {formats.day(last)}"
 
 
 def _total(values: Sequence[float | None]) -> float | None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 
-from gateway.dashboard import listing, top, trend, visits
-from gateway.dashboard.answers import Failure
+from gateway.dashboard import first_event, listing, top, trend, visits
+from gateway.dashboard.answers import Failure, answered
+from gateway.dashboard.frame import Tab
 from gateway.dashboard.signing_in import SigningIn
 from shared.validation import Violations
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from gateway.dashboard.trend import Choice, Trend
     from gateway.dashboard.visits import Visit
-
-A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class EventsTab:
             "top": most if isinstance(most, Failure) else top.top(most),
             "feed": feed,
             "paused": False,
-            "first_event_command": visit.surroundings.first_event_command,
+            "first_event_command": _first_event(visit, request),
         }
         return visit.page("events.html", "events", choice.parameters(), values)
 
@@ -58,7 +57,7 @@ class EventsTab:
         newest = await visit.questions.events(listing.newest(listing.FEED_EVENTS))
         rows = newest if isinstance(newest, Failure) else listing.rows(newest.events, visit.scope.zone)
         paused = request.query_params.get("paused") == "1"
-        return visit.page("feed.html", "events", {}, {"feed": rows, "paused": paused})
+        return visit.part("feed.html", "events", {"feed": rows, "paused": paused})
 
     async def trend_file(self, request: "Request") -> "Response":
         """Return the trend as CSV, with more groups than the chart has lines."""
@@ -81,6 +80,12 @@ class EventsTab:
         return visit, choice
 
 
+def _first_event(visit: "Visit", request: "Request") -> str:
+    around = visit.surroundings
+    scheme = "https" if around.secure_cookies else request.url.scheme
+    return first_event.command(f"{scheme}://{request.url.netloc}", around.write_key, around.events_address)
+
+
 async def _trend(visit: "Visit", choice: "Choice") -> "Trend | Failure":
     asked = [visit.scope]
     if visit.scope.compare and not choice.by:
@@ -91,8 +96,14 @@ async def _trend(visit: "Visit", choice: "Choice") -> "Trend | Failure":
     return failed[0] if failed else trend.trend(choice, visit.scope, *good)
 
 
-def answered(answer: A | Failure) -> A:
-    """Return the answer; raise HTTPException with the reason why there is none."""
-    if isinstance(answer, Failure):
-        raise HTTPException(503, answer.text)
-    return answer
+def _routes(signing: SigningIn) -> list[BaseRoute]:
+    tab = EventsTab(signing)
+    return [
+        Route("/events", tab.show, methods=["GET"]),
+        Route("/events/trend.csv", tab.trend_file, methods=["GET"]),
+        Route("/events/top.csv", tab.top_file, methods=["GET"]),
+        Route("/feed", tab.feed, methods=["GET"]),
+    ]
+
+
+TAB: Final = Tab("events", "Events", _routes)

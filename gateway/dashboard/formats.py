@@ -9,7 +9,10 @@ from shared.timestamps import to_micros
 
 NOTHING = "\N{EN DASH}"
 
+MINUS = "\N{MINUS SIGN}"
+
 _SHORT_FROM = 1_000_000
+_SMALLEST_PROBABILITY = 0.001
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 _UNSPELLED_UNITS = frozenset({"ratio", "currency"})
 
@@ -47,6 +50,11 @@ def signed_percent(ratio: float) -> str:
     return f"{sign}{percent(abs(ratio))}"
 
 
+def probability(value: float) -> str:
+    """Return a p-value: 0.0123, or < 0.001."""
+    return "< 0.001" if value < _SMALLEST_PROBABILITY else significant(value)
+
+
 def quantity(value: float, unit: str, currency: str) -> str:
     """Return a value with its unit, shortened from a million on."""
     if unit == "ratio":
@@ -74,6 +82,11 @@ def moment(stamp: Timestamp) -> datetime:
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
+def date_of(stamp: Timestamp, zone: tzinfo) -> date:
+    """Return the local date of a message's timestamp."""
+    return moment(stamp).astimezone(zone).date()
+
+
 def day(value: date) -> str:
     """Return a day: Fri 9 Dec 2011."""
     return f"{value:%a} {value.day} {value:%b %Y}"
@@ -82,6 +95,11 @@ def day(value: date) -> str:
 def day_and_month(value: date) -> str:
     """Return a day without its year: 9 Dec."""
     return f"{value.day} {value:%b}"
+
+
+def span(first: date, last: date) -> str:
+    """Return days from one to another: 9 Nov to 9 Dec 2011, or a single one: Fri 9 Dec 2011."""
+    return day(first) if first == last else f"{day_and_month(first)} to {day_and_month(last)} {last.year}"
 
 
 def time_of(instant: datetime, zone: tzinfo) -> str:

@@ -1,14 +1,19 @@
 """What stands around every view: the top bar, the tabs, who is signed in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 from zoneinfo import available_timezones
 
 from gateway.dashboard import formats
 from gateway.dashboard.scope import RANGE_TITLES, Scope
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from gateway.dashboard.signing_in import SigningIn
 
 PREFIX: Final = "/admin/analytics"
 THEMES: Final = ("light", "dark")
@@ -16,13 +21,12 @@ THEMES: Final = ("light", "dark")
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A view of its own address. Its place among the tabs is the key that opens it."""
+    """A view of its own address, below its name. Its place among the tabs is the key that opens it."""
 
     name: str
     title: str
-
-
-TABS: Final = (Tab("events", "Events"), Tab("retention", "Retention"))
+    # All the routes of the tab, the view itself first.
+    routes: "Callable[[SigningIn], list[BaseRoute]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,23 @@ class Person:
     """Who looks, and what their browser keeps."""
 
     subject: str
-    # What the forms of this browser carry; empty where nobody has to sign in.
+    # What the forms of this browser carry.
     proof: str
+    # Whether there is a token to forget; there is none where nobody has to sign in.
+    is_signed_in: bool
+    # Whether their token allows what changes things; the services decide all the same.
+    may_change: bool
     # One of THEMES; empty follows the system.
     theme: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What became of an action, shown once."""
+
+    text: str
+    # Whether it failed.
+    trouble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +84,31 @@ class Frame:
     zones: tuple[str, ...]
     updated: str
     updated_exact: str
+    notice: Notice | None
+    # What a snapshot of this view is of; empty where there is nothing to keep.
+    view: str
 
 
-def frame(tab: str, path: str, shown: Scope, own: dict[str, str], person: Person, environment: str) -> Frame:
-    """Return the frame around a view. `own` are the parameters of the view itself."""
-    title = next((one.title for one in TABS if one.name == tab), "")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which view is shown: its tab's name, its address without the query, its own parameters."""
+
+    tab: str
+    path: str
+    own: Mapping[str, str]
+
+
+def frame(
+    place: Place,
+    shown: Scope,
+    person: Person,
+    environment: str,
+    tabs: Sequence[Tab],
+    notice: Notice | None = None,
+) -> Frame:
+    """Return the frame around a view."""
+    path, own = place.path, dict(place.own)
+    title = next((one.title for one in tabs if one.name == place.tab), "")
     toggled = shown.parameters(compare="" if shown.compare else "1")
     return Frame(
         title=title,
@@ -80,16 +117,20 @@ def frame(tab: str, path: str, shown: Scope, own: dict[str, str], person: Person
         prefix=PREFIX,
         path=path,
         query=urlencode(shown.parameters() | own),
-        tabs=tuple(Link(one.title, f"{PREFIX}/{one.name}?{shown.query()}", one.name == tab) for one in TABS),
+        tabs=tuple(
+            Link(one.title, f"{PREFIX}/{one.name}?{shown.query()}", one.name == place.tab) for one in tabs
+        ),
         ranges=tuple(_range_link(name, path, shown, own) for name in RANGE_TITLES),
         own=own,
         scope=shown,
         scope_parameters=shown.parameters(),
         days=_days(shown),
         compare=Link("Compare", f"{path}?{urlencode(toggled | own)}", shown.compare),
-        zones=_zones(),
+        zones=zones(),
         updated=f"{shown.now.astimezone(shown.zone):%H:%M:%S}",
         updated_exact=formats.exact_time(shown.now, shown.zone),
+        notice=notice,
+        view=path.removeprefix(f"{PREFIX}/") if place.tab else "",
     )
 
 
@@ -110,7 +151,8 @@ def _days(shown: Scope) -> str:
 
 
 @cache
-def _zones() -> tuple[str, ...]:
+def zones() -> tuple[str, ...]:
+    """Return the time zones to choose from; finding them once takes a tenth of a second."""
     # The others are old names of these.
     return tuple(
         sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))

@@ -53,6 +53,12 @@ def static_address(name: str) -> str:
 _templates.globals["static"] = static_address
 
 
+def prepare() -> None:
+    """Compile every template, so that the first visitor does not wait for it."""
+    for name in _templates.list_templates():
+        _templates.get_template(name)
+
+
 def page(template: str, values: Mapping[str, object], status: int = 200) -> HTMLResponse:
     """Return a template's page. Every text in it is escaped."""
     return HTMLResponse(_templates.get_template(template).render(values), status)

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import BaseRoute, Route
 
 from gateway.dashboard import retention, top, visits
-from gateway.dashboard.answers import Failure
-from gateway.dashboard.events_tab import answered
+from gateway.dashboard.answers import Failure, answered
+from gateway.dashboard.frame import Tab
 from gateway.dashboard.signing_in import SigningIn
 from shared.validation import Violations
 
@@ -60,3 +62,14 @@ class RetentionTab:
         choice = retention.read(violations, request.query_params)
         violations.raise_if_any()
         return visit, choice
+
+
+def _routes(signing: SigningIn) -> list[BaseRoute]:
+    tab = RetentionTab(signing)
+    return [
+        Route("/retention", tab.show, methods=["GET"]),
+        Route("/retention/grid.csv", tab.file, methods=["GET"]),
+    ]
+
+
+TAB: Final = Tab("retention", "Retention", _routes)

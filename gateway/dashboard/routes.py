@@ -1,6 +1,9 @@
 """Where everything of the dashboard is found."""
 
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,11 +14,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gateway import failures
-from gateway.dashboard import rendering, signing_in
+from gateway.dashboard import frame, rendering, signing_in, snapshots_page
 from gateway.dashboard.answers import SignInNeededError
-from gateway.dashboard.events_tab import EventsTab
 from gateway.dashboard.frame import PREFIX
-from gateway.dashboard.retention_tab import RetentionTab
 from gateway.dashboard.signing_in import SigningIn
 from gateway.dashboard.somebody import Somebody
 from shared.errors import ServiceError
@@ -30,7 +31,9 @@ _LARGEST_FORM_BYTES = 65_536
 
 
 def routes(surroundings: "Surroundings") -> list[BaseRoute]:
-    """Return the routes below /admin/analytics."""
+    """Return the routes below /admin/analytics, with all that a first page would have to wait for."""
+    rendering.prepare()
+    frame.zones()
     signing = SigningIn(surroundings)
     dashboard = Starlette(
         routes=[
@@ -51,20 +54,16 @@ def routes(surroundings: "Surroundings") -> list[BaseRoute]:
 
 
 def _pages(signing: SigningIn) -> list[BaseRoute]:
-    events, somebody, retention = EventsTab(signing), Somebody(signing), RetentionTab(signing)
+    somebody = Somebody(signing)
     return [
         Route("/", _home, methods=["GET"]),
         Route("/sign-in", signing.show, methods=["GET"]),
         Route("/sign-in", signing.sign_in, methods=["POST"]),
         Route("/sign-out", signing.sign_out, methods=["POST"]),
-        Route("/events", events.show, methods=["GET"]),
-        Route("/events/trend.csv", events.trend_file, methods=["GET"]),
-        Route("/events/top.csv", events.top_file, methods=["GET"]),
-        Route("/retention", retention.show, methods=["GET"]),
-        Route("/retention/grid.csv", retention.file, methods=["GET"]),
-        Route("/feed", events.feed, methods=["GET"]),
         Route("/user", somebody.show, methods=["GET"]),
         Route("/user/time_line.csv", somebody.file, methods=["GET"]),
+        *snapshots_page.routes(signing),
+        *(route for tab in signing.surroundings.tabs for route in tab.routes(signing)),
     ]
 
 
@@ -75,15 +74,23 @@ async def _home(request: "Request") -> Response:
 
 async def _failed(request: "Request", error: Exception) -> Response:
     failure = failures.of_error(error)
+    if failure.message == HTTPStatus.NOT_FOUND.phrase:
+        failure = replace(failure, message="There is no page at this address.")
     values = {
         "failure": failure,
         "theme": signing_in.theme(request),
         "home": signing_in.HOME,
-        "retry": request.url.path
-        if request.method != "GET"
-        else str(request.url.replace(scheme="", netloc="")),
+        "retry": _again(request),
     }
     headers = error.headers if isinstance(error, HTTPException) else None
     response = rendering.page("failed.html", values, failure.code)
     response.headers.update(headers or {})
     return response
+
+
+def _again(request: "Request") -> str:
+    """Return what to open to try again: the page itself, or the one whose form failed."""
+    if request.method == "GET":
+        return str(request.url.replace(scheme="", netloc=""))
+    came_from = urlsplit(request.headers.get("referer", ""))
+    return signing_in.inside("?".join(filter(None, (came_from.path, came_from.query))))

@@ -1,7 +1,7 @@
-"""What the top bar says: which days, in which zone. It lives in the address of every page."""
+"""What holds on every tab: which days, in which zone, which goal. It lives in the address of every page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from brain.common.v1 import common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.dashboard import goals
+from gateway.dashboard.goals import NO_GOAL, Goal
 from shared import validation
 from shared.validation import Violations
 
@@ -26,7 +28,7 @@ _HOURLY_DAYS, _DAILY_DAYS, _WEEKLY_DAYS = 2, 100, 800
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whole days of one zone, and whether to set them beside the days before."""
+    """Whole days of one zone, whether to set them beside the days before, and the goal of all tabs."""
 
     name: str
     first: date
@@ -34,6 +36,8 @@ class Scope:
     zone: ZoneInfo
     compare: bool
     now: datetime
+    # What the card of the conversion rate shows.
+    goal: Goal = NO_GOAL
 
     @property
     def days(self) -> int:
@@ -57,7 +61,8 @@ class Scope:
     def previous(self) -> "Scope":
         """Return as many days, those right before."""
         shift = timedelta(days=self.days)
-        return Scope(CUSTOM, self.first - shift, self.last - shift, self.zone, compare=False, now=self.now)
+        first, last = self.first - shift, self.last - shift
+        return replace(self, name=CUSTOM, first=first, last=last, compare=False)
 
     def time_range(self) -> common_pb2.TimeRange:
         """Return the range that services are asked for."""
@@ -70,7 +75,7 @@ class Scope:
             kept |= {"from": self.first.isoformat(), "to": self.last.isoformat()}
         if self.compare:
             kept["compare"] = "1"
-        return {name: value for name, value in (kept | changes).items() if value}
+        return {name: value for name, value in (kept | self.goal.parameters() | changes).items() if value}
 
     def query(self, **changes: str) -> str:
         """Return the parameters as the query of an address."""
@@ -94,7 +99,7 @@ def read(
     compare = parameters.get("compare", "")
     if compare not in {"", "1"}:
         violations.add("compare", "must be 1 or absent")
-    return Scope(name, first, last, zone, compare == "1", now)
+    return Scope(name, first, last, zone, compare == "1", now, goals.read(violations, parameters))
 
 
 def _custom_days(violations: Violations, parameters: Mapping[str, str], today: date) -> tuple[date, date]:

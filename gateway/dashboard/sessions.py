@@ -5,15 +5,24 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
+from gateway.dashboard.frame import PREFIX, Notice
 from shared.encryption import DecryptionError, Keyring
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 SESSION_COOKIE = "brain_session"
 POST_COOKIE = "brain_post"
+NOTICE_COOKIE = "brain_notice"
 LIFETIME_SECONDS = 12 * 3_600
 
 _SEALED_FOR = b"dashboard session"
 _POST_BYTES = 18
+_NOTICE_SECONDS = 60
+_NOTICE_CHARACTERS = 500
 
 
 def sealed(keys: Keyring, token: str, now: float) -> str:
@@ -30,6 +39,26 @@ def opened(keys: Keyring, cookie: str, now: float) -> str | None:
         return None
     ends, _, token = plain.partition(" ")
     return token if now < int(ends) else None
+
+
+def keep(
+    response: "Response", name: str, value: str, *, secure: bool, seconds: int = LIFETIME_SECONDS
+) -> None:
+    """Have the browser keep a cookie for this dashboard alone, out of reach of script."""
+    response.set_cookie(
+        name, value, max_age=seconds, path=PREFIX, secure=secure, httponly=True, samesite="strict"
+    )
+
+
+def leave_notice(response: "Response", notice: Notice, *, secure: bool) -> None:
+    """Have the next page tell what became of an action."""
+    value = ("!" if notice.trouble else "=") + quote(notice.text[:_NOTICE_CHARACTERS])
+    keep(response, NOTICE_COOKIE, value, secure=secure, seconds=_NOTICE_SECONDS)
+
+
+def read_notice(cookie: str) -> Notice | None:
+    """Return what `leave_notice` left; None where it left nothing."""
+    return Notice(unquote(cookie[1:]), cookie[0] == "!") if cookie[:1] in {"!", "="} and cookie else None
 
 
 def new_post_secret() -> str:

@@ -50,7 +50,7 @@ class SigningIn:
 
     async def sign_in(self, request: "Request") -> Response:
         """Take a token, and keep it sealed in a cookie."""
-        fields = await _proven_form(request)
+        fields = await proven_form(request)
         token = fields.get("token", "").strip()
         try:
             asker = await self.surroundings.access.of_token(token)
@@ -58,7 +58,7 @@ class SigningIn:
             return self._form(request, f"That did not work: {error.message}.", 401)
         if not asker.caller.may(Role.ANALYST):
             return self._form(request, "This token may not look at numbers: it needs the role analyst.", 403)
-        response = RedirectResponse(_inside(request.query_params.get("next", "")), 303)
+        response = RedirectResponse(inside(request.query_params.get("next", "")), 303)
         kept = sessions.sealed(self.surroundings.cookie_keys, token, self.surroundings.access.clock())
         self._keep(response, sessions.SESSION_COOKIE, kept)
         self._keep(response, sessions.POST_COOKIE, request.cookies[sessions.POST_COOKIE])
@@ -66,7 +66,7 @@ class SigningIn:
 
     async def sign_out(self, request: "Request") -> Response:
         """Forget the token."""
-        await _proven_form(request)
+        await proven_form(request)
         response = RedirectResponse(f"{PREFIX}/sign-in", 303)
         response.delete_cookie(sessions.SESSION_COOKIE, path=PREFIX)
         return response
@@ -108,21 +108,18 @@ class SigningIn:
         return response
 
     def _keep(self, response: Response, name: str, value: str) -> None:
-        response.set_cookie(
-            name,
-            value,
-            max_age=sessions.LIFETIME_SECONDS,
-            path=PREFIX,
-            secure=self.surroundings.secure_cookies,
-            httponly=True,
-            samesite="strict",
-        )
+        sessions.keep(response, name, value, secure=self.surroundings.secure_cookies)
 
 
-def person(request: "Request", asker: "Asker") -> Person:
+def person(request: "Request", asker: "Asker", post_secret: str) -> Person:
     """Return who looks, and what their browser keeps."""
-    secret = request.cookies.get(sessions.POST_COOKIE, "")
-    return Person(asker.caller.subject, sessions.post_proof(secret) if secret else "", theme(request))
+    return Person(
+        asker.caller.subject,
+        proof=sessions.post_proof(post_secret),
+        is_signed_in=bool(asker.token),
+        may_change=asker.caller.may(Role.ADMIN),
+        theme=theme(request),
+    )
 
 
 def theme(request: "Request") -> str:
@@ -130,13 +127,14 @@ def theme(request: "Request") -> str:
     return read_theme(request.cookies.get(_THEME_COOKIE, ""))
 
 
-def _inside(wanted: str) -> str:
+def inside(wanted: str) -> str:
     """Return an address of the dashboard: a form must not lead anywhere else."""
     is_ours = wanted.startswith(f"{PREFIX}/") and "\\" not in wanted and wanted.isprintable()
     return wanted if is_ours else HOME
 
 
-async def _proven_form(request: "Request") -> dict[str, str]:
+async def proven_form(request: "Request") -> dict[str, str]:
+    """Return the fields of a form of ours; raise HTTPException for one of anybody else's."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
         raise HTTPException(415, f"send {_FORM}")
     body = await request.body()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dashboard import listing, visits
-from gateway.dashboard.answers import Failure
-from gateway.dashboard.events_tab import answered
+from gateway.dashboard.answers import Failure, answered
 from gateway.dashboard.signing_in import SigningIn
 from shared import validation
 from shared.validation import Violations

@@ -9,7 +9,7 @@ from gateway.services import Services
 from shared.encryption import Keyring
 
 if TYPE_CHECKING:
-    from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceAsyncStub
+    from gateway.dashboard.frame import Tab
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,19 @@ class Surroundings:
     """The services behind the dashboard, and what its pages and cookies are made with."""
 
     services: Services
-    # The metrics of the events service.
-    metrics: "MetricSourceServiceAsyncStub"
     access: Access
     # Seals the cookie that holds the token.
     cookie_keys: Keyring
     # Days begin in it unless a page is asked for another zone.
     reporting_zone: ZoneInfo
+    # What can be looked at, in order.
+    tabs: "tuple[Tab, ...]"
     # Shown beside the product's name: "production", "staging" …
     environment: str = "local"
     # ISO 4217 code of the one currency that values are in; empty shows plain numbers.
     currency: str = ""
     # Browsers reach the dashboard through HTTPS, so its cookies may demand it.
     secure_cookies: bool = False
-    # What a person runs to send a first event, shown while there is none.
-    first_event_command: str = ""
+    # What a first event may be sent with, shown while there is none; or where, by other means.
+    write_key: str = ""
+    events_address: str = ""

@@ -117,7 +117,8 @@ OPERATIONS: Final = (
         (),
         _track,
         body=descriptor_of(pb.Event),
-        fields={"event": "", "properties_json": "properties", "event.properties_json": "properties"},
+        fields={"event": ""},
+        takes_session=True,
     ),
     Operation(
         "GET",

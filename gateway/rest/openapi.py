@@ -27,6 +27,7 @@ _FAILURES: Final = {
     415: "The body is not application/json, or packed otherwise than with gzip.",
     429: "A limit is reached; Retry-After says when to try again.",
     500: "A fault of the server; `requestId` finds it in the log.",
+    501: "The service behind this is not connected to the gateway.",
     503: "A service behind the gateway is away; Retry-After says when to try again.",
     504: "The answer took too long.",
 }
@@ -63,11 +64,12 @@ def _operation(alike: list[Operation]) -> dict[str, object]:
         "description": "\n".join(
             f"- {_title(one)}: {one.summary} Needs the role {_role(one)}." for one in alike
         ),
-        "parameters": _action(alike) + _parameters(alike) + (_SESSION if alike[0].body is not None else []),
+        "parameters": _action(alike) + _parameters(alike) + (_SESSION if alike[0].takes_session else []),
         "responses": {"200": _answer(alike), **_failures()},
     }
     if alike[0].body is not None:
-        schema = schemas.of_request(alike[0].body)
+        bodies = [schemas.of_request(one.body) for one in alike if one.body is not None]
+        schema: Schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return made
 
@@ -127,8 +129,13 @@ def _parameter(name: str, used: "list[tuple[Operation, Parameter[Any]]]", action
         "in": "query",
         "description": description,
         "required": len(used) == actions and all(parameter.required for _, parameter in used),
-        "schema": used[0][1].schema,
+        "schema": _any_of([parameter.schema for _, parameter in used]),
     }
+
+
+def _any_of(schemas_of_uses: "list[Schema]") -> "Schema":
+    different = [one for place, one in enumerate(schemas_of_uses) if one not in schemas_of_uses[:place]]
+    return different[0] if len(different) == 1 else {"anyOf": different}
 
 
 def _answer(alike: list[Operation]) -> dict[str, object]:

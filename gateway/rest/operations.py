@@ -1,4 +1,4 @@
-"""What one route of the REST interface is. The tables of `events` and `metrics` hold them all."""
+"""What one route of the REST interface is. The tables of `events`, `metrics` and so on hold them all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf import descriptor_pool
 
-from gateway.rest.representation import camel
+from gateway.rest.representation import JSON_TEXT, camel
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from google.protobuf.descriptor import Descriptor, MethodDescriptor
     from google.protobuf.message import Message
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that was read: its parameters, its body, who asks, with which session, and when."""
+    """A request that was read: its parameters, its body, who asks, with which session, and when.
+
+    `zone` is the calendar of days where the request names none.
+    """
 
     given: "Given"
     body: "dict[str, Json]"
     caller: "Caller"
     session_id: str
     now: "datetime"
+    zone: "ZoneInfo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Operation:
     `rpc` is the call's full name with dots: its role holds, its answer is the answer. Where a path does
     several things, `action` tells which; "" is the one without. `body` is the message that a body fills.
     `fields` renames what the service finds wrong, where camelCase alone does not make the caller's name.
+    `takes_session` tells that the header X-Session-Id means something.
     """
 
     method: Literal["GET", "POST"]
@@ -48,11 +54,7 @@ class Operation:
     request: "Callable[[Asked], Message]"
     body: "Descriptor | None" = None
     fields: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def call(self) -> str:
-        """The name of the call in its service."""
-        return self.rpc.rpartition(".")[2]
+    takes_session: bool = False
 
     def descriptor(self) -> "MethodDescriptor":
         """Return what the contract says about the call."""
@@ -65,5 +67,9 @@ class Operation:
             if bare == prefix:
                 return name
             if path.startswith(f"{prefix}.") and not name:
-                return camel(path.removeprefix(f"{prefix}."))
-        return camel(path)
+                return _camel(path.removeprefix(f"{prefix}."))
+        return _camel(path)
+
+
+def _camel(path: str) -> str:
+    return camel(path.removesuffix(JSON_TEXT))

@@ -1,7 +1,9 @@
 """Parameters of a query: what they mean, how they are read, and how the OpenAPI document tells of them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gateway.rest.reading import moment
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DIGITS = 18
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100
+_is_day = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,37 @@ def number(name: str, description: str, minimum: int, maximum: int) -> Parameter
         return int(value)
 
     return Parameter(name, description, {"type": "integer", "minimum": minimum, "maximum": maximum}, read)
+
+
+def numbers(name: str, description: str, minimum: int, maximum: int) -> Parameter[int]:
+    """Return a parameter that takes whole numbers of a range, again and again."""
+    one = number(name, description, minimum, maximum)
+    return Parameter(name, description, {"type": "array", "items": one.schema}, one.read, repeated=True)
+
+
+def day(name: str, description: str) -> "Parameter[date]":
+    """Return a parameter that takes a calendar day of the years 1970 to 2100."""
+
+    def read(value: str) -> "date":
+        found = date.fromisoformat(value) if _is_day(value) else None
+        if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+            raise ValueError(f"must be a day as 2025-01-31, of the years {_FIRST_YEAR} to {_LAST_YEAR}")
+        return found
+
+    return Parameter(name, description, {"type": "string", "format": "date"}, read)
+
+
+def pairs(name: str, description: str) -> "Parameter[tuple[str, str]]":
+    """Return a parameter that takes `key=value`, again and again."""
+
+    def read(value: str) -> tuple[str, str]:
+        key, equals, rest = value.partition("=")
+        if not (key and equals):
+            raise ValueError("must be key=value")
+        return key, rest
+
+    schema: Schema = {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}}
+    return Parameter(name, description, schema, read, repeated=True)
 
 
 def choice(name: str, description: str, choices: Mapping[str, T], *, required: bool = False) -> Parameter[T]:

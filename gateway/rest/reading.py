@@ -7,9 +7,11 @@ import orjson
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import NULL_VALUE, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.rest.representation import JSON_TEXT, STRUCT, TIMESTAMP, descriptor_of, key, prefix
+from gateway.rest.representation import JSON_TEXT, STRUCT, TIMESTAMP, VALUE, descriptor_of, key, prefix
+from shared.json_values import depth
 from shared.validation import Violations
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ _INTEGERS = {
 }
 
 M = TypeVar("M", bound=Message)
+# Of objects and lists within one another; messages must not lie a hundred deep.
+_DEPTH = 32
 
 
 def fill(violations: Violations, message: M, given: "dict[str, Json]", path: str = "") -> M:
@@ -107,10 +111,36 @@ def _nested(violations: Violations, field: FieldDescriptor, value: "Json", place
         except (ValueError, OverflowError):
             violations.add(place, "must be an instant with an offset, as 2025-01-31T12:00:00Z")
             return None
+    if field.message_type.full_name == VALUE:
+        return _value(violations, value, place)
     if not isinstance(value, dict):
         violations.add(place, "must be an object")
         return None
+    if field.message_type.full_name == STRUCT:
+        return _value(violations, value, place).struct_value
     return fill(violations, GetMessageClass(field.message_type)(), value, f"{place}.")
+
+
+def _value(violations: Violations, value: "Json", place: str) -> Value:
+    """Return any JSON; the contracts take less depth than this."""
+    made = Value()
+    if depth(value) > _DEPTH:
+        violations.add(place, "is nested too deeply")
+        return made
+    match value:
+        case bool():
+            made.bool_value = value
+        case int() | float():
+            made.number_value = value
+        case str():
+            made.string_value = value
+        case dict():
+            made.struct_value.update(value)
+        case list():
+            made.list_value.extend(value)  # type: ignore[arg-type]  # depth() looked: JSON all the way down
+        case None:
+            made.null_value = NULL_VALUE
+    return made
 
 
 def _number_of(violations: Violations, enum: "EnumDescriptor", value: "Json", place: str) -> int | None:

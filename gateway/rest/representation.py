@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from google.protobuf.descriptor import FieldDescriptor
 
-from shared.json_values import struct_to_dict
+from shared.json_values import struct_to_dict, to_python
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, EnumDescriptor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 JSON_TEXT: Final = "_json"
 TIMESTAMP: Final = "google.protobuf.Timestamp"
 STRUCT: Final = "google.protobuf.Struct"
+VALUE: Final = "google.protobuf.Value"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRUCT_DEPTH = 64
 
@@ -57,11 +58,19 @@ def to_json(message: "Message") -> dict[str, object]:
     found: dict[str, object] = {}
     for field in descriptor_of(message).fields:
         value = getattr(message, field.name)
-        if field.is_repeated:
+        if is_text_map(field):
+            found[key(field)] = {camel(name): text for name, text in value.items()}
+        elif field.is_repeated:
             found[key(field)] = [_value(field, each) for each in value]
         elif is_always_there(field) or (message.HasField(field.name) if field.has_presence else value):
             found[key(field)] = _value(field, value)
     return found
+
+
+def is_text_map(field: FieldDescriptor) -> bool:
+    """Return whether a field is a map of texts by name, as reasons by field are."""
+    entry = field.message_type
+    return entry is not None and bool(entry.GetOptions().map_entry)
 
 
 def instant(stamp: "Timestamp") -> str:
@@ -85,6 +94,8 @@ def _message(name: str, value: Any) -> object:  # noqa: ANN401 - the message of 
         return instant(value)
     if name == STRUCT:
         return struct_to_dict(value, _STRUCT_DEPTH)
+    if name == VALUE:
+        return to_python(value, _STRUCT_DEPTH)
     return to_json(value)
 
 

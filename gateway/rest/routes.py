@@ -12,13 +12,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import bodies, failures
-from gateway.rest import events, metrics, openapi
+from gateway.rest import ab_tests, events, metrics, openapi
 from gateway.rest.operations import Asked, Operation
 from gateway.rest.parameters import read_all
 from gateway.rest.representation import to_json
 from shared.errors import FieldViolation, InvalidArgument
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from google.protobuf.message import Message
     from starlette.requests import Request
 
@@ -27,18 +29,19 @@ if TYPE_CHECKING:
     from gateway.services import Services
     from shared.json_values import JsonValue as Json
 
-OPERATIONS: Sequence[Operation] = (*events.OPERATIONS, *metrics.OPERATIONS)
+OPERATIONS: Sequence[Operation] = (*ab_tests.OPERATIONS, *events.OPERATIONS, *metrics.OPERATIONS)
 SESSION_HEADER = "x-session-id"
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What answering takes. `clock` tells Unix seconds."""
+    """What answering takes. `clock` tells Unix seconds; `zone` has the days of requests that name none."""
 
     services: "Services"
     access: "Access"
     limits: "BodyLimits"
     clock: Callable[[], float]
+    zone: "ZoneInfo"
 
 
 def routes(edge: Edge) -> list[Route]:
@@ -80,10 +83,11 @@ async def _answer(edge: Edge, operation: Operation, request: "Request", asker: "
         caller=asker.caller,
         session_id=request.headers.get(SESSION_HEADER, ""),
         now=datetime.fromtimestamp(edge.clock(), UTC),
+        zone=edge.zone,
     )
-    call = getattr(edge.services.events, operation.call)
+    call = edge.services.call(operation.rpc)
     try:
-        answer: Message = await edge.services.ask(call, operation.request(asked), asker.token)
+        answer = await edge.services.ask(call, operation.request(asked), asker.token)
     except grpc.aio.AioRpcError as error:
         raise failures.Refused(failures.renamed(failures.of_error(error), operation.callers_name)) from error
     return answer

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.rest.reading import is_readable
-from gateway.rest.representation import JSON_TEXT, STRUCT, TIMESTAMP, is_always_there, key, word
+from gateway.rest.representation import (
+    JSON_TEXT,
+    STRUCT,
+    TIMESTAMP,
+    VALUE,
+    is_always_there,
+    is_text_map,
+    key,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +24,8 @@ if TYPE_CHECKING:
 Schema = dict[str, object]
 
 _OBJECT: Final[Schema] = {"type": "object"}
+# Other JSON texts may be anything.
+_JSON_OBJECTS: Final = frozenset({f"properties{JSON_TEXT}", f"metadata{JSON_TEXT}", f"state{JSON_TEXT}"})
 _INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 _PLAIN: Final[dict[int, Schema]] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
@@ -49,20 +60,22 @@ def of_request(message: "Descriptor") -> Schema:
 
 
 def _of_field(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema]") -> Schema:
+    if is_text_map(field):
+        return {"type": "object", "additionalProperties": {"type": "string"}}
     one = _of_value(field, of_message)
     return {"type": "array", "items": one} if field.is_repeated else one
 
 
 def _of_value(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema]") -> Schema:
     if field.message_type is not None:
-        known = {TIMESTAMP: _INSTANT, STRUCT: _OBJECT}
-        return known.get(field.message_type.full_name) or of_message(field.message_type)
+        known: dict[str, Schema] = {TIMESTAMP: _INSTANT, STRUCT: _OBJECT, VALUE: {}}
+        name = field.message_type.full_name
+        return known[name] if name in known else of_message(field.message_type)
     if field.enum_type is not None:
         return {
             "type": "string",
             "enum": [word(field.enum_type, each.number) for each in field.enum_type.values],
         }
-    # Properties of events are objects; other JSON texts may be anything.
     if field.name.endswith(JSON_TEXT):
-        return _OBJECT if field.name == f"properties{JSON_TEXT}" else {}
+        return _OBJECT if field.name in _JSON_OBJECTS else {}
     return _PLAIN[field.type]

@@ -130,6 +130,7 @@ def _scan_messages(
         user_keys=_packed(chunk.user_keys[start:end], "<i4"),
         event_times=_packed(chunk.times[start:end], "<i8"),
         values=b"" if chunk.values is None else _packed(chunk.values[start:end], "<i8"),
+        matches=b"" if chunk.matches is None else _packed(chunk.matches[start:end], "<u8"),
         properties=[
             _property(name, dictionary, codes[start:end])
             for name, (dictionary, codes) in zip(properties, chunk.properties, strict=False)

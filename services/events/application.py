@@ -12,13 +12,12 @@ from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to
 from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
-from services.events import housekeeping
+from services.events import housekeeping, messages
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
 from services.events.event_types import EventTypes
 from services.events.identity.erasing import Eraser
-from services.events.identity.journal import Journal
 from services.events.identity.merging import SERVICE, Merger
 from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
@@ -33,7 +32,6 @@ from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
 from services.events.privacy.exporting import Exporter
 from services.events.privacy.link_calls import LinkCalls
-from services.events.privacy.servicer import PrivacyServicer
 from services.events.properties.calls import PropertyCalls
 from services.events.raw_retention import RawRetention
 from services.events.reading.by_property import PropertyCells
@@ -54,8 +52,10 @@ from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -210,7 +210,7 @@ def _registration(
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
-        add_PrivacyServiceServicer_to_server(PrivacyServicer(exporter, changes.eraser), server)
+        add_PrivacyServiceServicer_to_server(PrivacyServicer(messages.who, exporter, changes.eraser), server)
 
     return register
 

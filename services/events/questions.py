@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # Ranges may begin with Unix time and end long after any event can.
 MAXIMUM_KEY = 2**31
 MAXIMUM_PROPERTIES = 20
+MAXIMUM_MATCH_SETS = 63
 MAXIMUM_RESOLVED = 10_000
 TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
 
@@ -233,6 +234,8 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
     start, end = range_of(violations, request)
     if len(request.properties) > MAXIMUM_PROPERTIES:
         violations.add("properties", f"at most {MAXIMUM_PROPERTIES}")
+    if len(request.match_sets) > MAXIMUM_MATCH_SETS:
+        violations.add("match_sets", f"at most {MAXIMUM_MATCH_SETS}")
     scan = Scan(
         events=tuple(dict.fromkeys(names)),
         days=(
@@ -244,6 +247,10 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
         properties=tuple(
             messages.property_path(violations, f"properties[{index}]", path)
             for index, path in enumerate(request.properties)
+        ),
+        match_sets=tuple(
+            messages.conditions(violations, f"match_sets[{index}].filters", each.filters)
+            for index, each in enumerate(request.match_sets[:MAXIMUM_MATCH_SETS])
         ),
     )
     violations.raise_if_any()

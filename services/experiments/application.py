@@ -14,6 +14,7 @@ from brain.experiments.v1.experiments_pb2_grpc import (
 )
 from brain.experiments.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from flagd.evaluation.v2.evaluation_pb2_grpc import add_ServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
@@ -21,23 +22,34 @@ from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import AssignmentCalls
 from services.experiments.assigning.store import AssignmentStore
 from services.experiments.catalogue import Catalogue
+from services.experiments.domain import Who
+from services.experiments.flags.calls import FlagCalls
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
 from services.experiments.lifecycle.calls import LifecycleCalls
 from services.experiments.metric_reader import METRICS, MetricReader
+from services.experiments.privacy.asked import read_who
+from services.experiments.privacy.erasing import Eraser
+from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader
+from services.experiments.results.feeds import EventFeeds, warming
+from services.experiments.results.folding import Folder, folding
+from services.experiments.results.identities import Identities
+from services.experiments.results.reader import ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
 from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
+from shared.chores import Chore, Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +63,7 @@ SERVICES = (
     "brain.experiments.v1.StatisticsService",
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
+    "brain.privacy.v1.PrivacyService",
 )
 
 
@@ -96,17 +109,19 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         groups = [
             LifecycleCalls(engine, catalogue, clock, reads_events=feeds is not None),
             AssignmentCalls(engine, assigner, assignments, clock),
+            FlagCalls(assigner),
             TrackingCalls(catalogue, TrackingStore(engine, users), clock),
             ResultCalls(engine, catalogue, reader, clock, settings.reporting_time_zone),
         ]
         metrics = MetricReader(engine, reader, clock, settings.reporting_time_zone)
+        privacy = _privacy(settings, users, catalogue, clock)
 
         def ready() -> bool:
             return is_reachable(watching)
 
         server = build(
             settings,
-            lambda server: _register(server, groups, metrics, engine),
+            lambda server: _register(server, groups, metrics, privacy, engine),
             SERVICES,
             verifier_of(settings),
             ready=ready,
@@ -114,7 +129,13 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
+        opened.callback(Housekeeper(_chores(engine, catalogue, feeds)).stop)
         return Application(server, flags, catalogue, opened.pop_all())
+
+
+def _chores(engine: "Engine", catalogue: Catalogue, feeds: EventFeeds | None) -> list[Chore]:
+    chores = [folding(Folder(engine), catalogue)]
+    return chores if feeds is None else [*chores, warming(engine, catalogue, feeds)]
 
 
 def _feeds(
@@ -125,16 +146,33 @@ def _feeds(
     events = open_channel(
         settings.events_address, settings.events_token_file, settings.events_ca_file, opened
     )
-    return EventFeeds(EventsServiceStub(events), users, clock)
+    stub = EventsServiceStub(events)
+    return EventFeeds(stub, Identities(stub, users), clock)
 
 
 def _register(
-    server: grpc.Server, groups: "Sequence[object]", metrics: MetricReader, engine: "Engine"
+    server: grpc.Server,
+    groups: "Sequence[object]",
+    metrics: MetricReader,
+    privacy: PrivacyServicer[Who | None],
+    engine: "Engine",
 ) -> None:
     add_ExperimentsServiceServicer_to_server(joined(ExperimentsServiceServicer, groups), server)
     add_StatisticsServiceServicer_to_server(StatisticsServicer(), server)
     add_MetricSourceServiceServicer_to_server(MetricSource(METRICS, metrics.read), server)
     add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+    add_PrivacyServiceServicer_to_server(privacy, server)
+
+
+def _privacy(
+    settings: "ExperimentsSettings", users: UserDictionary, catalogue: Catalogue, clock: Callable[[], int]
+) -> PrivacyServicer[Who | None]:
+    """Return who exports and erases, once whom a restored database holds is erased again."""
+    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
+    eraser = Eraser(users.engine, users, catalogue, journal, clock)
+    if journal is not None:
+        eraser.apply(journal.read(), "experiments")
+    return PrivacyServicer(read_who, Exporter(users.engine, users), eraser)
 
 
 def _flag_server(

@@ -10,9 +10,19 @@ from services.experiments.domain import Experiment, Who
 from services.experiments.lifecycle import store
 
 if TYPE_CHECKING:
+    from brain.experiments.v1.experiments_pb2 import AssignmentReason
     from sqlalchemy import Engine
 
 FRESH_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Why somebody got a variant (its position) or none, and when first, in Unix microseconds."""
+
+    reason: "AssignmentReason.ValueType"
+    variant: int | None = None
+    assigned_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,8 @@ class Snapshot:
 
     change: int
     experiments: Mapping[str, Experiment]
-    # Variant and Unix microseconds of those who are assigned, and have no override.
-    assigned: dict[tuple[int, Who], tuple[int, int]] = field(default_factory=dict)
+    # By experiment, those who are assigned and have no override.
+    assigned: dict[int, dict[Who, Assigned]] = field(default_factory=dict)
 
     def experiment(self, key: str) -> Experiment:
         """Return an experiment; raise NotFound."""

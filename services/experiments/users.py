@@ -4,10 +4,13 @@ Ids are stored encrypted, found by a keyed hash.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from services.experiments.domain import PersonKind, Who
 from shared.database import driver_cursor
+from shared.packed_arrays import BYTEA16, INT2, PackedArray
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIND = """
 SELECT wanted.position, users.user_key
-FROM unnest(%(kinds)s::int2[], %(hashes)s::bytea[]) WITH ORDINALITY AS wanted(kind, who_hash, position)
+FROM unnest(%(kinds)b::int2[], %(hashes)b::bytea[]) WITH ORDINALITY AS wanted(kind, who_hash, position)
 JOIN users ON users.kind = wanted.kind AND users.who_hash = wanted.who_hash
 """
 
@@ -34,6 +37,14 @@ ON CONFLICT ON CONSTRAINT users_kind_who_hash_key DO NOTHING
 
 _READ = "SELECT user_key, kind, who_hash, who_encrypted FROM users WHERE user_key = ANY(%(keys)s::int4[])"
 
+# What is hashed of somebody, in front of their id.
+_TEXTS = {kind: f"{kind.value}:" for kind in PersonKind}
+
+
+def tombstone_of(index: "BlindIndex", who_hash: bytes) -> bytes:
+    """Return what is kept of somebody erased: keyed, so that without the key it leads nowhere."""
+    return index.digest(f"erased:{who_hash.hex()}")
+
 
 @dataclass(frozen=True)
 class UserDictionary:
@@ -43,9 +54,14 @@ class UserDictionary:
     keyring: "Keyring"
     index: "BlindIndex"
 
-    def hashes(self, people: "Sequence[Who]") -> dict[str, list[object]]:
-        """Return columns `kinds` and `hashes`, to find people by in statements of others."""
-        return {"kinds": [who[0].value for who in people], "hashes": [self._hash(who) for who in people]}
+    def hashes(self, people: "Sequence[Who]") -> dict[str, Any]:
+        """Return columns `kinds` (int2[]) and `hashes` (bytea[]), for statements that look for people."""
+        digest = self.index.digest
+        hashes = b"".join([digest(f"{_TEXTS[kind]}{name}") for kind, name in people])
+        return {
+            "kinds": PackedArray(np.array([kind for kind, _ in people], np.int16), INT2),
+            "hashes": PackedArray(np.frombuffer(hashes, "V16"), BYTEA16),
+        }
 
     def known_keys(self, people: "Iterable[Who]") -> dict[Who, int]:
         """Return the keys of those who have one."""
@@ -73,11 +89,12 @@ class UserDictionary:
             for key, kind, who_hash, encrypted in rows
         }
 
-    def _hash(self, who: Who) -> bytes:
-        return self.index.digest(f"{who[0].value}:{who[1]}")
+    def hash_of(self, who: Who) -> bytes:
+        """Return what somebody is found by."""
+        return self.index.digest(f"{_TEXTS[who[0]]}{who[1]}")
 
     def _add(self, people: list[Who]) -> None:
-        hashed = sorted((who[0].value, self._hash(who), who[1]) for who in people)
+        hashed = sorted((who[0].value, self.hash_of(who), who[1]) for who in people)
         parameters = {
             "kinds": [kind for kind, _, _ in hashed],
             "hashes": [who_hash for _, who_hash, _ in hashed],

@@ -90,7 +90,7 @@ def test_everything_can_be_done_with_the_keyboard(
 ) -> None:
     sign_in(browser, shop_site)
     press(browser, "?")
-    until_text(browser, "open a tab")
+    until_text(browser, "switch between light and dark")
     browser.save_screenshot(screenshots / "help.png")
     press(browser, Keys.ENTER)
     press(browser, "t")
@@ -234,7 +234,8 @@ def test_axe_finds_no_serious_barrier(shop_site: Site, browser: Chrome, width: i
 
 def test_retention_is_a_grid_opened_by_its_key(shop_site: Site, browser: Chrome, screenshots: Path) -> None:
     sign_in(browser, shop_site, "events?range=custom&from=2011-08-01&to=2011-12-09")
-    press(browser, "2")
+    key = browser.find_element(By.LINK_TEXT, "Retention").get_attribute("aria-keyshortcuts")
+    press(browser, str(key))
     until_text(browser, "Who comes back")
     Select(browser.find_element(By.ID, "cohort")).select_by_visible_text("weeks")
     until_text(browser, "Mon 5 Dec 2011")

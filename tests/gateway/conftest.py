@@ -19,6 +19,9 @@ from gateway.config import GatewaySettings
 from shared.auth import Role, mint_token
 from tests import databases
 from tests.services.events.conftest import Clock, Service, running
+from tests.services.experiments.conftest import Clock as ExperimentsClock
+from tests.services.experiments.conftest import Service as ExperimentsService
+from tests.services.experiments.conftest import running as running_experiments
 
 T = TypeVar("T")
 
@@ -94,6 +97,18 @@ def tokens(token_keys: tuple[bytes, bytes]) -> dict[Role, str]:
     }
 
 
+@pytest.fixture
+def experiments(
+    experiments_database: str,
+    token_keys: tuple[bytes, bytes],
+    public_key_file: Path,
+) -> Iterator[ExperimentsService]:
+    """A real experiments service at the real time."""
+    now = ExperimentsClock(time.time_ns() // 1_000)
+    with running_experiments(experiments_database, now, token_keys[0], public_key_file) as started:
+        yield started
+
+
 @contextmanager
 def gateway_before(
     loop_thread: LoopThread, service: Service, tokens: dict[Role, str], key_file: Path, **changes: object
@@ -139,11 +154,17 @@ def start_gateway(
         yield start
 
 
+@pytest.fixture
+def experimenting(start_gateway: Callable[..., Gateway], experiments: ExperimentsService) -> Gateway:
+    """A gateway with the experiments service behind it."""
+    return start_gateway(experiments_address=f"127.0.0.1:{experiments.application.server.port}")
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(
     loop_thread: LoopThread,
     postgres: EmbeddedPostgres,
-    events_template: str,
+    template_database: Callable[[str, str], str],
     token_keys: tuple[bytes, bytes],
     tokens: dict[Role, str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -152,10 +173,20 @@ def shared_gateway(
     key_file = tmp_path_factory.mktemp("keys") / "public.pem"
     key_file.write_bytes(token_keys[1])
     with ExitStack() as stack:
-        database = postgres.url(stack.enter_context(databases.clone(postgres, events_template)), "events")
+        database = postgres.url(
+            stack.enter_context(databases.clone(postgres, template_database("services.events", "events"))),
+            "events",
+        )
         now = Clock(time.time_ns() // 1_000)
         service = stack.enter_context(running(database, now, token_keys[0], key_file))
-        yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file))
+        template = template_database("services.experiments", "experiments")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
+        clock = ExperimentsClock(time.time_ns() // 1_000)
+        tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
+        address = f"127.0.0.1:{tried.application.server.port}"
+        yield stack.enter_context(
+            gateway_before(loop_thread, service, tokens, key_file, experiments_address=address)
+        )
 
 
 @pytest.fixture

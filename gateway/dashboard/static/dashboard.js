@@ -24,7 +24,8 @@
   };
 
   const copy = async (button) => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.from).textContent);
+    const source = document.getElementById(button.dataset.from);
+    await navigator.clipboard.writeText(source.href ?? source.textContent);
     button.textContent = "Copied";
   };
 
@@ -79,6 +80,21 @@
     const waits = event.target.id === "by" && event.target.value === "property";
     if (waits) document.getElementById("property").focus();
     else if (form) form.requestSubmit();
+  });
+
+  /* What cannot be undone asks first. Without script the form is simply sent. */
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (!question) return;
+    event.preventDefault();
+    const dialog = document.getElementById("confirm");
+    dialog.querySelector("h2").textContent = question;
+    dialog.querySelector("[value=yes]").textContent = event.submitter?.textContent ?? "Yes";
+    dialog.returnValue = "no";
+    dialog.onclose = () => {
+      if (dialog.returnValue === "yes") event.target.submit();
+    };
+    dialog.showModal();
   });
 
   /* Whoever has searched reads what was found, and the keys work again. */

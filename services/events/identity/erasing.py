@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from services.events.domain import ChangeKind, UserKind, Who
-from services.events.identity.journal import ErasureMode, Journal, Tombstone
 from services.events.identity.log import append, lock
 from services.events.identity.merging import settle_about
 from services.events.identity.moving import Mover
@@ -15,6 +14,7 @@ from shared.audit import AuditEntry, record
 from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -63,14 +63,6 @@ _MOVED = """
 SELECT coalesce(sum(events), 0)::int8 FROM identity_log
 WHERE kind = 2 AND from_key = ANY(%(keys)s::int4[])
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The moment of an erasure in Unix µs, and the rows that were touched by table."""
-
-    erased: int
-    rows: dict[str, int]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.events.packed import POSTGRES_EPOCH_MICROS
-from services.events.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
 from services.events.rollups.appending import append, stored_events
 from services.events.rollups.deltas import NO_VALUE, group
 from services.events.sessions import pending
@@ -21,6 +20,7 @@ from services.events.sessions.tails import session_columns
 from services.events.value_rollups.registrations import STORING_LOCK, StaleRegistrationsError
 from services.events.value_rollups.value_rows import NOTHING_REGISTERED, ValueRows, value_groups
 from shared.calendar import to_micros
+from shared.packed_arrays import INT4, TIMESTAMPTZ, UUID, PackedArray, with_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

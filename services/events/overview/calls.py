@@ -9,13 +9,13 @@ from brain.events.v1 import overview_pb2 as pb
 
 from services.events import messages, metric_questions
 from services.events.growth import change
-from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis
+from services.events.overview.kpis import Kpi, Period, last_unit, period_of, read_kpis, unit_of
 from services.events.reading.metrics import Metric, Point, Series
 from services.events.reading.store import CellStore
 from shared.calendar import Interval, day_start, local_date
-from shared.intervals import INTERVALS, Limit, units_of, within_years
+from shared.intervals import EARLIEST, INTERVALS, LATEST, Limit, units_of, within_years
 from shared.timestamps import from_micros
-from shared.validation import Violations, chosen, optional_range, time_zone
+from shared.validation import Violations, chosen, instant, optional_range, time_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -101,9 +101,26 @@ def _growth_question(
         violations.add("period", f"{metric.name} is read by {names}")
     labels = metric_questions.labels(violations, metric, request.labels)
     conditions = metric_questions.filters(violations, metric, request.filters)
+    current = _current_period(violations, request, interval, zone, now)
     violations.raise_if_any()
-    current = last_unit(now, interval, zone)
     return Series((last_unit(current[0], interval, zone), current), interval, zone, labels, conditions)
+
+
+def _current_period(
+    violations: Violations, request: pb.GetGrowthRateRequest, interval: Interval, zone: "ZoneInfo", now: int
+) -> "tuple[int, int]":
+    if not request.HasField("current_time"):
+        return last_unit(now, interval, zone)
+    moment = instant(violations, "current_time", request.current_time)
+    if moment is None:
+        return 0, 0
+    if not EARLIEST <= moment < LATEST:
+        violations.add("current_time", "must lie between 1970 and 2100")
+        return 0, 0
+    start, end = unit_of(moment, interval, zone)
+    if end > now:
+        violations.add("current_time", f"lies in a {interval.value} that is not over")
+    return start, end
 
 
 def _kpi(kpi: Kpi, period: Period) -> pb.Kpi:

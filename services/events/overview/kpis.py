@@ -117,6 +117,12 @@ def last_month(moment: int, zone: "ZoneInfo") -> Span:
     return last_unit(moment, Interval.MONTH, zone)
 
 
+def unit_of(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
+    """Return the hour, day, week or month that an instant is in."""
+    [unit] = buckets(moment, moment + 1, interval, zone)
+    return unit
+
+
 def last_unit(moment: int, interval: Interval, zone: "ZoneInfo") -> Span:
     """Return the last hour, day, week or month that is over at an instant."""
     if interval is Interval.HOUR:

@@ -24,15 +24,17 @@ _SQL = {
 }
 
 
-def to_sql(conditions: tuple[Condition, ...], value: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the conditions, each beginning with AND, and their parameters.
+def to_sql(
+    conditions: tuple[Condition, ...], value: str | None = None, prefix: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Return the conditions, each beginning with AND, and their parameters, whose names begin with `prefix`.
 
     They are about raw events; or, with `value`, about that jsonb expression, whatever their paths.
     """
     clauses: list[str] = []
     parameters: dict[str, Any] = {}
     for number, condition in enumerate(conditions):
-        path, wanted = f"path_{number}", f"value_{number}"
+        path, wanted = f"{prefix}path_{number}", f"{prefix}value_{number}"
         found = value or property_sql(path)
         expression = _SQL[condition.operator].format(path=found, value=f"%({wanted})s")
         clauses.append(f" AND ({expression})")
@@ -40,6 +42,17 @@ def to_sql(conditions: tuple[Condition, ...], value: str | None = None) -> tuple
         if condition.operator is not Operator.EXISTS:
             parameters[wanted] = _value(condition)
     return "".join(clauses), parameters
+
+
+def matches_sql(sets: tuple[tuple[Condition, ...], ...]) -> tuple[str, dict[str, Any]]:
+    """Return an int8 whose bit i tells whether a raw event meets the conditions of set i, and parameters."""
+    bits: list[str] = []
+    parameters: dict[str, Any] = {}
+    for number, conditions in enumerate(sets):
+        clauses, used = to_sql(conditions, prefix=f"set_{number}_")
+        bits.append(f"CASE WHEN true{clauses} THEN {1 << number}::int8 ELSE 0 END")
+        parameters |= used
+    return " | ".join(bits), parameters
 
 
 def type_parameters(selection: Selection) -> dict[str, Any]:

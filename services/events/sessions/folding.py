@@ -7,11 +7,11 @@ and reads the sessions they touch; see rollups/compaction.py.
 from typing import TYPE_CHECKING, Any
 
 from services.events import delta_tables
-from services.events.packed_arrays import INT4, INT8, PackedArray
 from services.events.sessions.pending import keyed, neighbours
 from services.events.sessions.runs import Runs
 from services.events.sessions.totals import Totals, added, by_slot, sums
 from shared.database import driver_cursor
+from shared.packed_arrays import INT4, INT8, PackedArray
 
 if TYPE_CHECKING:
     from psycopg import Cursor

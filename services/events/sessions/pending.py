@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from services.events.packed import columns
-from services.events.packed_arrays import INT4, INT8, PackedArray
 from services.events.sessions.runs import GAP_MICROS, Runs
+from shared.packed_arrays import INT4, INT8, PackedArray
 
 if TYPE_CHECKING:
     from psycopg import Cursor

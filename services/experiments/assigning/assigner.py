@@ -2,28 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.assigning.choosing import NoVariant, choose
 from services.experiments.assigning.store import AssignmentStore, Kept
-from services.experiments.catalogue import Catalogue, Snapshot
+from services.experiments.catalogue import Assigned, Catalogue, Snapshot
 from services.experiments.domain import Experiment, JsonValue, Status, Who
-
-if TYPE_CHECKING:
-    from brain.experiments.v1.experiments_pb2 import AssignmentReason
+from shared.errors import Aborted
 
 Candidate = tuple[Who, Mapping[str, JsonValue]]
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """Why somebody got a variant (its position) or none, and when first, in Unix microseconds."""
-
-    reason: "AssignmentReason.ValueType"
-    variant: int | None = None
-    assigned_time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,17 +29,13 @@ class Assigner:
         experiment = snapshot.experiment(key)
         if experiment.status is not Status.RUNNING:
             return experiment, [_not_running(experiment)] * len(candidates)
-        found: dict[Who, Assigned] = {}
-        unseen: list[Candidate] = []
-        for candidate in candidates:
-            remembered = snapshot.assigned.get((experiment.experiment_id, candidate[0]))
-            if remembered is None:
-                unseen.append(candidate)
-            else:
-                found[candidate[0]] = Assigned(pb.ASSIGNMENT_REASON_SPLIT, *remembered)
-        if unseen:
-            found |= self._of_unseen(snapshot, experiment, unseen)
-        return experiment, [found[who] for who, _ in candidates]
+        remembered = snapshot.assigned.get(experiment.experiment_id, {})
+        found = [remembered.get(who) for who, _ in candidates]
+        unseen = [each for each, known in zip(candidates, found, strict=True) if known is None]
+        looked_up = self._of_unseen(snapshot, experiment, unseen) if unseen else {}
+        return experiment, [
+            known or looked_up[who] for known, (who, _) in zip(found, candidates, strict=True)
+        ]
 
     def _of_unseen(
         self, snapshot: Snapshot, experiment: Experiment, unseen: "Sequence[Candidate]"
@@ -72,18 +56,19 @@ class Assigner:
             self.kept.add(experiment, chosen, self.clock())
             # Another replica may have been first, with other weights.
             kept |= self.kept.find(experiment, list(chosen))
+            if not chosen.keys() <= kept.keys():
+                raise Aborted("somebody was erased at this moment; ask again", "ERASED_MEANWHILE")
         found = {who: _of_kept(each) for who, each in kept.items()}
         self._remember(snapshot, experiment, found)
         nothing = {who: Assigned(_REASONS[why]) for who, why in without.items() if who not in found}
         return found | nothing
 
     def _remember(self, snapshot: Snapshot, experiment: Experiment, found: "Mapping[Who, Assigned]") -> None:
-        if len(snapshot.assigned) + len(found) > self.remembered:
+        if sum(map(len, snapshot.assigned.values())) + len(found) > self.remembered:
             snapshot.assigned.clear()
-        for who, assigned in found.items():
-            if assigned.reason == pb.ASSIGNMENT_REASON_SPLIT and assigned.variant is not None:
-                place = (assigned.variant, assigned.assigned_time or 0)
-                snapshot.assigned[experiment.experiment_id, who] = place
+        split = pb.ASSIGNMENT_REASON_SPLIT
+        stays = {who: assigned for who, assigned in found.items() if assigned.reason == split}
+        snapshot.assigned.setdefault(experiment.experiment_id, {}).update(stays)
 
 
 _REASONS = {

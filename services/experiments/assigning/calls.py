@@ -1,17 +1,18 @@
 """The calls that give people their variants."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.experiments.assigning.assigner import Assigned, Assigner
+from services.experiments.assigning.assigner import Assigner, Candidate
 from services.experiments.assigning.store import AssignmentStore, set_override
-from services.experiments.domain import Experiment, JsonValue, Status, Who
+from services.experiments.catalogue import Assigned
+from services.experiments.domain import Experiment, JsonValue, PersonKind, Status, Who
 from services.experiments.lifecycle import store as experiments
-from services.experiments.people import to_person, who
+from services.experiments.people import who
 from shared import audit
 from shared.audit import AuditEntry
 from shared.calls import current_caller
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_CANDIDATES = 5_000
 MAXIMUM_DEPTH = 16
+_NO_ATTRIBUTES: Mapping[str, JsonValue] = {}
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,18 @@ class AssignmentCalls:
         if not 1 <= len(request.candidates) <= MAXIMUM_CANDIDATES:
             violations.add("candidates", f"1 to {MAXIMUM_CANDIDATES:,}")
             violations.raise_if_any()
-        candidates = [
-            (
-                who(violations, f"candidates[{index}].person", each.person),
-                read_attributes(violations, f"candidates[{index}].attributes", each.attributes),
-            )
-            for index, each in enumerate(request.candidates)
-        ]
-        violations.raise_if_any()
+        candidates = _read_candidates(request.candidates)
         experiment, found = self.assigner.assign(request.experiment_key, candidates)
-        return pb.AssignVariantsResponse(
-            assignments=[
-                to_message(experiment, person, assigned)
-                for (person, _), assigned in zip(candidates, found, strict=True)
-            ]
-        )
+        answer = pb.AssignVariantsResponse()
+        templates: dict[tuple[int, int | None], pb.Assignment] = {}
+        for (person, _), assigned in zip(candidates, found, strict=True):
+            kind = (assigned.reason, assigned.variant)
+            if kind not in templates:
+                templates[kind] = _without_person(experiment, assigned)
+            message = answer.assignments.add()
+            message.MergeFrom(templates[kind])
+            _put_person(message, person, assigned)
+        return answer
 
     def GetAssignment(
         self, request: pb.GetAssignmentRequest, context: "grpc.ServicerContext"
@@ -121,25 +120,59 @@ class AssignmentCalls:
         return pb.SetOverrideResponse()
 
 
+def _read_candidates(messages: "Sequence[pb.Candidate]") -> list[Candidate]:
+    """Return everybody with their attributes; raise InvalidArgument with all that is wrong."""
+    scratch = Violations()
+    candidates = [(who(scratch, "", each.person), _attributes_of(scratch, each)) for each in messages]
+    if len(scratch):  # once more, with the names of fields, which take as long as the rest
+        violations = Violations()
+        for index, each in enumerate(messages):
+            who(violations, f"candidates[{index}].person", each.person)
+            read_attributes(violations, f"candidates[{index}].attributes", each.attributes)
+        violations.raise_if_any()
+    return candidates
+
+
+def _attributes_of(violations: Violations, candidate: pb.Candidate) -> Mapping[str, JsonValue]:
+    if not candidate.HasField("attributes"):
+        return _NO_ATTRIBUTES
+    return read_attributes(violations, "", candidate.attributes)
+
+
 def read_attributes(violations: Violations, field: str, attributes: Struct) -> Mapping[str, JsonValue]:
     """Return attributes as Python values."""
     try:
         return struct_to_dict(attributes, MAXIMUM_DEPTH)
     except ValueError as error:
         violations.add(field, str(error))
-        return {}
+        return _NO_ATTRIBUTES
 
 
 def to_message(experiment: Experiment, person: Who, found: Assigned) -> pb.Assignment:
     """Return somebody's variant as a message."""
-    message = pb.Assignment(person=to_person(person), reason=found.reason)
+    message = _without_person(experiment, found)
+    _put_person(message, person, found)
+    return message
+
+
+def _without_person(experiment: Experiment, found: Assigned) -> pb.Assignment:
+    """Return what those with this variant and reason have in common."""
+    message = pb.Assignment(reason=found.reason)
     if found.variant is not None:
         variant = experiment.variants[found.variant]
         message.variant = variant.name
         put_value(message.value, variant.value)
+    return message
+
+
+def _put_person(message: pb.Assignment, person: Who, found: Assigned) -> None:
+    kind, name = person
+    if kind is PersonKind.USER:
+        message.person.user_id = name
+    else:
+        message.person.anonymous_id = name
     if found.assigned_time is not None:
         message.assigned_time.CopyFrom(from_micros(found.assigned_time))
-    return message
 
 
 def put_value(message: Value, value: JsonValue) -> None:

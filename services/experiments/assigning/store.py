@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from services.experiments.domain import Experiment, Who
 from services.experiments.users import UserDictionary
-from shared.calendar import to_datetime_utc, to_micros
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _FIND = """
-SELECT wanted.position, a.variant, a.assigned_time, a.exposed_time, o.variant
-FROM unnest(%(kinds)s::int2[], %(hashes)s::bytea[]) WITH ORDINALITY AS wanted(kind, who_hash, position)
+SELECT wanted.position, a.variant, (extract(epoch FROM a.assigned_time) * 1000000)::int8,
+       (extract(epoch FROM a.exposed_time) * 1000000)::int8, o.variant
+FROM unnest(%(kinds)b::int2[], %(hashes)b::bytea[]) WITH ORDINALITY AS wanted(kind, who_hash, position)
 JOIN users u ON u.kind = wanted.kind AND u.who_hash = wanted.who_hash
 LEFT JOIN assignments a ON a.experiment_id = %(experiment)s AND a.user_key = u.user_key
 LEFT JOIN overrides o ON o.experiment_id = %(experiment)s AND o.user_key = u.user_key
 WHERE a.variant IS NOT NULL OR o.variant IS NOT NULL
 """
 
-# One order for all writers: two that meet wait, and never for each other.
+# One order for all writers: two that meet wait, and never for each other. Erasure waits for them, and who is
+# erased by then is left out.
 _ADD = """
 INSERT INTO assignments (experiment_id, user_key, variant, allocation, assigned_time, exposed_time)
 SELECT %(experiment)s, user_key, variant, %(allocation)s, %(now)s, %(exposed)s
 FROM unnest(%(keys)s::int4[], %(variants)s::int2[]) AS chosen(user_key, variant)
-ORDER BY user_key
+JOIN users USING (user_key)
+ORDER BY user_key FOR KEY SHARE OF users
 ON CONFLICT DO NOTHING
 """
 
@@ -61,15 +64,7 @@ class AssignmentStore:
         parameters = self.users.hashes(people) | {"experiment": experiment.experiment_id}
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_FIND, parameters).fetchall()
-        return {
-            people[position - 1]: Kept(
-                assigned,
-                None if assigned_time is None else to_micros(assigned_time),
-                None if exposed_time is None else to_micros(exposed_time),
-                overridden,
-            )
-            for position, assigned, assigned_time, exposed_time, overridden in rows
-        }
+        return {people[position - 1]: Kept(*kept) for position, *kept in rows}
 
     def add(self, experiment: Experiment, chosen: "Mapping[Who, int]", now: int) -> None:
         """Keep the variants of people who have none; others keep theirs."""

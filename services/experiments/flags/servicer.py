@@ -9,8 +9,9 @@ from flagd.evaluation.v2 import evaluation_pb2 as pb
 from flagd.evaluation.v2.evaluation_pb2_grpc import ServiceServicer
 from google.protobuf.struct_pb2 import Struct
 
-from services.experiments.assigning.assigner import Assigned, Assigner
+from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import read_attributes
+from services.experiments.catalogue import Assigned
 from services.experiments.domain import Experiment, JsonValue, PersonKind, Status
 from services.experiments.flags.streams import EventStreams
 from services.experiments.people import MAXIMUM_ID

@@ -160,9 +160,15 @@ class LifecycleCalls:
         last = cast("str", after[0]) if after else None
         with self.engine.begin() as connection:
             found = store.list_kept(connection, last, request.statuses, size + 1)
-        page = found[:size]
+            page = found[:size]
+            numbers = [each.experiment.experiment_id for each in page]
+            counted = store.participants(connection, numbers) if request.with_participants else None
         token = encode_token(request, [page[-1].experiment.key]) if len(found) > size else ""
-        return pb.ListExperimentsResponse(experiments=map(to_message, page), next_page_token=token)
+        messages = list(map(to_message, page))
+        if counted is not None:
+            for number, message in zip(numbers, messages, strict=True):
+                message.participants = counted.get(number, 0)
+        return pb.ListExperimentsResponse(experiments=messages, next_page_token=token)
 
 
 _VERBS = {Status.RUNNING: "start", Status.PAUSED: "pause", Status.COMPLETED: "complete"}

@@ -39,6 +39,13 @@ WHERE (CAST(:after AS text) IS NULL OR e.key > CAST(:after AS text) COLLATE "C")
 ORDER BY e.key LIMIT :limit
 """)
 
+_PARTICIPANTS = text("""
+SELECT experiment_id, count(*) FROM assignments a
+WHERE experiment_id = ANY(CAST(:experiments AS int4[])) AND exposed_time IS NOT NULL AND NOT conflicting
+  AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
+GROUP BY experiment_id
+""")
+
 _LAST_CHANGE = text("SELECT coalesce(max(change), 0) FROM experiments")
 
 _ADD = text("""
@@ -123,6 +130,12 @@ def list_kept(
     """Return experiments in the order of their keys."""
     parameters = {"after": after, "statuses": list(statuses), "limit": limit}
     return [_kept(row) for row in connection.execute(_LIST, parameters)]
+
+
+def participants(connection: sqlalchemy.Connection, experiments: "Sequence[int]") -> dict[int, int]:
+    """Return how many people take part in each experiment where somebody does."""
+    rows = connection.execute(_PARTICIPANTS, {"experiments": list(experiments)}).all()
+    return {experiment: count for experiment, count in rows}  # noqa: C416 - dict() loses the types
 
 
 def add(

@@ -11,6 +11,10 @@ from services.experiments.results.totals import Sums
 # What ScanEvents sends where an event has no value.
 NO_VALUE = np.iinfo(np.int64).min
 _HALF = 32
+# A total is three limbs of 20 bits; a block's sums of products of two, 2⁴⁰ each at most, stay below 2⁶³.
+_LIMB = 20
+_LIMBS = 3
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +35,67 @@ class Events:
     values: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Owners:
+    """Columns of those who have the events of a key, one for each, by key.
+
+    Of several ids of one key the one exposed first has its events.
+    """
+
+    keys: NDArray[np.int32]
+    variants: NDArray[np.int16]
+    exposed: NDArray[np.int64]
+
+    def before(self, until: int) -> "Owners":
+        """Return those exposed before a moment in Unix microseconds."""
+        early = self.exposed < until
+        return Owners(self.keys[early], self.variants[early], self.exposed[early])
+
+
+def owners_of(people: People) -> Owners:
+    """Return who has the events of each key."""
+    order = np.argsort(people.keys, kind="stable")
+    if _repeats(people.keys[order]):
+        order = np.lexsort((people.exposed, people.keys))
+    keys = people.keys[order]
+    mine = order[np.r_[True, keys[1:] != keys[:-1]][: len(keys)]]
+    return Owners(people.keys[mine], people.variants[mine], people.exposed[mine])
+
+
 def two_variants(people: People) -> NDArray[np.bool_]:
     """Return of each whether the same key has another variant too."""
+    found = np.zeros(len(people.keys), np.bool_)
+    if not _repeats(np.sort(people.keys)):
+        return found
     order = np.lexsort((people.variants, people.keys))
     keys, variants = people.keys[order], people.variants[order]
     differs = (keys[1:] == keys[:-1]) & (variants[1:] != variants[:-1])
-    found = np.zeros(len(keys), np.bool_)
     found[order] = np.isin(keys, np.unique(keys[1:][differs]))
     return found
 
 
+def _repeats(keys: NDArray[np.int32]) -> bool:
+    """Return whether any key in order comes twice, as few do."""
+    return bool((keys[1:] == keys[:-1]).any())
+
+
 def sums_of(
-    people: People, chunks: Iterable[Events], window: int | None, until: int | None
+    owners: Owners, chunks: Iterable[Events], window: int | None, until: int | None
 ) -> dict[int, Sums]:
     """Return the sums of each variant over events from the first exposure on.
 
-    Of several ids of one key the one exposed first has the events. Args are in Unix microseconds.
+    Args are in Unix microseconds.
     """
-    order = np.lexsort((people.exposed, people.keys))
-    keys, first = np.unique(people.keys[order], return_index=True)
-    mine = order[first]
-    exposed, variants = people.exposed[mine], people.variants[mine]
-    conversions = np.zeros(len(keys), np.int64)
+    conversions = np.zeros(len(owners.keys), np.int64)
     # In two halves: a few of the largest values would overflow one.
-    high, low = np.zeros((2, len(keys)), np.int64)
+    high, low = np.zeros((2, len(owners.keys)), np.int64)
     for chunk in chunks:
-        at = np.searchsorted(keys, chunk.keys)
-        known = at < len(keys)
-        known[known] = keys[at[known]] == chunk.keys[known]
+        at, known = places(owners.keys, chunk.keys)
         at, times, values = at[known], chunk.times[known], chunk.values[known]
-        counts = times >= exposed[at]
+        exposed = owners.exposed[at]
+        counts = times >= exposed
         if window is not None:
-            counts &= times < exposed[at] + window
+            counts &= times < exposed + window
         if until is not None:
             counts &= times < until
         at, values = at[counts], values[counts]
@@ -70,24 +103,57 @@ def sums_of(
         values = np.where(values == NO_VALUE, 0, values)
         np.add.at(high, at, values >> _HALF)
         np.add.at(low, at, values & ((1 << _HALF) - 1))
+    did = np.flatnonzero(conversions)
+    variants = owners.variants[did]
     return {
         int(variant): _sums(conversions[of_it], high[of_it], low[of_it])
-        for variant in np.unique(variants)
-        for of_it in [variants == variant]
+        for variant in np.flatnonzero(np.bincount(owners.variants))
+        for of_it in [did[variants == variant]]
     }
 
 
+def places(keys: NDArray[np.int32], wanted: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return where each wanted key stands among keys in order, and whether it does."""
+    at = np.searchsorted(keys, wanted)
+    known = at < len(keys)
+    known[known] = keys[at[known]] == wanted[known]
+    return at, known
+
+
 def _sums(conversions: NDArray[np.int64], high: NDArray[np.int64], low: NDArray[np.int64]) -> Sums:
-    # Python's numbers, which squares do not overflow.
-    did = conversions > 0
-    numbers = conversions[did].tolist()
-    halves = zip(high[did].tolist(), low[did].tolist(), strict=True)
-    amounts = [(upper << _HALF) + lower for upper, lower in halves]
-    return Sums(
-        converted=len(numbers),
-        conversions=sum(numbers),
-        squared_conversions=sum(number * number for number in numbers),
-        total=sum(amounts),
-        squared_total=sum(amount * amount for amount in amounts),
-        product=sum(number * amount for number, amount in zip(numbers, amounts, strict=True)),
-    )
+    """Return the sums of people who converted, exactly."""
+    fits = (np.abs(high) < 1 << (_LIMBS * _LIMB - 1 - _HALF)) & (conversions < 1 << _LIMB)
+    sums = [0] * 6
+    for at in range(0, len(conversions), _BLOCK):
+        block = slice(at, at + _BLOCK)
+        small = fits[block]
+        totals = (high[block][small] << _HALF) + low[block][small]
+        part = _small_sums(conversions[block][small], totals)
+        sums = [before + added for before, added in zip(sums, part, strict=True)]
+    large = np.flatnonzero(~fits)
+    halves = zip(conversions[large].tolist(), high[large].tolist(), low[large].tolist(), strict=True)
+    for number, upper, lower in halves:  # Python's numbers, which squares do not overflow
+        amount = (upper << _HALF) + lower
+        added = (1, number, number * number, amount, amount * amount, number * amount)
+        sums = [before + each for before, each in zip(sums, added, strict=True)]
+    return Sums(*sums)
+
+
+def _small_sums(numbers: NDArray[np.int64], totals: NDArray[np.int64]) -> list[int]:
+    """Return the sums of at most a block of people, from limbs whose products add up without overflow."""
+    mask = (1 << _LIMB) - 1
+    limbs = [(totals >> (_LIMB * place)) & mask for place in range(_LIMBS - 1)]
+    limbs.append(totals >> (_LIMB * (_LIMBS - 1)))
+    squared = product = 0
+    for place, limb in enumerate(limbs):
+        product += int(np.dot(numbers, limb)) << (_LIMB * place)
+        for other_place, other in enumerate(limbs):
+            squared += int(np.dot(limb, other)) << (_LIMB * (place + other_place))
+    return [
+        len(numbers),
+        int(numbers.sum()),
+        int(np.dot(numbers, numbers)),
+        sum(int(limb.sum()) << (_LIMB * place) for place, limb in enumerate(limbs)),
+        squared,
+        product,
+    ]

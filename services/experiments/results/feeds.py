@@ -1,61 +1,60 @@
-"""Events of the events service that feed metrics: who is who there, and what they did."""
+"""Events of the events service that feed metrics: what participants did there.
+
+Everything that was read or computed is kept with what it was made from, and is good for as long as that is
+the same: chunks of events by revision, owners of keys by participants and identities, sums by owners and
+chunks.
+"""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
-from services.experiments.domain import Experiment, Metric, PersonKind
-from services.experiments.results import store
-from services.experiments.results.attribution import Events, People, sums_of, two_variants
-from services.experiments.results.totals import Sums, Totals
-from services.experiments.users import UserDictionary
+from services.experiments.domain import Experiment, Metric, Status
+from services.experiments.results.attribution import (
+    Events,
+    Owners,
+    People,
+    owners_of,
+    places,
+    sums_of,
+    two_variants,
+)
+from services.experiments.results.identities import Identities
+from services.experiments.results.participants import ParticipantColumns, Participants
+from services.experiments.results.people import Did, fed
+from services.experiments.results.totals import Sums
+from shared.chores import Chore
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
+    from services.experiments.catalogue import Catalogue
     from services.experiments.domain import EventFeed
-    from services.experiments.results.store import Participants
 
-# Who is who is asked again after so long: ids may have been merged since.
-_KNOWN_SECONDS = 60.0
-_RESOLVED_AT_ONCE = 10_000
+WARMING_SECONDS: Final = 30.0
+_REST_RATIO: Final = 20.0
 # About 20 bytes each.
-_CACHED_EVENTS = 20_000_000
+_CACHED_EVENTS: Final = 20_000_000
+_DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Events may be stamped so far ahead.
-_AHEAD_MICROS = 24 * 3_600 * 1_000_000
-_KINDS = {PersonKind.USER: events_pb2.USER_KIND_USER, PersonKind.ANONYMOUS: events_pb2.USER_KIND_ANONYMOUS}
+_AHEAD_MICROS: Final = _DAY_MICROS
+# Keys from here on are of sessions, which take no part.
+_FIRST_SESSION_KEY: Final = 2**30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
     revision: int
     events: Events
-
-
-class _Identities:
-    """Keys of the events service by ours, forgotten after a minute."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._since = float("-inf")
-        self._known: dict[int, int] = {}
-
-    def current(self) -> dict[int, int]:
-        """Return what is known, to be added to."""
-        with self._lock:
-            if time.monotonic() - self._since > _KNOWN_SECONDS:
-                self._since = time.monotonic()
-                self._known = {}
-            return self._known
 
 
 class _Chunks:
@@ -79,68 +78,132 @@ class _Chunks:
                 self._held = {}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attributed:
+    """Participants, their keys at the events service, and who has whose events."""
+
+    participants: Participants
+    keys: NDArray[np.int32]
+    owners: Owners
+    # Our keys of people who take part under two ids with different variants.
+    conflicting: list[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Summed:
+    """Sums of a feed by variant, and what they were made from."""
+
+    attributed: _Attributed
+    chunks: list[_Chunk]
+    sums: dict[int, Sums]
+
+    def is_of(self, attributed: _Attributed, chunks: list[_Chunk]) -> bool:
+        """Return whether they are the sums of the same."""
+        return self.attributed is attributed and list(map(id, self.chunks)) == list(map(id, chunks))
+
+
 @dataclass(frozen=True)
 class EventFeeds:
-    """Reads from the events service; what it sent is kept by revision. Safe to share between threads."""
+    """Reads from the events service. Safe to share between threads."""
 
     events: "EventsServiceStub"
-    users: UserDictionary
+    identities: Identities
     clock: Callable[[], int]
-    _identities: _Identities = field(default_factory=_Identities)
+    _participants: ParticipantColumns = field(default_factory=ParticipantColumns)
     _chunks: _Chunks = field(default_factory=_Chunks)
+    # By experiment; by experiment and feed.
+    _attributed: dict[int, _Attributed] = field(default_factory=dict)
+    _summed: "dict[tuple[int, EventFeed], _Summed]" = field(default_factory=dict)
 
-    def people(self, participants: "Participants") -> People:
-        """Return the participants whom the events service knows, under its keys."""
-        keys = self._keys(participants)
-        found = keys > 0
-        return People(keys[found], participants.variants[found], participants.exposed[found])
-
-    def conflicting(self, participants: "Participants") -> list[int]:
+    def conflicting(self, connection: "Connection", experiment: Experiment) -> list[int]:
         """Return our keys of people who take part under two ids with different variants."""
-        keys = self._keys(participants)
-        everybody = People(keys, participants.variants, participants.exposed)
-        conflicting: list[int] = participants.user_keys[two_variants(everybody) & (keys > 0)].tolist()
-        return conflicting
-
-    def _keys(self, participants: "Participants") -> NDArray[np.int32]:
-        """Return the key of each at the events service; 0 of those it does not know."""
-        known = self._identities.current()
-        ours = participants.user_keys.tolist()
-        missing = [key for key in ours if key not in known]
-        for at in range(0, len(missing), _RESOLVED_AT_ONCE):
-            known.update(self._resolve(missing[at : at + _RESOLVED_AT_ONCE]))
-        return np.array([known.get(key, 0) for key in ours], np.int32)
+        return self._attribute(experiment, self._participants.current(connection, experiment)).conflicting
 
     def sums(
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
     ) -> dict[tuple[str, int], Sums]:
         """Return the sums of metrics that events feed, by metric and variant."""
-        participants = store.read_participants(connection, experiment, until)
+        participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return {}
-        people = self.people(participants)
-        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
-        start = int(participants.exposed.min())
+        start = _start(participants, metrics)
+        chunks = {feed: self._scan(feed, start) for feed in {metric.feed for metric in metrics} if feed}
+        attributed = self._attribute(experiment, participants)
+        if self._meets_strangers(experiment, attributed, chunks):
+            attributed = self._attribute(experiment, participants)
         return {
             (metric.name, variant): sums
             for metric in metrics
             if metric.feed is not None
-            for variant, sums in sums_of(people, self._scan(metric.feed, start), window, until).items()
+            for variant, sums in self._sum(
+                experiment, attributed, metric.feed, chunks[metric.feed], until
+            ).items()
         }
 
-    def _resolve(self, keys: "Sequence[int]") -> dict[int, int]:
-        people = self.users.read(keys)
-        ours = {who: key for key, who in people.items()}
-        request = events_pb2.ResolveUsersRequest(
-            users=[events_pb2.UserReference(kind=_KINDS[kind], id=name) for kind, name in ours]
-        )
-        kinds = {theirs: kind for kind, theirs in _KINDS.items()}
-        return {
-            ours[kinds[each.user.kind], each.user.id]: each.user_key
-            for each in self.events.ResolveUsers(request).users
-        }
+    def did(self, connection: "Connection", experiment: Experiment, metric: Metric, until: int | None) -> Did:
+        """Return what each participant did of a metric that events feed."""
+        assert metric.feed is not None, "asked of metrics that events feed"
+        participants = self._participants.current(connection, experiment)
+        owners = self._attribute(experiment, participants).owners
+        if until is not None:
+            owners = owners.before(until)
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        chunks: list[_Chunk] = []
+        if len(participants.user_keys):
+            chunks = self._scan(metric.feed, _start(participants, [metric]))
+        events = (chunk.events for chunk in chunks)
+        return fed(owners, events, window, until, metric.covariate_days or 0)
 
-    def _scan(self, feed: "EventFeed", start: int) -> list[Events]:
+    def _attribute(self, experiment: Experiment, participants: Participants) -> _Attributed:
+        keys = self.identities.keys(participants.user_keys)
+        held = self._attributed.get(experiment.experiment_id)
+        if held is not None and held.participants is participants and np.array_equal(held.keys, keys):
+            return held
+        found = keys > 0
+        people = People(keys[found], participants.variants[found], participants.exposed[found])
+        conflicting: list[int] = participants.user_keys[found][two_variants(people)].tolist()
+        made = _Attributed(participants, keys, owners_of(people), conflicting)
+        self._attributed[experiment.experiment_id] = made
+        return made
+
+    def _meets_strangers(
+        self, experiment: Experiment, attributed: _Attributed, chunks: "dict[EventFeed, list[_Chunk]]"
+    ) -> bool:
+        """Return whether somebody did events whom we took for unknown there."""
+        if (attributed.keys > 0).all():
+            return False
+        changed = [
+            chunk
+            for feed, each in chunks.items()
+            for held in [self._summed.get((experiment.experiment_id, feed))]
+            if held is None or not held.is_of(attributed, each)
+            for chunk in each
+        ]
+        actors = np.unique(np.concatenate([np.zeros(0, np.int32), *(each.events.keys for each in changed)]))
+        _, known = places(attributed.owners.keys, actors)
+        strangers = actors[~known & (actors < _FIRST_SESSION_KEY)]
+        return len(strangers) > 0 and self.identities.introduce(attributed.participants.user_keys, strangers)
+
+    def _sum(
+        self,
+        experiment: Experiment,
+        attributed: _Attributed,
+        feed: "EventFeed",
+        chunks: list[_Chunk],
+        until: int | None,
+    ) -> dict[int, Sums]:
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        events = [chunk.events for chunk in chunks]
+        if until is not None:
+            return sums_of(attributed.owners.before(until), events, window, until)
+        place = (experiment.experiment_id, feed)
+        held = self._summed.get(place)
+        if held is None or not held.is_of(attributed, chunks):
+            held = _Summed(attributed, chunks, sums_of(attributed.owners, events, window, None))
+            self._summed[place] = held
+        return held.sums
+
+    def _scan(self, feed: "EventFeed", start: int) -> list[_Chunk]:
         held = self._chunks.held(feed)
         request = events_pb2.ScanEventsRequest(
             events=[feed.event],
@@ -163,7 +226,13 @@ class EventFeeds:
             found[message.day] = held[message.day] if message.unchanged else _chunk(parts)
             parts = []
         self._chunks.keep(feed, found)
-        return [chunk.events for chunk in found.values()]
+        return list(found.values())
+
+
+def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
+    """Return from when on events are needed, in Unix microseconds."""
+    before = max((metric.covariate_days or 0 for metric in metrics), default=0)
+    return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
 
 
 def _chunk(parts: "Sequence[events_pb2.ScanEventsResponse]") -> _Chunk:
@@ -177,31 +246,16 @@ def _chunk(parts: "Sequence[events_pb2.ScanEventsResponse]") -> _Chunk:
     )
 
 
-@dataclass(frozen=True)
-class ResultReader:
-    """Reads totals of metrics, however they are fed; without feeds from what is tracked here alone."""
+def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
+    """Look up who came and read what they did, before anybody asks for results."""
 
-    feeds: EventFeeds | None
+    def run() -> float:
+        began = time.monotonic()
+        for experiment in catalogue.snapshot().experiments.values():
+            metrics = [metric for metric in experiment.metrics if metric.feed is not None]
+            if metrics and experiment.status in {Status.RUNNING, Status.PAUSED}:
+                with engine.begin() as connection:
+                    feeds.sums(connection, experiment, metrics, None)
+        return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
 
-    def mark_merged(self, connection: "Connection", experiment: Experiment) -> None:
-        """Leave out people whose ids, now one, have different variants; in a transaction that may write."""
-        if self.feeds is not None and any(metric.feed for metric in experiment.metrics):
-            participants = store.read_participants(connection, experiment, None)
-            conflicting = self.feeds.conflicting(participants)
-            if conflicting:
-                store.mark_conflicting(connection, experiment, conflicting)
-
-    def totals(
-        self,
-        connection: "Connection",
-        experiment: Experiment,
-        metrics: "Sequence[Metric]",
-        until: int | None = None,
-    ) -> Totals:
-        """Return totals of metrics, of now or of what happened before a moment in Unix microseconds."""
-        tracked = [metric.name for metric in metrics if metric.feed is None]
-        found = store.read_totals(connection, experiment, tracked, until)
-        fed = [metric for metric in metrics if metric.feed is not None]
-        if not fed or self.feeds is None:
-            return found
-        return replace(found, sums={**found.sums, **self.feeds.sums(connection, experiment, fed, until)})
+    return Chore("warming results", run)

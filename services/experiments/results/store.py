@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.json_format import MessageToJson, ParseDict
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.experiments.domain import Experiment
+from services.experiments.results.folded import read_current, waiting_people
 from services.experiments.results.totals import Sums, Totals
 from shared.calendar import to_datetime_utc
-from shared.database import driver_cursor
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -53,15 +51,6 @@ FROM (
 GROUP BY metric, variant
 """)
 
-# Columns instead of rows.
-_PACKED = """
-SELECT string_agg(int4send(a.user_key), ''), string_agg(int2send(a.variant), ''),
-       string_agg(timestamptz_send(a.exposed_time), '')
-FROM assignments a
-WHERE a.experiment_id = %(experiment)s AND a.exposed_time < %(until)s AND NOT a.conflicting
-  AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
-"""
-
 _CONFLICT = text("""
 UPDATE assignments SET conflicting = true
 WHERE experiment_id = :experiment AND user_key IN (
@@ -92,18 +81,9 @@ WHERE (:key = '' OR e.key = :key) AND (CAST(:before AS int8) IS NULL OR d.number
 ORDER BY d.number DESC LIMIT :limit
 """)
 
-# PostgreSQL counts microseconds from 2000-01-01.
-_POSTGRES_EPOCH_MICROS = 946_684_800_000_000
 _ALWAYS = datetime(9999, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Participants:
-    """Columns of the same people: our keys, variants, first exposures in Unix microseconds."""
-
-    user_keys: NDArray[np.int32]
-    variants: NDArray[np.int16]
-    exposed: NDArray[np.int64]
+# While more wait to be folded, as after a bulk load, counting everybody is quicker than counting those.
+MAXIMUM_WAITING = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +101,15 @@ def read_totals(
 
     The transaction should be one snapshot.
     """
+    if until is None and waiting_people(connection, experiment) <= MAXIMUM_WAITING:
+        return read_current(connection, experiment, metrics)
+    return recount(connection, experiment, metrics, until)
+
+
+def recount(
+    connection: "Connection", experiment: Experiment, metrics: Sequence[str], until: int | None = None
+) -> Totals:
+    """Return the same from everything that is kept, without what was folded."""
     parameters: dict[str, Any] = {
         "experiment": experiment.experiment_id,
         "until": _ALWAYS if until is None else to_datetime_utc(until),
@@ -141,22 +130,6 @@ def read_totals(
             (metric, variant): Sums(*map(int, numbers))
             for metric, variant, *numbers in connection.execute(_SUMS, parameters)
         },
-    )
-
-
-def read_participants(connection: "Connection", experiment: Experiment, until: int | None) -> "Participants":
-    """Return everybody who takes part, without those who are left out."""
-    parameters = {
-        "experiment": experiment.experiment_id,
-        "until": _ALWAYS if until is None else to_datetime_utc(until),
-    }
-    with driver_cursor(connection) as cursor:
-        row = cursor.execute(_PACKED, parameters).fetchone()
-    keys, variants, exposed = row or (None, None, None)
-    return Participants(
-        np.frombuffer(keys or b"", ">i4").astype(np.int32),
-        np.frombuffer(variants or b"", ">i2").astype(np.int16),
-        np.frombuffer(exposed or b"", ">i8").astype(np.int64) + _POSTGRES_EPOCH_MICROS,
     )
 
 

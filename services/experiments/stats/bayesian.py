@@ -2,7 +2,7 @@
 
 Shares: a beta distribution each, from a uniform prior. Everything else: a normal distribution of the
 difference, from a flat prior. The loss of choosing the treatment is E[max(control − treatment, 0)]: Stucchio,
-"Bayesian A/B Testing at VWO", 2015, section 5.
+"Bayesian A/B Testing at VWO", 2015, on the loss function.
 """
 
 from dataclasses import dataclass
@@ -41,6 +41,11 @@ class _Beta:
         return self.a / (self.a + self.b)
 
     @property
+    def mirrored(self) -> "_Beta":
+        """Return the distribution of 1 − x."""
+        return _Beta(self.b, self.a)
+
+    @property
     def variance(self) -> float:
         return self.mean * (1 - self.mean) / (self.a + self.b + 1)
 
@@ -66,8 +71,11 @@ def belief_of_estimate(estimate: Estimate) -> Belief:
 def _chance_above(upper: _Beta, lower: _Beta) -> float:
     """Return P(upper > lower).
 
-    Integrates over the narrower distribution, across which the other's distribution function is smooth.
+    Integrates over the narrower distribution, across which the other's distribution function is smooth, and
+    which is turned to the side of 0: doubles are dense there, and would run out of steps next to 1.
     """
+    if min(upper, lower, key=lambda each: each.variance).mean > 0.5:  # noqa: PLR2004 - the middle
+        upper, lower = lower.mirrored, upper.mirrored
     if upper.variance <= lower.variance:
         return _expected_below(upper, lower)
     return 1 - _expected_below(lower, upper)

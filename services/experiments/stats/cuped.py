@@ -1,7 +1,8 @@
 """Less variance from what was known of participants before: CUPED.
 
 Deng, Xu, Kohavi, Walker, "Improving the Sensitivity of Online Controlled Experiments by Utilizing
-Pre-Experiment Data", WSDM 2013, equations 4 and 5, with one coefficient for all variants.
+Pre-Experiment Data", WSDM 2013, section 3.2, with one coefficient for all variants: that of the common slope
+within variants, so that a difference between them does not enter it.
 """
 
 from functools import reduce

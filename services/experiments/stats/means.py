@@ -1,9 +1,9 @@
 """Means of two variants whose variances may differ.
 
 Welch, "The generalization of Student's problem when several different population variances are involved",
-Biometrika 34 (1947); degrees of freedom by Satterthwaite, Biometrics Bulletin 2 (1946), equation 17. The
-relative interval is by the delta method: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics",
-KDD 2018, section 2.1.
+Biometrika 34 (1947); degrees of freedom by Satterthwaite, "An Approximate Distribution of Estimates of
+Variance Components", Biometrics Bulletin 2 (1946). The relative interval is by the delta method: Deng,
+Knoblich, Lu, "Applying the Delta Method in Metric Analytics", KDD 2018, section 2, on percent changes.
 """
 
 from math import sqrt

@@ -2,7 +2,8 @@
 
 Sums of squares would cancel where values are large beside their spread; deviations do not. Parts are added by
 Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979,
-equations 2.1a and 2.1b, products of two variables by Pébay, SAND2008-6212, equation 3.6.
+equations 2.1a and 2.1b, products of two variables by Pébay, "Formulas for Robust, One-Pass Parallel
+Computation of Covariances and Arbitrary-Order Statistical Moments", SAND2008-6212, on covariances.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Ratios of two sums per participant, such as revenue per order, where participants are randomised.
 
 Delta method: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics: A Practical Guide with Novel
-Ideas", KDD 2018, equation 4: participants, not orders, are independent.
+Ideas", KDD 2018, section 3, on cluster randomisation: participants, not orders, are independent.
 """
 
 from dataclasses import dataclass

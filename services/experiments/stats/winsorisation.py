@@ -1,7 +1,8 @@
 """Tames a few huge values by cutting them to a quantile of all.
 
-Tukey, McLaughlin, "Less Vulnerable Confidence and Significance Procedures", Sankhyā A 25 (1963), on the upper
-side alone. The cut is taken over all variants together: cuts of their own would hide an effect, or make one.
+Tukey, McLaughlin, "Less Vulnerable Confidence and Significance Procedures for Location Based on a Single
+Sample: Trimming/Winsorization 1", Sankhyā A 25 (1963), on the upper side alone. The cut is taken over all
+variants together: cuts of their own would hide an effect, or make one.
 """
 
 import numpy as np

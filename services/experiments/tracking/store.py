@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 # Sorted, so that writers that meet wait in one order. Fates are those of the enum below.
+# Erasure waits for those who hold people, and who is erased by then is not assigned.
 _ADD_CONVERSIONS = """
-WITH wanted AS (
+WITH held AS MATERIALIZED (
+    SELECT user_key, kind, who_hash FROM users
+    WHERE (kind, who_hash) IN (SELECT * FROM unnest(%(kinds)b::int2[], %(hashes)b::bytea[]))
+    ORDER BY user_key FOR KEY SHARE
+), wanted AS (
     SELECT w.*, u.user_key, a.assigned_time, a.exposed_time,
         CASE WHEN a.assigned_time IS NULL THEN 1 WHEN a.exposed_time IS NULL THEN 2
              WHEN w.conversion_time < a.exposed_time THEN 3 ELSE 0 END AS fate
-    FROM unnest(%(experiments)s::int4[], %(kinds)s::int2[], %(hashes)s::bytea[], %(metrics)s::text[],
+    FROM unnest(%(experiments)s::int4[], %(kinds)b::int2[], %(hashes)b::bytea[], %(metrics)s::text[],
                 %(times)s::timestamptz[], %(values)s::int8[], %(ids)s::text[]) WITH ORDINALITY
          AS w(experiment_id, kind, who_hash, metric, conversion_time, value, conversion_id, position)
-    LEFT JOIN users u ON u.kind = w.kind AND u.who_hash = w.who_hash
+    LEFT JOIN held u ON u.kind = w.kind AND u.who_hash = w.who_hash
     LEFT JOIN assignments a ON a.experiment_id = w.experiment_id AND a.user_key = u.user_key
 ), added AS (
     INSERT INTO conversions (experiment_id, user_key, metric, conversion_time, value, conversion_id)
@@ -42,7 +47,7 @@ WITH wanted AS (
     SELECT w.*, a.user_key, a.variant AS assigned,
         CASE WHEN a.assigned_time IS NULL THEN 1 WHEN w.exposure_time < a.assigned_time THEN 3 ELSE 0 END
         AS fate
-    FROM unnest(%(experiments)s::int4[], %(kinds)s::int2[], %(hashes)s::bytea[], %(times)s::timestamptz[],
+    FROM unnest(%(experiments)s::int4[], %(kinds)b::int2[], %(hashes)b::bytea[], %(times)s::timestamptz[],
                 %(variants)s::int2[]) WITH ORDINALITY
          AS w(experiment_id, kind, who_hash, exposure_time, variant, position)
     LEFT JOIN users u ON u.kind = w.kind AND u.who_hash = w.who_hash

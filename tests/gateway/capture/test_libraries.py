@@ -54,17 +54,28 @@ def test_segment(gateway: Gateway, packed: bool) -> None:  # noqa: FBT001 - pyte
     assert {event.user_id for event in found if event.event == "bought"} == {f"u{n}" for n in range(PEOPLE)}
 
 
-def test_rudderstack(gateway: Gateway) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_rudderstack(gateway: Gateway, packed: bool) -> None:  # noqa: FBT001 - pytest names it
     errors: list[object] = []
-    client = RudderStackClient(WRITE_KEY, host=gateway.url, on_error=lambda error, _: errors.append(error))
+    client = RudderStackClient(
+        WRITE_KEY, host=gateway.url, gzip=packed, on_error=lambda error, _: errors.append(error)
+    )
     for number in range(EVENTS):
         client.track(f"u{number % PEOPLE}", "bought", {"revenue": 0.5, "number": number})
     client.identify("u1", {"plan": "pro"}, anonymous_id="browser")
+    client.alias("old", "u2")
     client.page("u1", "docs", "home", {"path": "/home"})
+    client.screen("u1", "docs", "home")
+    client.group("u1", "team", {"size": 3})
     client.flush()
     client.join()
     assert errors == []
-    assert arrived(gateway) == {"bought": EVENTS, "identify": 1, "page": 1}
+    assert arrived(gateway) == {
+        "bought": EVENTS,
+        **dict.fromkeys(("identify", "alias", "page", "screen", "group"), 1),
+    }
+    (alias,) = stored(gateway, events=["alias"])
+    assert (alias.user_id, alias.anonymous_id) == ("u2", "old")
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -15,7 +15,8 @@ import httpx
 
 from gateway import application
 from gateway.config import GatewaySettings
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard import tabs
+from gateway.dashboard.frame import PREFIX, Tab
 
 if TYPE_CHECKING:
     from gateway.application import RunningGateway
@@ -47,16 +48,24 @@ class Site:
 
 def sign_in(client: httpx.Client, token: str, **fields: str) -> httpx.Response:
     """Fill the form in as a browser would; fields may be given otherwise."""
-    form = client.get(f"{PREFIX}/sign-in").text
-    proof = form.partition('name="proof" value="')[2].partition('"')[0]
+    proof = proof_of(client.get(f"{PREFIX}/sign-in").text)
     return client.post(f"{PREFIX}/sign-in", data={"token": token, "proof": proof, **fields})
+
+
+def proof_of(page: str) -> str:
+    """What the forms of a page carry."""
+    return page.partition('name="proof" value="')[2].partition('"')[0]
 
 
 @contextmanager
 def gateway(
-    events_port: int, public_key_file: Path, clock: Callable[[], float] = time.time, **changes: object
+    events_port: int,
+    public_key_file: Path,
+    clock: Callable[[], float] = time.time,
+    shown: tuple[Tab, ...] = tabs.TABS,
+    **changes: object,
 ) -> Iterator[str]:
-    """Serve until the block ends; yields the origin. Settings may be given by name."""
+    """Serve until the block ends; yields the origin. Tabs and, by name, settings may be given."""
     settings = GatewaySettings.model_validate(
         {
             "address": "127.0.0.1:0",
@@ -69,7 +78,7 @@ def gateway(
         }
     )
     started: Future[tuple[RunningGateway, asyncio.AbstractEventLoop]] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(settings, clock, started)))
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(settings, clock, shown, started)))
     thread.start()
     running, loop = started.result(timeout=20)
     try:
@@ -83,10 +92,11 @@ def gateway(
 async def _serve(
     settings: GatewaySettings,
     clock: Callable[[], float],
+    shown: tuple[Tab, ...],
     started: "Future[tuple[RunningGateway, asyncio.AbstractEventLoop]]",
 ) -> None:
     try:
-        running = await application.start(settings, clock)
+        running = await application.start(settings, clock, shown)
     except BaseException as error:
         started.set_exception(error)
         raise

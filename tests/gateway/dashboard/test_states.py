@@ -1,13 +1,18 @@
 """What is shown while there is nothing, and while nothing answers."""
 
+import html
+import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 
 from gateway.dashboard.frame import PREFIX
+from shared.auth import Role
 from tests.gateway.dashboard.conftest import NOW, minted
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.events.conftest import Clock, Service, running
@@ -37,6 +42,28 @@ def test_an_empty_service_says_how_to_send_an_event(lonely: tuple[Service, httpx
     assert "Worth a look" not in page
 
 
+@pytest.mark.peers
+def test_the_command_for_a_first_event_works_as_it_stands(
+    events_database: str, dashboard_key_file: Path, token_keys: tuple[bytes, bytes]
+) -> None:
+    capturing: dict[str, Any] = {
+        "write_keys": "web:a'key",
+        "ingest_token": minted(token_keys[0], Role.INGEST),
+    }
+    with running(events_database, Clock(), token_keys[0], dashboard_key_file) as service:
+        port = service.application.server.port
+        with (
+            gateway(port, dashboard_key_file, NOW.timestamp, **capturing) as origin,
+            Site(origin, minted(token_keys[0])).signed_in() as client,
+        ):
+            page = client.get(f"{PREFIX}/events").text
+            command = html.unescape(re.search(r'<code id="command">(.*?)</code>', page)[1])  # type: ignore[index]
+            subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=20)
+            after = client.get(f"{PREFIX}/events").text
+    assert "signed_up" in after
+    assert "Send the first event" not in after
+
+
 def test_each_part_says_that_the_service_is_away_and_offers_another_try(
     lonely: tuple[Service, httpx.Client],
 ) -> None:
@@ -48,5 +75,5 @@ def test_each_part_says_that_the_service_is_away_and_offers_another_try(
     assert answer.text.count("The events service does not answer at the moment.") == 4
     assert answer.text.count('role="alert"><p>') == 4
     assert "Send the first event" not in answer.text
-    assert client.get(f"{PREFIX}/events/top.csv").status_code == HTTP_503_SERVICE_UNAVAILABLE
+    assert client.get(f"{PREFIX}/events/top.csv").status_code in {503, 504}
     assert "does not answer" in client.get(f"{PREFIX}/user?id=1").text

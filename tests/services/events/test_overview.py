@@ -20,8 +20,8 @@ from brain.metrics.v1.metrics_pb2 import ListMetricsRequest
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.events.overview.kpis import KPIS, Part, last_unit, part_of, period_of
-from shared.calendar import Interval, day_start
+from services.events.overview.kpis import KPIS, Part, last_unit, part_of, period_of, unit_of
+from shared.calendar import HOUR_MICROS, Interval, day_start, local_date, to_micros
 from tests.refusals import refusal
 from tests.services.events.conftest import Service
 from tests.services.events.shop.asking import moment, time_range
@@ -132,6 +132,19 @@ def test_growth_is_between_the_last_two_closed_weeks(service: Service) -> None:
     assert in_months.current.value == 3
 
 
+def test_growth_of_an_earlier_period(service: Service) -> None:
+    monday = datetime(2011, 10, 31, tzinfo=UTC)
+    looked(service, monday, monday, monday, monday - timedelta(microseconds=1), monday + timedelta(days=7))
+    for moment_inside in (monday, monday + timedelta(days=7, microseconds=-1)):
+        answer = growth(service, current_time=moment_inside)
+        assert (answer.current.value, answer.previous.value, answer.growth_ratio) == (3, 1, 2)
+        assert moment(answer.current.start_time) == monday
+    open_week = datetime(2011, 11, 7, tzinfo=UTC)
+    for refused_time in (open_week, datetime(2101, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)):
+        refused = refusal(lambda moment=refused_time: growth(service, current_time=moment))  # type: ignore[misc]  # a lambda's default
+        assert set(refused.fields) == {"current_time"}
+
+
 @pytest.mark.parametrize(("zone", "minutes"), [("UTC", -26), ("Asia/Kolkata", -56), ("Asia/Kathmandu", -11)])
 def test_growth_may_be_between_the_last_two_closed_hours(service: Service, zone: str, minutes: int) -> None:
     end = NOW.replace(second=0) + timedelta(minutes=minutes)
@@ -187,6 +200,14 @@ def test_a_period_before_a_change_of_clocks_has_as_many_days() -> None:
     assert part_of(period.span, Part.LAST_DAY, zone) == days[-1]
     october = part_of(period.span, Part.LAST_MONTH, zone)
     assert october == (day_start(datetime(2011, 10, 1, tzinfo=UTC).date(), zone), days[0][0])
+
+
+def test_the_day_before_one_that_does_not_exist_ends_where_it_would() -> None:
+    apia = ZoneInfo("Pacific/Apia")
+    noon = to_micros(datetime(2011, 12, 29, 12, tzinfo=apia))
+    start, end = unit_of(noon, Interval.DAY, apia)
+    assert (local_date(start, apia).day, local_date(end, apia).day) == (29, 31)
+    assert end - start == 24 * HOUR_MICROS
 
 
 def test_a_day_that_does_not_exist_is_none_that_is_over() -> None:

@@ -13,16 +13,15 @@ from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from brain.experiments.v1.statistics_pb2_grpc import StatisticsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from hypothesis import HealthCheck, settings
 
-from deploy.postgres import EmbeddedPostgres
 from services.experiments import application, catalogue
 from services.experiments.application import Application
 from services.experiments.config import ExperimentsSettings
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
-from tests import databases
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
@@ -54,29 +53,19 @@ class Service:
     statistics: StatisticsServiceStub = field(init=False)
     audit: AuditServiceStub = field(init=False)
     metrics: MetricSourceServiceStub = field(init=False)
+    privacy: PrivacyServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experiments", ExperimentsServiceStub(self.channel))
         object.__setattr__(self, "statistics", StatisticsServiceStub(self.channel))
         object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
         object.__setattr__(self, "audit", AuditServiceStub(self.channel))
+        object.__setattr__(self, "privacy", PrivacyServiceStub(self.channel))
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def experiments_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.experiments", "experiments")
-
-
-@pytest.fixture
-def experiments_database(postgres: EmbeddedPostgres, experiments_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the experiments service, for the role `experiments`."""
-    with databases.clone(postgres, experiments_template) as name:
-        yield postgres.url(name, "experiments")
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator
 from brain.events.v1 import events_pb2
+from brain.events.v1.identity_pb2 import LinkUserRequest
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
-from hypothesis import strategies as st
 
-from services.experiments.results.attribution import NO_VALUE, Events, People, sums_of, two_variants
-from services.experiments.results.totals import Sums
+from services.experiments.results import feeds
 from shared.auth import Role, mint_token
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
@@ -180,6 +178,33 @@ def test_anonymous_people_are_others_than_users(
     assert sum(each.converted for each in results(service).metrics[0].variants) == 1
 
 
+def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_differ(
+    service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_KNOWN_SECONDS", 0.0)  # who is who is asked again each time
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+    devices: dict[str, str] = {}
+    for number in range(12):
+        somebody = pb.Person(anonymous_id=f"device-{number}")
+        request = pb.AssignVariantRequest(experiment_key="colour", person=somebody)
+        devices[somebody.anonymous_id] = service.experiments.AssignVariant(request).assignment.variant
+    users = assign_all(service, (f"u-{number}" for number in range(12)))
+    for number in range(12):
+        track(events, bought(number, f"u-{number}", clock.micros))
+    assert results(service).conflicting_people == 0
+    assert results(service).participants == 24
+    for number in range(12):
+        events.events.LinkUser(LinkUserRequest(user_id=f"u-{number}", anonymous_id=f"device-{number}"))
+    differing = sum(users[f"u-{number}"] != devices[f"device-{number}"] for number in range(12))
+    assert 0 < differing < 12
+    found = results(service)
+    assert found.conflicting_people == 2 * differing
+    assert found.participants == 24 - 2 * differing
+    # Those with one variant under both ids: their events are one person's.
+    assert sum(each.converted for each in found.metrics[0].variants) == 12 - differing
+
+
 def test_what_events_feed_is_not_tracked_here(service: Service) -> None:
     create(service, what=definition(metrics=[FED[0], SIGNUP]))
     start(service)
@@ -229,60 +254,3 @@ def test_a_metric_nobody_feeds_is_refused(start_service: Callable[..., Service])
 def test_bad_feeds_are_refused(feed: pb.EventFeed, field: str, service: Service) -> None:
     metric = pb.Metric(name="x", kind=pb.METRIC_KIND_CONVERSION, feed=feed)
     assert field in refusal(lambda: create(service, what=definition(metrics=[metric]))).fields
-
-
-PEOPLE = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), st.integers(0, 5)), max_size=6)
-DONE = st.lists(
-    st.tuples(st.integers(1, 5), st.integers(0, 9), st.sampled_from([int(NO_VALUE), -2, 10**18])), max_size=12
-)
-
-
-def columns(people: list[tuple[int, int, int]]) -> People:
-    keys, variants, exposed = zip(*people, strict=True) if people else ((), (), ())
-    return People(np.array(keys, np.int32), np.array(variants, np.int16), np.array(exposed, np.int64))
-
-
-@given(PEOPLE, DONE, st.none() | st.integers(1, 6), st.none() | st.integers(0, 9))
-def test_attribution_is_that_of_plain_python(
-    people: list[tuple[int, int, int]],
-    done: list[tuple[int, int, int]],
-    window: int | None,
-    until: int | None,
-) -> None:
-    owners: dict[int, tuple[int, int]] = {}
-    for key, variant, exposed in sorted(people, key=lambda each: each[2]):
-        owners.setdefault(key, (variant, exposed))
-    amounts: dict[int, list[int]] = defaultdict(list)
-    for key, micros, value in done:
-        _, begin = owners.get(key, (0, 10**9))
-        in_window = window is None or micros < begin + window
-        if begin <= micros and in_window and (until is None or micros < until):
-            amounts[key].append(0 if value == NO_VALUE else value)
-    expected = {}
-    for variant in {each for each, _ in owners.values()}:
-        mine = [amounts[key] for key, (each, _) in owners.items() if each == variant and amounts.get(key)]
-        totals, counts = list(map(sum, mine)), list(map(len, mine))
-        expected[variant] = Sums(
-            len(mine),
-            sum(counts),
-            sum(count**2 for count in counts),
-            sum(totals),
-            sum(total**2 for total in totals),
-            sum(total * count for total, count in zip(totals, counts, strict=True)),
-        )
-    half = len(done) // 2
-    chunks = [
-        Events(
-            np.array([each[0] for each in part], np.int32),
-            np.array([each[1] for each in part], np.int64),
-            np.array([each[2] for each in part], np.int64),
-        )
-        for part in (done[:half], done[half:])
-    ]
-    assert sums_of(columns(people), chunks, window, until) == expected
-
-
-@given(PEOPLE)
-def test_two_variants_of_one_key_are_found(people: list[tuple[int, int, int]]) -> None:
-    expected = [len({each[1] for each in people if each[0] == key}) > 1 for key, _, _ in people]
-    assert two_variants(columns(people)).tolist() == expected

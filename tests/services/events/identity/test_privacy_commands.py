@@ -71,10 +71,18 @@ def test_tombstones_travel_through_a_file(run: Run, open_service: Service, tmp_p
 def test_every_service_is_asked_also_after_one_failed(run: Run, open_service: Service) -> None:
     nowhere = "127.0.0.1:1"
     services = ["--service", nowhere, "--service", address(open_service)]
-    result = run("privacy", "erase", "ann", "--mode", "erase", "--yes", *services)
+    run("privacy", "erase", "ann", "--mode", "erase", "--yes")
+    result = run("privacy", "tombstones", "export", *services)
     assert result.exit_code == 1
     assert f"Error: {nowhere}: UNAVAILABLE" in result.output
     assert f'"service": "{address(open_service)}"' in result.output
+
+
+def test_nothing_is_erased_unless_every_service_answers(run: Run, open_service: Service) -> None:
+    track(open_service, event("a", user="ann"))
+    services = ["--service", address(open_service), "--service", "127.0.0.1:1"]
+    assert run("privacy", "erase", "ann", "--mode", "erase", "--yes", *services).exit_code == 1
+    assert counted(open_service) == (1, 1)  # what it knows of ann's ids, the other will need
 
 
 def test_a_file_for_other_services_is_refused(run: Run, tmp_path: Path) -> None:

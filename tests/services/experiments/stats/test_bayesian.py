@@ -38,6 +38,16 @@ def test_shares_agree_with_exact_fractions(counts: tuple[int, int, int, int]) ->
     assert found.expected_loss == pytest.approx(float(loss(a, b)), abs=1e-10)
 
 
+@pytest.mark.parametrize("participants", [10, 10**6, 10**15])
+def test_everybody_of_very_many_may_convert(participants: int) -> None:
+    everybody = Proportion(participants, participants)
+    found = belief_of_proportions(everybody, everybody)
+    assert found.chance_to_win == pytest.approx(0.5, abs=1e-9)
+    # Against nobody at all, uniform on [0, 1]: the mean of Beta(n + 1, 1).
+    surer = belief_of_proportions(Proportion(0, 0), everybody)
+    assert surer.chance_to_win == pytest.approx((participants + 1) / (participants + 2), abs=1e-9)
+
+
 def test_the_oracle_knows_the_uniform_case() -> None:
     # Two uniform variables: half, and E[max(A − B, 0)] = 1/6.
     assert (chance((1, 1), (1, 1)), loss((1, 1), (1, 1))) == (Fraction(1, 2), Fraction(1, 6))

@@ -13,7 +13,7 @@ from services.experiments.stats import multiplicity, power, sample_ratio
 from services.experiments.stats.values import Undefined
 from services.experiments.stats.winsorisation import cut_at, winsorised
 
-# Benjamini, Hochberg 1995, section 4.1 (thrombolysis): with q = 0.05 their procedure rejects the first four,
+# Benjamini, Hochberg 1995, the example of thrombolysis: with q = 0.05 their procedure rejects the first four,
 # Bonferroni's and Hochberg's the first three.
 THROMBOLYSIS = [
     0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528,
@@ -22,7 +22,7 @@ THROMBOLYSIS = [
 
 
 def test_the_published_mismatch_is_found() -> None:
-    # Kohavi, Tang, Xu, "Trustworthy Online Controlled Experiments", 2020, chapter 3: 821,588 and 815,482
+    # Kohavi, Tang, Xu, "Trustworthy Online Controlled Experiments", 2020, chapter 21: 821,588 and 815,482
     # users of a design of 50 % each have a p-value of 1.8E-6.
     found = sample_ratio.p_value([821_588, 815_482], [1, 1])
     assert found == pytest.approx(1.8e-6, abs=0.05e-6)

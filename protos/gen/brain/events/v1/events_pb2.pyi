@@ -585,6 +585,7 @@ class ScanEventsRequest(_message.Message):
     WITH_VALUE_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
     KNOWN_CHUNKS_FIELD_NUMBER: _builtins.int
+    MATCH_SETS_FIELD_NUMBER: _builtins.int
     with_value: _builtins.bool
     """Whether to send values."""
     @_builtins.property
@@ -605,7 +606,11 @@ class ScanEventsRequest(_message.Message):
 
     @_builtins.property
     def known_chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownChunk]:
-        """What the caller holds of these same filters, values and properties."""
+        """What the caller holds of these same filters, values, properties and match sets."""
+
+    @_builtins.property
+    def match_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchSet]:
+        """Sets of conditions of which each event is to say which it meets, in one reading of it. At most 63."""
 
     def __init__(
         self,
@@ -616,14 +621,39 @@ class ScanEventsRequest(_message.Message):
         with_value: _builtins.bool = ...,
         properties: _abc.Iterable[_builtins.str] | None = ...,
         known_chunks: _abc.Iterable[Global___KnownChunk] | None = ...,
+        match_sets: _abc.Iterable[Global___MatchSet] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "known_chunks", b"known_chunks", "properties", b"properties", "time_range", b"time_range", "with_value", b"with_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "known_chunks", b"known_chunks", "match_sets", b"match_sets", "properties", b"properties", "time_range", b"time_range", "with_value", b"with_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScanEventsRequest: _TypeAlias = ScanEventsRequest  # noqa: Y015
+
+@_typing.final
+class MatchSet(_message.Message):
+    """Conditions that an event meets together or not; none are met by every event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
+        """Conditions on properties; all must hold. At most 20."""
+
+    def __init__(
+        self,
+        *,
+        filters: _abc.Iterable[_common_pb2.PropertyFilter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchSet: _TypeAlias = MatchSet  # noqa: Y015
 
 @_typing.final
 class PropertyColumn(_message.Message):
@@ -675,6 +705,7 @@ class ScanEventsResponse(_message.Message):
     EVENT_TIMES_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """The event."""
     day: _builtins.int
@@ -690,11 +721,15 @@ class ScanEventsResponse(_message.Message):
     row_count: _builtins.int
     """Rows in this message."""
     user_keys: _builtins.bytes
-    """Little-endian int32 for each event. 2³⁰ and above are session-only actors, below are people."""
+    """Little-endian int32 for each event. 2³⁰ and above are session-only actors, below are people; of these 2²⁹
+    and above are anonymous ids, below are users.
+    """
     event_times: _builtins.bytes
     """Little-endian int64 for each event: microseconds since 1970-01-01 UTC."""
     values: _builtins.bytes
     """With with_value, little-endian int64 for each event: millionths; the lowest int64 where there is none."""
+    matches: _builtins.bytes
+    """With match_sets, little-endian uint64 for each event: bit i tells whether it meets match_sets[i]."""
     @_builtins.property
     def properties(self) -> _containers.RepeatedCompositeFieldContainer[Global___PropertyColumn]:
         """In the order asked for."""
@@ -712,10 +747,11 @@ class ScanEventsResponse(_message.Message):
         event_times: _builtins.bytes = ...,
         values: _builtins.bytes = ...,
         properties: _abc.Iterable[Global___PropertyColumn] | None = ...,
+        matches: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "event", b"event", "event_times", b"event_times", "partial", b"partial", "properties", b"properties", "revision", b"revision", "row_count", b"row_count", "unchanged", b"unchanged", "user_keys", b"user_keys", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "event", b"event", "event_times", b"event_times", "matches", b"matches", "partial", b"partial", "properties", b"properties", "revision", b"revision", "row_count", b"row_count", "unchanged", b"unchanged", "user_keys", b"user_keys", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

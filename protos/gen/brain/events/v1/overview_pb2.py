@@ -26,7 +26,7 @@ from brain.common.v1 import common_pb2 as brain_dot_common_dot_v1_dot_common__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rain/events/v1/overview.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x12GetOverviewRequest\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x34\n\x07\x63ompare\x18\x03 \x01(\x0e\x32#.brain.events.v1.OverviewComparison\"\xd7\x02\n\x03Kpi\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x03 \x01(\t\x12\x1b\n\x0eprevious_value\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0c\x63hange_ratio\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x14\x63hange_absent_reason\x18\x06 \x01(\t\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x12\n\ndefinition\x18\x08 \x01(\t\x12\x13\n\x0bsample_size\x18\t \x01(\x03\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_valueB\x11\n\x0f_previous_valueB\x0f\n\r_change_ratio\"\xf5\x01\n\x13GetOverviewResponse\x12\"\n\x04kpis\x18\x01 \x03(\x0b\x32\x14.brain.events.v1.Kpi\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13previous_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\x86\x02\n\x14GetGrowthRateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32\x31.brain.events.v1.GetGrowthRateRequest.LabelsEntry\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12)\n\x06period\x18\x04 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x0bPeriodValue\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x13\n\x0bsample_size\x18\x05 \x01(\x03\x42\x08\n\x06_value\"\xcc\x01\n\x15GetGrowthRateResponse\x12-\n\x07\x63urrent\x18\x01 \x01(\x0b\x32\x1c.brain.events.v1.PeriodValue\x12.\n\x08previous\x18\x02 \x01(\x0b\x32\x1c.brain.events.v1.PeriodValue\x12\x19\n\x0cgrowth_ratio\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\tB\x0f\n\r_growth_ratio*\x80\x01\n\x12OverviewComparison\x12#\n\x1fOVERVIEW_COMPARISON_UNSPECIFIED\x10\x00\x12\'\n#OVERVIEW_COMPARISON_PREVIOUS_PERIOD\x10\x01\x12\x1c\n\x18OVERVIEW_COMPARISON_NONE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rain/events/v1/overview.proto\x12\x0f\x62rain.events.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x12GetOverviewRequest\x12.\n\ntime_range\x18\x01 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x34\n\x07\x63ompare\x18\x03 \x01(\x0e\x32#.brain.events.v1.OverviewComparison\"\xd7\x02\n\x03Kpi\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x03 \x01(\t\x12\x1b\n\x0eprevious_value\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0c\x63hange_ratio\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x14\x63hange_absent_reason\x18\x06 \x01(\t\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12\x12\n\ndefinition\x18\x08 \x01(\t\x12\x13\n\x0bsample_size\x18\t \x01(\x03\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_valueB\x11\n\x0f_previous_valueB\x0f\n\r_change_ratio\"\xf5\x01\n\x13GetOverviewResponse\x12\"\n\x04kpis\x18\x01 \x03(\x0b\x32\x14.brain.events.v1.Kpi\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13previous_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\xb8\x02\n\x14GetGrowthRateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32\x31.brain.events.v1.GetGrowthRateRequest.LabelsEntry\x12\x30\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x1f.brain.common.v1.PropertyFilter\x12)\n\x06period\x18\x04 \x01(\x0e\x32\x19.brain.common.v1.Interval\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x30\n\x0c\x63urrent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x0bPeriodValue\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x13\n\x0bsample_size\x18\x05 \x01(\x03\x42\x08\n\x06_value\"\xcc\x01\n\x15GetGrowthRateResponse\x12-\n\x07\x63urrent\x18\x01 \x01(\x0b\x32\x1c.brain.events.v1.PeriodValue\x12.\n\x08previous\x18\x02 \x01(\x0b\x32\x1c.brain.events.v1.PeriodValue\x12\x19\n\x0cgrowth_ratio\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rabsent_reason\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\tB\x0f\n\r_growth_ratio*\x80\x01\n\x12OverviewComparison\x12#\n\x1fOVERVIEW_COMPARISON_UNSPECIFIED\x10\x00\x12\'\n#OVERVIEW_COMPARISON_PREVIOUS_PERIOD\x10\x01\x12\x1c\n\x18OVERVIEW_COMPARISON_NONE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_OVERVIEWCOMPARISON']._serialized_start=1509
-  _globals['_OVERVIEWCOMPARISON']._serialized_end=1637
+  _globals['_OVERVIEWCOMPARISON']._serialized_start=1559
+  _globals['_OVERVIEWCOMPARISON']._serialized_end=1687
   _globals['_GETOVERVIEWREQUEST']._serialized_start=115
   _globals['_GETOVERVIEWREQUEST']._serialized_end=256
   _globals['_KPI']._serialized_start=259
@@ -44,11 +44,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOVERVIEWRESPONSE']._serialized_start=605
   _globals['_GETOVERVIEWRESPONSE']._serialized_end=850
   _globals['_GETGROWTHRATEREQUEST']._serialized_start=853
-  _globals['_GETGROWTHRATEREQUEST']._serialized_end=1115
-  _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._serialized_start=1070
-  _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._serialized_end=1115
-  _globals['_PERIODVALUE']._serialized_start=1118
-  _globals['_PERIODVALUE']._serialized_end=1299
-  _globals['_GETGROWTHRATERESPONSE']._serialized_start=1302
-  _globals['_GETGROWTHRATERESPONSE']._serialized_end=1506
+  _globals['_GETGROWTHRATEREQUEST']._serialized_end=1165
+  _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._serialized_start=1120
+  _globals['_GETGROWTHRATEREQUEST_LABELSENTRY']._serialized_end=1165
+  _globals['_PERIODVALUE']._serialized_start=1168
+  _globals['_PERIODVALUE']._serialized_end=1349
+  _globals['_GETGROWTHRATERESPONSE']._serialized_start=1352
+  _globals['_GETGROWTHRATERESPONSE']._serialized_end=1556
 # @@protoc_insertion_point(module_scope)

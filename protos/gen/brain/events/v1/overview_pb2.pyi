@@ -239,6 +239,7 @@ class GetGrowthRateRequest(_message.Message):
     FILTERS_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CURRENT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """A metric of ListMetrics. Required; NOT_FOUND names the nearest where it is unknown."""
     period: _common_pb2.Interval.ValueType
@@ -253,6 +254,12 @@ class GetGrowthRateRequest(_message.Message):
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PropertyFilter]:
         """Conditions on the properties of the events that count; all must hold."""
 
+    @_builtins.property
+    def current_time(self) -> _timestamp_pb2.Timestamp:
+        """An instant of the current period, 1970 to 2100; INVALID_ARGUMENT while that is not over. Absent: the latest
+        period that is.
+        """
+
     def __init__(
         self,
         *,
@@ -261,10 +268,11 @@ class GetGrowthRateRequest(_message.Message):
         filters: _abc.Iterable[_common_pb2.PropertyFilter] | None = ...,
         period: _common_pb2.Interval.ValueType = ...,
         time_zone: _builtins.str = ...,
+        current_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current_time", b"current_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "labels", b"labels", "name", b"name", "period", b"period", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_time", b"current_time", "filters", b"filters", "labels", b"labels", "name", b"name", "period", b"period", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -333,7 +341,7 @@ class GetGrowthRateResponse(_message.Message):
     """The time zone that was used."""
     @_builtins.property
     def current(self) -> Global___PeriodValue:
-        """The latest calendar period that is over."""
+        """The calendar period that was asked for."""
 
     @_builtins.property
     def previous(self) -> Global___PeriodValue:

@@ -198,6 +198,8 @@ class Metric(_message.Message):
     ALLOW_NEGATIVE_FIELD_NUMBER: _builtins.int
     MINIMUM_RELATIVE_EFFECT_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
+    WINSORIZED_QUANTILE_FIELD_NUMBER: _builtins.int
+    COVARIATE_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 100 characters, unique in the experiment."""
     kind: Global___MetricKind.ValueType
@@ -210,6 +212,15 @@ class Metric(_message.Message):
     """Values below 0 are allowed."""
     minimum_relative_effect: _builtins.float
     """Smallest relative change worth seeing, above 0; absent: power is absent."""
+    winsorized_quantile: _builtins.float
+    """Winsorisation: values per participant above this quantile of all participants together, those with nothing
+    included, count as that quantile. 0.5 to 0.9999, VALUE alone. Absent: nothing is cut.
+    """
+    covariate_days: _builtins.int
+    """CUPED: the same events of so many days before somebody's first exposure explain a part of how people
+    differ, and are taken out of the comparison. 1 to 90, of metrics of kind CONVERSION or VALUE that events
+    feed. Absent: nothing is taken out.
+    """
     @_builtins.property
     def feed(self) -> Global___EventFeed:
         """Absent: fed by TrackConversion. INVALID_ARGUMENT where the service knows no events service."""
@@ -224,14 +235,25 @@ class Metric(_message.Message):
         allow_negative: _builtins.bool = ...,
         minimum_relative_effect: _builtins.float | None = ...,
         feed: Global___EventFeed | None = ...,
+        winsorized_quantile: _builtins.float | None = ...,
+        covariate_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "feed", b"feed", "minimum_relative_effect", b"minimum_relative_effect"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days", "_minimum_relative_effect", b"_minimum_relative_effect", "_winsorized_quantile", b"_winsorized_quantile", "covariate_days", b"covariate_days", "feed", b"feed", "minimum_relative_effect", b"minimum_relative_effect", "winsorized_quantile", b"winsorized_quantile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "allow_negative", b"allow_negative", "decrease_is_better", b"decrease_is_better", "feed", b"feed", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days", "_minimum_relative_effect", b"_minimum_relative_effect", "_winsorized_quantile", b"_winsorized_quantile", "allow_negative", b"allow_negative", "covariate_days", b"covariate_days", "decrease_is_better", b"decrease_is_better", "feed", b"feed", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name", "winsorized_quantile", b"winsorized_quantile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__covariate_days: _TypeAlias = _typing.Literal["covariate_days"]  # noqa: Y015
+    _WhichOneofArgType__covariate_days: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days"]  # noqa: Y015
     _WhichOneofReturnType__minimum_relative_effect: _TypeAlias = _typing.Literal["minimum_relative_effect"]  # noqa: Y015
     _WhichOneofArgType__minimum_relative_effect: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect"]  # noqa: Y015
+    _WhichOneofReturnType__winsorized_quantile: _TypeAlias = _typing.Literal["winsorized_quantile"]  # noqa: Y015
+    _WhichOneofArgType__winsorized_quantile: _TypeAlias = _typing.Literal["_winsorized_quantile", b"_winsorized_quantile"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__covariate_days) -> _WhichOneofReturnType__covariate_days | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_relative_effect) -> _WhichOneofReturnType__minimum_relative_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__winsorized_quantile) -> _WhichOneofReturnType__winsorized_quantile | None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -395,12 +417,15 @@ class Experiment(_message.Message):
     STARTED_TIME_FIELD_NUMBER: _builtins.int
     COMPLETED_TIME_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its name for programs."""
     status: Global___ExperimentStatus.ValueType
     """Where it is in its life."""
     winner: _builtins.str
     """The declared winner's name; empty without one."""
+    participants: _builtins.int
+    """People who take part by now; present where ListExperiments was asked for it."""
     @_builtins.property
     def definition(self) -> Global___ExperimentDefinition:
         """What it is."""
@@ -427,12 +452,15 @@ class Experiment(_message.Message):
         started_time: _timestamp_pb2.Timestamp | None = ...,
         completed_time: _timestamp_pb2.Timestamp | None = ...,
         winner: _builtins.str = ...,
+        participants: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "started_time", b"started_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_participants", b"_participants", "completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "participants", b"participants", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "key", b"key", "started_time", b"started_time", "status", b"status", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_participants", b"_participants", "completed_time", b"completed_time", "created_time", b"created_time", "definition", b"definition", "key", b"key", "participants", b"participants", "started_time", b"started_time", "status", b"status", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__participants: _TypeAlias = _typing.Literal["participants"]  # noqa: Y015
+    _WhichOneofArgType__participants: _TypeAlias = _typing.Literal["_participants", b"_participants"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__participants) -> _WhichOneofReturnType__participants | None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 
@@ -797,10 +825,13 @@ class ListExperimentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    WITH_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 1,000; 0 means 100."""
     page_token: _builtins.str
     """The next_page_token of the page before; empty for the first."""
+    with_participants: _builtins.bool
+    """Count the participants of each, too."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___ExperimentStatus.ValueType]:
         """Only those; empty for all."""
@@ -811,10 +842,11 @@ class ListExperimentsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         statuses: _abc.Iterable[Global___ExperimentStatus.ValueType] | None = ...,
+        with_participants: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "with_participants", b"with_participants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1033,6 +1065,108 @@ class AssignVariantsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssignVariantsResponse: _TypeAlias = AssignVariantsResponse  # noqa: Y015
+
+@_typing.final
+class EvaluateFlagsRequest(_message.Message):
+    """Asks for flags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def person(self) -> Global___Person:
+        """Who; absent: nobody in particular, who gets winners alone."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """What targeting looks at. Not kept."""
+
+    @_builtins.property
+    def experiment_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 100 keys, an unknown one is NOT_FOUND; empty: everything that runs or has a winner."""
+
+    def __init__(
+        self,
+        *,
+        person: Global___Person | None = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        experiment_keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "experiment_keys", b"experiment_keys", "person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateFlagsRequest: _TypeAlias = EvaluateFlagsRequest  # noqa: Y015
+
+@_typing.final
+class Flag(_message.Message):
+    """What an experiment is to somebody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IS_WHOLE_NUMBER_FIELD_NUMBER: _builtins.int
+    experiment_key: _builtins.str
+    """The experiment's."""
+    variant: _builtins.str
+    """The variant's name; absent where the caller's default holds."""
+    reason: Global___AssignmentReason.ValueType
+    """Why; unspecified for nobody in particular while it runs."""
+    is_whole_number: _builtins.bool
+    """The values of all variants are whole numbers."""
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """The variant's value."""
+
+    def __init__(
+        self,
+        *,
+        experiment_key: _builtins.str = ...,
+        variant: _builtins.str | None = ...,
+        value: _struct_pb2.Value | None = ...,
+        reason: Global___AssignmentReason.ValueType = ...,
+        is_whole_number: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "experiment_key", b"experiment_key", "is_whole_number", b"is_whole_number", "reason", b"reason", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__variant: _TypeAlias = _typing.Literal["variant"]  # noqa: Y015
+    _WhichOneofArgType__variant: _TypeAlias = _typing.Literal["_variant", b"_variant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variant) -> _WhichOneofReturnType__variant | None: ...
+
+Global___Flag: _TypeAlias = Flag  # noqa: Y015
+
+@_typing.final
+class EvaluateFlagsResponse(_message.Message):
+    """Flags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flag]:
+        """In the order of the keys."""
+
+    def __init__(
+        self,
+        *,
+        flags: _abc.Iterable[Global___Flag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateFlagsResponse: _TypeAlias = EvaluateFlagsResponse  # noqa: Y015
 
 @_typing.final
 class GetAssignmentRequest(_message.Message):
@@ -1516,6 +1650,7 @@ class VariantResult(_message.Message):
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     POWER_RATIO_FIELD_NUMBER: _builtins.int
     ABSENT_REASONS_FIELD_NUMBER: _builtins.int
+    COVARIATE_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant's name."""
     participants: _builtins.int
@@ -1546,6 +1681,12 @@ class VariantResult(_message.Message):
     def absent_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Why a field of this message is absent, by its name."""
 
+    @_builtins.property
+    def covariate(self) -> _statistics_pb2.Covariate:
+        """What was known of participants before (CUPED), where the metric asks for it: the comparison is that of
+        CompareMeans with it.
+        """
+
     def __init__(
         self,
         *,
@@ -1561,10 +1702,11 @@ class VariantResult(_message.Message):
         adjusted_p_value: _builtins.float | None = ...,
         power_ratio: _builtins.float | None = ...,
         absent_reasons: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        covariate: _statistics_pb2.Covariate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "covariate", b"covariate", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "covariate", b"covariate", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
@@ -1594,6 +1736,9 @@ class MetricResult(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     VARIANTS_FIELD_NUMBER: _builtins.int
     HARMED_VARIANTS_FIELD_NUMBER: _builtins.int
+    WINSORIZED_AT_FIELD_NUMBER: _builtins.int
+    winsorized_at: _builtins.float
+    """Where values were cut (winsorisation), in the metric's unit; total_value is told uncut."""
     @_builtins.property
     def metric(self) -> Global___Metric:
         """The metric."""
@@ -1612,12 +1757,15 @@ class MetricResult(_message.Message):
         metric: Global___Metric | None = ...,
         variants: _abc.Iterable[Global___VariantResult] | None = ...,
         harmed_variants: _abc.Iterable[_builtins.str] | None = ...,
+        winsorized_at: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at", "metric", b"metric", "winsorized_at", b"winsorized_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["harmed_variants", b"harmed_variants", "metric", b"metric", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at", "harmed_variants", b"harmed_variants", "metric", b"metric", "variants", b"variants", "winsorized_at", b"winsorized_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__winsorized_at: _TypeAlias = _typing.Literal["winsorized_at"]  # noqa: Y015
+    _WhichOneofArgType__winsorized_at: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__winsorized_at) -> _WhichOneofReturnType__winsorized_at | None: ...
 
 Global___MetricResult: _TypeAlias = MetricResult  # noqa: Y015
 

@@ -81,6 +81,11 @@ class ExperimentsServiceStub:
                 request_serializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsRequest.SerializeToString,
                 response_deserializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsResponse.FromString,
                 _registered_method=True)
+        self.EvaluateFlags = channel.unary_unary(
+                '/brain.experiments.v1.ExperimentsService/EvaluateFlags',
+                request_serializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsRequest.SerializeToString,
+                response_deserializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsResponse.FromString,
+                _registered_method=True)
         self.GetAssignment = channel.unary_unary(
                 '/brain.experiments.v1.ExperimentsService/GetAssignment',
                 request_serializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.GetAssignmentRequest.SerializeToString,
@@ -198,6 +203,14 @@ class ExperimentsServiceServicer:
 
     def AssignVariants(self, request, context):
         """The same for many people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateFlags(self, request, context):
+        """Answers as flags: everything that runs or has a winner, or the experiments that are named, for a person or
+        for nobody in particular. Gives and keeps variants as AssignVariant does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,6 +338,11 @@ def add_ExperimentsServiceServicer_to_server(servicer, server):
                     servicer.AssignVariants,
                     request_deserializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsRequest.FromString,
                     response_serializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsResponse.SerializeToString,
+            ),
+            'EvaluateFlags': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateFlags,
+                    request_deserializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsRequest.FromString,
+                    response_serializer=brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsResponse.SerializeToString,
             ),
             'GetAssignment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAssignment,
@@ -622,6 +640,33 @@ class ExperimentsService:
             '/brain.experiments.v1.ExperimentsService/AssignVariants',
             brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsRequest.SerializeToString,
             brain_dot_experiments_dot_v1_dot_experiments__pb2.AssignVariantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateFlags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain.experiments.v1.ExperimentsService/EvaluateFlags',
+            brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsRequest.SerializeToString,
+            brain_dot_experiments_dot_v1_dot_experiments__pb2.EvaluateFlagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

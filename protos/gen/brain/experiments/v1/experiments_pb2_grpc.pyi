@@ -57,6 +57,10 @@ class ExperimentsServiceStub:
     """Returns somebody's variant, and keeps it at the first time: it then stays, whatever changes."""
     AssignVariants: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.AssignVariantsRequest, _experiments_pb2.AssignVariantsResponse]
     """The same for many people."""
+    EvaluateFlags: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.EvaluateFlagsRequest, _experiments_pb2.EvaluateFlagsResponse]
+    """Answers as flags: everything that runs or has a winner, or the experiments that are named, for a person or
+    for nobody in particular. Gives and keeps variants as AssignVariant does.
+    """
     GetAssignment: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.GetAssignmentRequest, _experiments_pb2.GetAssignmentResponse]
     """Returns what is kept of somebody, without assigning. NOT_FOUND where nothing is."""
     SetOverride: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.SetOverrideRequest, _experiments_pb2.SetOverrideResponse]
@@ -115,6 +119,10 @@ class ExperimentsServiceAsyncStub(ExperimentsServiceStub):
     """Returns somebody's variant, and keeps it at the first time: it then stays, whatever changes."""
     AssignVariants: _aio.UnaryUnaryMultiCallable[_experiments_pb2.AssignVariantsRequest, _experiments_pb2.AssignVariantsResponse]  # type: ignore[assignment]
     """The same for many people."""
+    EvaluateFlags: _aio.UnaryUnaryMultiCallable[_experiments_pb2.EvaluateFlagsRequest, _experiments_pb2.EvaluateFlagsResponse]  # type: ignore[assignment]
+    """Answers as flags: everything that runs or has a winner, or the experiments that are named, for a person or
+    for nobody in particular. Gives and keeps variants as AssignVariant does.
+    """
     GetAssignment: _aio.UnaryUnaryMultiCallable[_experiments_pb2.GetAssignmentRequest, _experiments_pb2.GetAssignmentResponse]  # type: ignore[assignment]
     """Returns what is kept of somebody, without assigning. NOT_FOUND where nothing is."""
     SetOverride: _aio.UnaryUnaryMultiCallable[_experiments_pb2.SetOverrideRequest, _experiments_pb2.SetOverrideResponse]  # type: ignore[assignment]
@@ -224,6 +232,16 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiments_pb2.AssignVariantsResponse, _abc.Awaitable[_experiments_pb2.AssignVariantsResponse]]:
         """The same for many people."""
+
+    @_abc_1.abstractmethod
+    def EvaluateFlags(
+        self,
+        request: _experiments_pb2.EvaluateFlagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiments_pb2.EvaluateFlagsResponse, _abc.Awaitable[_experiments_pb2.EvaluateFlagsResponse]]:
+        """Answers as flags: everything that runs or has a winner, or the experiments that are named, for a person or
+        for nobody in particular. Gives and keeps variants as AssignVariant does.
+        """
 
     @_abc_1.abstractmethod
     def GetAssignment(

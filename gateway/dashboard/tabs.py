@@ -1,0 +1,15 @@
+"""The tabs, in their order, which is also that of the keys that open them."""
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.dashboard import events_tab, experiments_tab, retention_tab
+
+if TYPE_CHECKING:
+    from gateway.dashboard.frame import Tab
+
+# As they shall stand: events, experiments, funnels, predictions, retention, alerts.
+TABS: "Final[tuple[Tab, ...]]" = (
+    events_tab.TAB,
+    experiments_tab.TAB,
+    retention_tab.TAB,
+)

@@ -1,0 +1,130 @@
+"""Mail by SMTP, a message for each recipient, with the same Message-ID at each attempt."""
+
+import re
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from html import escape
+from typing import TYPE_CHECKING
+
+from services.alerts.notify import words
+from services.alerts.notify.answer import Answer, shown
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from services.alerts.notice import Notice
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_LONGEST_ADDRESS = 254
+_SECONDS = 15.0
+_PERMANENT = 500
+# RFC 5321, 4.2.3: accepted here, and accepted to be forwarded.
+_ACCEPTED = {250, 251}
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is a mail address as the HTML standard defines one."""
+    return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Smtp:
+    """A mail server and how to talk to it. `tls`: "starttls", "implicit" or "off"."""
+
+    host: str
+    port: int
+    tls: str
+    user: str | None
+    password: "SecretStr | None"
+    sender: str
+    context: Callable[[], ssl.SSLContext] = ssl.create_default_context
+
+
+@dataclass(frozen=True)
+class Email:
+    """Sends mail."""
+
+    server: Smtp
+
+    def send(self, notice: "Notice", recipient: str, delivery_id: int) -> Answer:
+        """Send one message. What the network or the server does wrong is an answer, not an error."""
+        try:
+            return self._deliver(message(notice, self.server.sender, recipient, delivery_id), recipient)
+        except smtplib.SMTPRecipientsRefused as error:
+            code, said = error.recipients[recipient]
+            return _refusal(code, said)
+        except smtplib.SMTPResponseException as error:
+            # Logging in and starting TLS are refused for reasons of ours, which somebody will mend.
+            mendable = isinstance(error, smtplib.SMTPAuthenticationError)
+            return _refusal(error.smtp_code, error.smtp_error, mendable=mendable)
+        except (smtplib.SMTPException, OSError) as error:
+            return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}"))
+
+    def _deliver(self, mail: EmailMessage, recipient: str) -> Answer:
+        server = self.server
+        if server.tls == "implicit":
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(
+                server.host, server.port, timeout=_SECONDS, context=server.context()
+            )
+        else:
+            connection = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
+        with connection:
+            if server.tls == "starttls":
+                connection.starttls(context=server.context())
+            if server.user is not None and server.password is not None:
+                connection.login(server.user, server.password.get_secret_value())
+            connection.ehlo_or_helo_if_needed()
+            connection.mail(server.sender)
+            code, said = connection.rcpt(recipient)
+            if code not in _ACCEPTED:
+                raise smtplib.SMTPRecipientsRefused({recipient: (code, said)})
+            code, said = connection.data(mail.as_bytes(policy=SMTP))
+            if code not in _ACCEPTED:
+                raise smtplib.SMTPDataError(code, said)
+            return Answer(delivered=True, text=shown(f"{code} {said.decode('utf-8', 'replace')}"))
+
+
+def message(notice: "Notice", sender: str, recipient: str, delivery_id: int) -> EmailMessage:
+    """Return the mail, the same for each attempt but for nothing."""
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = words.head(notice)
+    mail["From"] = Address("Analytics Brain", addr_spec=sender)
+    mail["To"] = Address(addr_spec=recipient)
+    mail["Date"] = format_datetime(datetime.fromtimestamp(notice.decided / 1e6, UTC))
+    domain = sender.rpartition("@")[2]
+    mail["Message-ID"] = f"<brain-{delivery_id}@{domain}>"
+    # One conversation for each alert.
+    mail["References"] = f"<brain-alert-{notice.alert_id}@{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(_plain(notice))
+    mail.add_alternative(_html(notice), subtype="html")
+    return mail
+
+
+def _plain(notice: "Notice") -> str:
+    own = words.message(notice)
+    lines = [words.head(notice), "", *([own, ""] if own else [])]
+    lines += [f"{name}: {fact}" for name, fact in words.facts(notice)]
+    return "\n".join(lines) + "\n"
+
+
+def _html(notice: "Notice") -> str:
+    own = escape(words.message(notice)).replace("\n", "<br>")
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(fact)}</td></tr>" for name, fact in words.facts(notice)
+    )
+    return f"<h2>{escape(words.head(notice))}</h2>{f'<p>{own}</p>' if own else ''}<table>{rows}</table>"
+
+
+def _refusal(code: int, said: bytes | str, *, mendable: bool = False) -> Answer:
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return Answer(
+        delivered=False, text=shown(f"{code} {text}"), permanent=code >= _PERMANENT and not mendable
+    )

@@ -1,0 +1,131 @@
+"""Looks at due alerts, any number of replicas side by side."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.alerts import definitions
+from services.alerts.looking import Answer, look, needed_range
+from services.alerts.outcome import Subject
+from services.alerts.sources import Source, Wanted
+from services.alerts.store import alerts, silences, states
+from shared.chores import Chore
+from shared.validation import Violations
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from sqlalchemy import Connection, Engine
+
+    from services.alerts.holds import Silence
+    from services.alerts.measures import Measures
+    from services.alerts.outcome import Claimed, Outcome
+    from services.alerts.plan import Plan
+
+# So that all calls of a claim end before its lease does: five of 200 series, ten seconds each.
+CLAIMED_AT_ONCE = 1_000
+SERIES_A_CALL = 200
+# One series that takes the whole deadline fails those it is read with: those that failed are read in small
+# company, another each time.
+SERIES_A_CALL_AFTER_FAILURE = 20
+IDLE_SECONDS = 0.5
+_REMEMBERED_PLANS = 100_000
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Judges the alerts of one source; with None those of sources that this service is not told of."""
+
+    engine: "Engine"
+    source: Source | None
+    known: Sequence[str]
+    clock: Callable[[], int]
+    reporting_zone: "ZoneInfo"
+    measures: "Measures"
+    _plans: "dict[tuple[int, int], tuple[str, Plan, Mapping[str, str]]]" = field(default_factory=dict)
+
+    def chore(self) -> Chore:
+        """Return the work to do again and again."""
+        name = self.source.name if self.source else "unknown sources"
+        return Chore(f"judging {name}", lambda: 0.0 if self.step() == CLAIMED_AT_ONCE else IDLE_SECONDS)
+
+    def step(self) -> int:
+        """Look at the alerts that are due, at most CLAIMED_AT_ONCE; return how many were."""
+        now = self.clock()
+        with self.engine.begin() as connection:
+            source = self.source.name if self.source else None
+            claimed = states.claim(connection, source, self.known, now, CLAIMED_AT_ONCE)
+            if not claimed:
+                return 0
+            self._learn(connection, claimed)
+            silent = silences.current(connection, now)
+        subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
+        for chunk in _chunks(subjects):
+            self._look(chunk, silent, now)
+        return len(claimed)
+
+    def _look(self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int) -> None:
+        ranges = [needed_range(each, now) for each in subjects]
+        wanted = [
+            None if asked is None else Wanted(each.plan.query, *asked)
+            for each, asked in zip(subjects, ranges, strict=True)
+        ]
+        answers = self._read(wanted)
+        outcomes = [
+            look(subject, answer, silent, now) for subject, answer in zip(subjects, answers, strict=True)
+        ]
+        with self.engine.begin() as connection:
+            written = states.write(connection, outcomes)
+        self._measure(subjects, outcomes, written)
+
+    def _read(self, wanted: "Sequence[Wanted | None]") -> "list[Answer | None]":
+        asked = [each for each in wanted if each is not None]
+        if not asked:
+            return [None] * len(wanted)
+        if self.source is None:
+            answers: Iterator[Answer] = iter(
+                ["this service reads no such source: see ALERTS_METRIC_SOURCES"] * len(asked)
+            )
+        else:
+            answers = iter(self.source.read(asked))
+        return [None if each is None else next(answers) for each in wanted]
+
+    def _learn(self, connection: "Connection", claimed: "Sequence[Claimed]") -> None:
+        """Read definitions of which no version is remembered that is in force."""
+        missing = {each.alert_key: each for each in claimed if _version(each) not in self._plans}
+        if not missing:
+            return
+        if len(self._plans) + len(missing) > _REMEMBERED_PLANS:
+            kept = {_version(each) for each in claimed}
+            for version in [version for version in self._plans if version not in kept]:
+                del self._plans[version]
+        for key, (alert_id, definition) in alerts.definitions(connection, list(missing)).items():
+            plan = definitions.plan(Violations(), definition, self.reporting_zone)
+            self._plans[_version(missing[key])] = (alert_id, plan, dict(definition.metric.labels))
+
+    def _measure(
+        self, subjects: "Sequence[Subject]", outcomes: "Sequence[Outcome]", written: set[int]
+    ) -> None:
+        for subject, outcome in zip(subjects, outcomes, strict=True):
+            if subject.claimed.alert_key not in written:
+                self.measures.fenced.inc()
+                continue
+            for entry in outcome.entries:
+                self.measures.looks.labels(entry.reason.name.lower()).inc()
+                if entry.seen is not None:
+                    closed = entry.seen.end + subject.plan.grid.grace_micros
+                    self.measures.lag_seconds.observe(max(0, self.clock() - closed) / 1e6)
+
+
+def _version(claimed: "Claimed") -> tuple[int, int]:
+    return claimed.alert_key, claimed.version
+
+
+def _chunks(subjects: "Sequence[Subject]") -> "Iterator[Sequence[Subject]]":
+    steady = [each for each in subjects if not each.claimed.attempts]
+    failed = [each for each in subjects if each.claimed.attempts]
+    random.shuffle(failed)
+    for group, size in ((steady, SERIES_A_CALL), (failed, SERIES_A_CALL_AFTER_FAILURE)):
+        for first in range(0, len(group), size):
+            yield group[first : first + size]

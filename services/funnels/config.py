@@ -1,0 +1,31 @@
+"""The settings of the funnels service."""
+
+from pathlib import Path
+
+from pydantic import Field, FilePath
+from pydantic_settings import SettingsConfigDict
+
+from shared.config import ServiceSettings
+
+
+class FunnelsSettings(ServiceSettings):
+    """Read from the environment, FUNNELS_ADDRESS and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="FUNNELS_", frozen=True, hide_input_in_errors=True)
+
+    address: str = "127.0.0.1:50053"
+    metrics_address: str = "127.0.0.1:9103"
+    database_schema: str = Field(default="funnels", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    # The events service, whose events fill the steps: host:port, a gRPC target or unix:/path.
+    events_address: str = "127.0.0.1:50051"
+    # A token for it with the role `analyst`, and the certificates to trust, which turn TLS on.
+    events_token_file: FilePath | None = None
+    events_ca_file: FilePath | None = None
+    # Connections to PostgreSQL.
+    database_connections: int = Field(default=8, ge=1)
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
+    # Columns of events kept in memory, and a quarter of it for what was found in them; what was used least
+    # recently goes first.
+    column_cache_bytes: int = Field(default=256 * 2**20, ge=0)

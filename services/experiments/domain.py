@@ -140,6 +140,8 @@ class Experiment:
     confidence_level: float
     started_time: int | None
     winner: str | None
+    # Attributes that are kept at the assignment.
+    kept_attributes: tuple[str, ...] = ()
 
     def position(self, variant: str) -> int | None:
         """Return the position of a variant of this name."""

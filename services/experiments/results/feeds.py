@@ -140,11 +140,42 @@ class EventFeeds:
             ).items()
         }
 
-    def did(self, connection: "Connection", experiment: Experiment, metric: Metric, until: int | None) -> Did:
-        """Return what each participant did of a metric that events feed."""
+    def sums_among(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        among: NDArray[np.int32],
+    ) -> dict[tuple[str, int], Sums]:
+        """Return the sums of metrics that events feed, over these people alone."""
+        participants = self._participants.current(connection, experiment)
+        if not len(participants.user_keys):
+            return {}
+        owners = _owners_among(self._attribute(experiment, participants), among)
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        start = _start(participants, metrics)
+        return {
+            (metric.name, variant): sums
+            for metric in metrics
+            if metric.feed is not None
+            for variant, sums in sums_of(
+                owners, [chunk.events for chunk in self._scan(metric.feed, start)], window, None
+            ).items()
+        }
+
+    def did(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metric: Metric,
+        until: int | None,
+        among: NDArray[np.int32] | None = None,
+    ) -> Did:
+        """Return what each participant did of a metric that events feed; among people, where told."""
         assert metric.feed is not None, "asked of metrics that events feed"
         participants = self._participants.current(connection, experiment)
-        owners = self._attribute(experiment, participants).owners
+        attributed = self._attribute(experiment, participants)
+        owners = attributed.owners if among is None else _owners_among(attributed, among)
         if until is not None:
             owners = owners.before(until)
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
@@ -227,6 +258,12 @@ class EventFeeds:
             parts = []
         self._chunks.keep(feed, found)
         return list(found.values())
+
+
+def _owners_among(attributed: _Attributed, among: NDArray[np.int32]) -> Owners:
+    participants, keys = attributed.participants, attributed.keys
+    found = (keys > 0) & np.isin(participants.user_keys, among)
+    return owners_of(People(keys[found], participants.variants[found], participants.exposed[found]))
 
 
 def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:

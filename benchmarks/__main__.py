@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from benchmarks import (
+    alerts,
     conversion,
     demo,
     gateway,
@@ -51,6 +52,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
+    "alerts": lambda stored, _: alerts.run(stored.stack),
     "demo": lambda stored, _: demo.run(stored.stack),
 }
 

@@ -52,14 +52,7 @@ def load(stack: Stack, database: str, events: Columns) -> None:
     while compact(engine) or fold(engine) or refresh(engine, time.time_ns() // 3_600_000_000_000):
         pass
     engine.dispose()
-    _settle(stack, database)
-
-
-def _settle(stack: Stack, database: str) -> None:
-    """Do now what autovacuum and the checkpointer would do while we measure."""
-    with stack.postgres.connect(database) as connection:
-        connection.execute("VACUUM (ANALYZE)")
-        connection.execute("CHECKPOINT")
+    stack.settle(database)
 
 
 class _RowMaker:

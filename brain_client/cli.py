@@ -8,6 +8,7 @@ import grpc
 
 from brain_client.cli_alerts import alerts
 from brain_client.cli_experiments import experiments
+from brain_client.cli_forecast import forecast
 from brain_client.cli_funnels import funnels
 from brain_client.cli_import import import_command
 from brain_client.cli_privacy import privacy
@@ -44,6 +45,8 @@ Examples:
   brain privacy export u-1
   brain privacy erase u-1 --mode erase
   brain experiments results button-colour
+  brain forecast revenue --horizon 30
+  brain forecast anomalies revenue
   brain funnels create checkout viewed added_to_cart purchased --window-minutes 1440
   brain funnels results checkout --by device
   brain alerts rule revenue-drop | brain alerts preview -
@@ -81,6 +84,7 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
 
 main.add_command(alerts)
 main.add_command(experiments)
+main.add_command(forecast)
 main.add_command(funnels)
 main.add_command(import_command)
 for command in (lifecycle, retention, stickiness):

@@ -21,7 +21,7 @@ GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 # Services that read metrics of all those before them.
-_READ_ANY_METRIC = frozenset({"alerts"})
+_READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
 
 class Suite:

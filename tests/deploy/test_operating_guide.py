@@ -11,6 +11,7 @@ from gateway.config import GatewaySettings
 from services.alerts.config import AlertsSettings
 from services.events.config import EventsSettings
 from services.experiments.config import ExperimentsSettings
+from services.forecasting.config import ForecastingSettings
 from services.funnels.config import FunnelsSettings
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
@@ -18,7 +19,15 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
 @pytest.mark.parametrize(
     "settings_class",
-    [LocalSettings, AlertsSettings, EventsSettings, ExperimentsSettings, FunnelsSettings, GatewaySettings],
+    [
+        LocalSettings,
+        AlertsSettings,
+        EventsSettings,
+        ExperimentsSettings,
+        ForecastingSettings,
+        FunnelsSettings,
+        GatewaySettings,
+    ],
 )
 def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
     prefix = settings_class.model_config["env_prefix"]

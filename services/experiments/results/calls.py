@@ -11,9 +11,9 @@ from services.experiments.domain import Experiment, Metric, Status
 from services.experiments.lifecycle import store as experiments
 from services.experiments.lifecycle.calls import check_step
 from services.experiments.results import store
-from services.experiments.results.feeds import ResultReader
 from services.experiments.results.judging import objections
 from services.experiments.results.messages import to_results, to_variant_result
+from services.experiments.results.reader import ResultReader
 from services.experiments.results.report import Report, report
 from shared import audit
 from shared.audit import AuditEntry

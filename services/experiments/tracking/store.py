@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ADD_CONVERSIONS = """
 WITH held AS MATERIALIZED (
     SELECT user_key, kind, who_hash FROM users
-    WHERE (kind, who_hash) IN (SELECT * FROM unnest(%(kinds)s::int2[], %(hashes)s::bytea[]))
+    WHERE (kind, who_hash) IN (SELECT * FROM unnest(%(kinds)b::int2[], %(hashes)b::bytea[]))
     ORDER BY user_key FOR KEY SHARE
 ), wanted AS (
     SELECT w.*, u.user_key, a.assigned_time, a.exposed_time,

@@ -1,0 +1,182 @@
+"""Who is who at a real events service: asked for once, kept, asked for again where it may have changed."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brain.events.v1 import events_pb2
+from brain.events.v1.identity_pb2 import LinkUserRequest
+
+from services.experiments.domain import PersonKind, Who
+from services.experiments.results.identities import Identities
+from services.experiments.users import UserDictionary
+from shared.auth import Role, mint_token
+from shared.encryption import BlindIndex, Keyring
+from tests.services.events.conftest import Service as EventsService
+from tests.services.events.conftest import running as running_events
+from tests.services.experiments.asking import assign_all, create, definition, results, start
+from tests.services.experiments.conftest import KEY, Clock, Service
+from tests.services.experiments.test_feeds import FED, bought, track
+
+ANN, BOB, CYD = ((PersonKind.USER, name) for name in ("ann", "bob", "cyd"))
+VISITOR = (PersonKind.ANONYMOUS, "visitor")
+
+
+@pytest.fixture
+def events(
+    events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
+) -> Iterator[EventsService]:
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+        yield service
+
+
+@pytest.fixture
+def events_token(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
+    token = tmp_path / "events.token"
+    token.write_text(mint_token(token_keys[0], "experiments", [Role.ANALYST], None, 0))
+    return token
+
+
+@dataclass
+class Counted:
+    """The events service, with a count of what it was asked for."""
+
+    service: EventsService
+    asked: int = 0
+
+    def ResolveUsers(  # noqa: N802 - as the call is named
+        self, request: events_pb2.ResolveUsersRequest
+    ) -> events_pb2.ResolveUsersResponse:
+        self.asked += len(request.users) + len(request.user_keys)
+        return self.service.events.ResolveUsers(request)
+
+
+@dataclass
+class Asker:
+    """One replica's identities, its time in the test's hand."""
+
+    counted: Counted
+    users: UserDictionary
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.identities = Identities(self.counted, self.users, lambda: self.seconds)  # type: ignore[arg-type]  # asks for no more
+
+    def keys(self, *people: Who) -> list[int]:
+        return [int(key) for key in self.identities.keys(self.ours(*people))]
+
+    def ours(self, *people: Who) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        keys = self.users.keys(people)
+        return np.array([keys[who] for who in people], np.int32)
+
+    def introduce(self, people: list[Who], strangers: list[int]) -> bool:
+        return self.identities.introduce(self.ours(*people), np.array(strangers, np.int32))
+
+    def asked(self) -> int:
+        """How many were asked for since the last time."""
+        asked, self.counted.asked = self.counted.asked, 0
+        return asked
+
+
+@pytest.fixture
+def make(service: Service, events: EventsService) -> Callable[[], Asker]:
+    users = UserDictionary(service.engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY))
+    return lambda: Asker(Counted(events), users)
+
+
+def theirs(events: EventsService, name: str) -> int:
+    reference = events_pb2.UserReference(kind=events_pb2.USER_KIND_USER, id=name)
+    [found] = events.events.ResolveUsers(events_pb2.ResolveUsersRequest(users=[reference])).users
+    return found.user_key
+
+
+def test_users_are_asked_for_once_and_by_one_replica(
+    make: Callable[[], Asker], events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "ann", clock.micros), bought(2, "bob", clock.micros))
+    first, second = make(), make()
+    assert first.keys(ANN, BOB, CYD) == [theirs(events, "ann"), theirs(events, "bob"), 0]
+    assert first.asked() == 3
+    assert first.keys(CYD, BOB) == [0, theirs(events, "bob")]
+    assert first.asked() == 0
+    assert second.keys(ANN, BOB) == [theirs(events, "ann"), theirs(events, "bob")]
+    assert second.asked() == 2  # the check of those with the highest keys
+
+
+def test_whoever_is_unknown_is_found_when_strangers_turn_up(
+    make: Callable[[], Asker], events: EventsService, clock: Clock
+) -> None:
+    asker = make()
+    assert asker.keys(ANN, BOB, CYD) == [0, 0, 0]
+    asker.asked()
+    track(events, bought(1, "bob", clock.micros), bought(2, "somebody else", clock.micros))
+    bob, else_ = theirs(events, "bob"), theirs(events, "somebody else")
+    assert not asker.introduce([ANN, BOB, CYD], [else_])
+    assert asker.introduce([ANN, BOB, CYD], [bob, else_])
+    assert asker.asked() == 3  # strangers by their keys, fewer than the unknown
+    assert asker.keys(ANN, BOB, CYD) == [0, bob, 0]
+    track(events, bought(3, "ann", clock.micros))
+    assert asker.introduce([ANN, BOB, CYD], [theirs(events, "ann"), else_, else_ + 1])
+    assert asker.asked() == 2  # the unknown by their ids
+    assert asker.keys(ANN, BOB, CYD) == [theirs(events, "ann"), bob, 0]
+
+
+def test_a_merge_is_followed_after_a_minute(
+    make: Callable[[], Asker], events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "", clock.micros, anonymous_id="visitor"), bought(2, "ann", clock.micros))
+    asker = make()
+    visitor, ann = asker.keys(VISITOR, ANN)
+    assert visitor not in {0, ann}
+    events.events.LinkUser(LinkUserRequest(anonymous_id="visitor", user_id="ann"))
+    assert asker.keys(VISITOR, ANN) == [visitor, ann]
+    deadline = time.monotonic() + 20
+    while asker.keys(VISITOR, ANN) != [ann, ann]:
+        assert time.monotonic() < deadline
+        asker.seconds += 61
+
+
+def test_keys_of_another_history_are_forgotten(
+    make: Callable[[], Asker], service: Service, events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "ann", clock.micros), bought(2, "bob", clock.micros))
+    before = make().keys(ANN, BOB)
+    with service.engine.begin() as connection:  # as after a restore of the other database
+        connection.exec_driver_sql("UPDATE event_identities SET event_user_key = event_user_key + 1000")
+    assert make().keys(ANN, BOB) == before
+
+
+def test_whoever_is_erased_leaves(
+    make: Callable[[], Asker], service: Service, events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "ann", clock.micros), bought(2, "bob", clock.micros))
+    asker = make()
+    asker.keys(ANN, BOB)
+    with service.engine.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM users WHERE user_key = {asker.ours(ANN)[0]}")
+        kept = connection.exec_driver_sql("SELECT user_key FROM event_identities").scalars().all()
+    assert kept == asker.ours(BOB).tolist()
+
+
+def test_those_who_come_late_count(
+    start_service: Callable[..., Service], events: EventsService, events_token: Path, clock: Clock
+) -> None:
+    address = f"127.0.0.1:{events.application.server.port}"
+    service = start_service(events_address=address, events_token_file=events_token)
+    create(service, what=definition(metrics=FED[:1]))
+    start(service)
+
+    def converted() -> int:
+        return sum(each.converted for each in results(service).metrics[0].variants)
+
+    number = 0
+    for wave in range(4):
+        assign_all(service, [f"u-{wave}-{each}" for each in range(5)])
+        assert converted() == 2 * wave
+        for name in (f"u-{wave}-0", f"u-{wave}-1", f"stranger-{wave}"):
+            number += 1
+            track(events, bought(number, name, clock.micros))
+        assert converted() == 2 * (wave + 1)

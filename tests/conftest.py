@@ -76,3 +76,15 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 def token_keys() -> tuple[bytes, bytes]:
     """An Ed25519 pair in PEM: (private, public)."""
     return auth.generate_keys()
+
+
+@pytest.fixture(scope="session")
+def alerts_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.alerts", "alerts")
+
+
+@pytest.fixture
+def alerts_database(postgres: EmbeddedPostgres, alerts_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the alerts service, for the role `alerts`."""
+    with databases.clone(postgres, alerts_template) as name:
+        yield postgres.url(name, "alerts")

@@ -9,12 +9,10 @@ from gateway.dashboard import alert_words, charts, formats
 from gateway.dashboard.alert_words import Measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gateway.dashboard.scope import Scope
 
-# Units of metrics by the name of their service and their own.
-Units = "Mapping[tuple[str, str], str]"
 # Windows of the small charts.
 RECENT: Final = 30
 _LEAST_DRAWN: Final = 2
@@ -52,14 +50,6 @@ class Listed:
     spark: Spark | None
 
 
-def measure_of(
-    definition: definition_pb2.AlertDefinition, units: "Mapping[tuple[str, str], str]", currency: str
-) -> Measure:
-    """Return what an alert's numbers are."""
-    metric = definition.metric
-    return Measure(definition.condition, units.get((metric.source, metric.name), ""), currency)
-
-
 def listed(alert: alert_pb2.Alert, measure: Measure, scope: "Scope") -> Listed:
     """Return a line of the list."""
     state, definition = alert.state, alert.definition
@@ -88,6 +78,23 @@ def listed(alert: alert_pb2.Alert, measure: Measure, scope: "Scope") -> Listed:
 def status(alert: alert_pb2.Alert) -> str:
     """Return where an alert stands, in a word."""
     return alert_words.CONDITIONS.get(alert.state.condition, "unknown") if alert.active else "paused"
+
+
+def acts(alert: alert_pb2.Alert) -> tuple[str, ...]:
+    """Return what may be done with an alert now."""
+    known = ["acknowledge"] if is_in_episode(alert) and not alert.state.acknowledged_by else []
+    if alert.definition.channels:
+        known.append("test")
+    return (*known, "pause" if alert.active else "resume", "delete")
+
+
+def tells(alert: alert_pb2.Alert) -> str:
+    """Return whom an alert tells."""
+    told = [
+        f"{alert_words.CHANNELS.get(each.kind, 'unknown')} {', '.join(each.recipients)}"
+        for each in alert.definition.channels
+    ]
+    return f"Tells {'; '.join(told)}." if told else "Tells nobody: it is only shown here."
 
 
 def is_in_episode(alert: alert_pb2.Alert) -> bool:

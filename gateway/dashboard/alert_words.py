@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.common.v1 import common_pb2
 
 from gateway.dashboard import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONDITIONS: Final = {
     alert_pb2.CONDITION_STATE_OK: "ok",
@@ -112,6 +115,14 @@ class Measure:
         if number is None or not math.isfinite(number) or self.is_change or self.is_deviation:
             return self.compared(number)
         return formats.exact(number, self.unit, self.currency)
+
+
+def measure_of(
+    definition: definition_pb2.AlertDefinition, units: "Mapping[tuple[str, str], str]", currency: str
+) -> Measure:
+    """Return what an alert's numbers are; `units` are by the names of a service and its metric."""
+    key = definition.metric.source, definition.metric.name
+    return Measure(definition.condition, units.get(key, ""), currency)
 
 
 def sign(definition: definition_pb2.AlertDefinition) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.dashboard import events_tab, experiments_tab, retention_tab
+from gateway.dashboard import alerts_tab, events_tab, experiments_tab, retention_tab
 
 if TYPE_CHECKING:
     from gateway.dashboard.frame import Tab
@@ -12,4 +12,5 @@ TABS: "Final[tuple[Tab, ...]]" = (
     events_tab.TAB,
     experiments_tab.TAB,
     retention_tab.TAB,
+    alerts_tab.TAB,
 )

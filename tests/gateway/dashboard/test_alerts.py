@@ -95,7 +95,7 @@ def test_what_fires_stands_first_with_its_value_and_threshold(visitor: httpx.Cli
     # What fires is chosen, and its rule replayed: thirty days back only yesterday breached.
     assert "it would have fired once" in page
     assert page.count('class="line series-6"') == 2  # the threshold, and its swatch in the legend
-    assert "breached: an episode began" in row(page, "9 Nov")
+    assert "breached: an episode began" in row(page, "10 Nov, 00:00 to 11 Nov, 00:00")
     assert "Tells nobody: it is only shown here." in page
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "alerts"
 _PAGE: Final = 200
-_HISTORY: Final = 50
+_HISTORY: Final = 20
 _DELIVERIES: Final = 20
 _METRICS: Final = 1_000
 

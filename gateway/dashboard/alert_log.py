@@ -104,7 +104,7 @@ def told(delivery: "alert_pb2.Delivery", zone: "tzinfo") -> Told:
     """Return a line of the ledger."""
     return Told(
         created=instant(delivery.created_time, zone),
-        kind=alert_words.NOTICES.get(delivery.kind, "unknown"),
+        kind=alert_words.NOTICES.get(delivery.kind, "refresh"),
         channel=alert_words.CHANNELS.get(delivery.channel, "unknown"),
         recipient=delivery.recipient or "(anonymised)",
         status=alert_words.DELIVERIES.get(delivery.status, "unknown"),
@@ -179,5 +179,5 @@ def _why(entry: "alert_pb2.HistoryEntry") -> str:
 
 
 def _told(entry: "alert_pb2.HistoryEntry") -> str:
-    kinds = ", ".join(alert_words.NOTICES.get(each, "unknown") for each in entry.notices)
+    kinds = ", ".join(alert_words.NOTICES[each] for each in entry.notices if each in alert_words.NOTICES)
     return f"{kinds} (held)".strip() if entry.held else kinds

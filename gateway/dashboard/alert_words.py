@@ -41,13 +41,13 @@ REASONS: Final = {
     alert_pb2.TRANSITION_REASON_WITHDRAWN: "edited, paused or deleted",
     alert_pb2.TRANSITION_REASON_SKIPPED: "not judged: nobody looked in time",
 }
+# A refresh says nothing new: it keeps Alertmanager from forgetting.
 NOTICES: Final = {
     alert_pb2.NOTICE_KIND_FIRE: "fire",
     alert_pb2.NOTICE_KIND_REPEAT: "repeat",
     alert_pb2.NOTICE_KIND_RESOLVE: "resolve",
     alert_pb2.NOTICE_KIND_NO_DATA: "no data",
     alert_pb2.NOTICE_KIND_ERROR: "error",
-    alert_pb2.NOTICE_KIND_REFRESH: "refresh",
     alert_pb2.NOTICE_KIND_TEST: "test",
 }
 DELIVERIES: Final = {
@@ -94,13 +94,16 @@ class Measure:
         """Return a metric's value with its unit."""
         if number is None or math.isnan(number):
             return formats.NOTHING
+        if math.isinf(number):
+            return "∞" if number > 0 else f"{formats.MINUS}∞"
         if self.is_deviation:
             return f"{formats.significant(number)} deviations"
         if self.unit in {"ratio", "currency"}:
             return formats.quantity(number, self.unit, self.currency)
         is_small = abs(number) < _SMALL and number != math.floor(number)
         text = formats.significant(number) if is_small else formats.short(number)
-        return f"{text} {self.unit}".rstrip()
+        unit = self.unit.removesuffix("s") if number == 1 else self.unit
+        return f"{text} {unit}".rstrip()
 
     def compared(self, number: float | None) -> str:
         """Return what is compared with the threshold: a value, or a change with its sign."""

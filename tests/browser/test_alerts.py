@@ -100,7 +100,7 @@ def test_an_alert_is_made_of_a_rule_tried_and_silenced(
     until_text(browser, "Fill in event to see when it would have fired.")
     browser.find_element(By.NAME, "label.event").send_keys("item_returned")
     browser.find_element(By.XPATH, "//button[text()='Try']").click()
-    until_text(browser, "it would have fired")
+    until_text(browser, "Fires when event_count (event item_returned) of an hour rises by more than 200 %")
     driving.resize(browser, 1280, 3000)
     browser.save_screenshot(screenshots / "alerts_rule.png")
     with http_receiver() as receiver:

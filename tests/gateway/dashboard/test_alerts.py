@@ -10,21 +10,15 @@ import pytest
 from brain.alerts.v1 import definition_pb2
 from brain.common.v1 import common_pb2
 
-from gateway.dashboard.frame import PREFIX
 from shared.auth import Role
+from tests.gateway.dashboard.alert_pages import TAB, VISITS, act, row, watch
 from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT
-from tests.gateway.dashboard.serving import Site, gateway, proof_of
-from tests.services.alerts.asking import create, get, webhook
+from tests.gateway.dashboard.serving import Site, gateway
+from tests.services.alerts.asking import get, webhook
 from tests.services.alerts.conftest import Service, running
 from tests.services.alerts.receivers import http_receiver
 from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
-
-TAB = f"{PREFIX}/alerts"
-# Yesterday thirty people visited, on every other day ten (conftest.history).
-VISITS = definition_pb2.MetricReference(
-    source="events", name="event_count", labels={"event": "visited"}, interval=common_pb2.INTERVAL_DAY
-)
 
 
 @pytest.fixture
@@ -61,23 +55,6 @@ def site(
     address = f"127.0.0.1:{alerts.application.server.port}"
     with gateway(port, dashboard_key_file, NOW.timestamp, alerts_address=address, currency="GBP") as origin:
         yield Site(origin, token_for(Role.ADMIN))
-
-
-def watch(service: Service, alert_id: str = "visits", **changes: object) -> None:
-    """Fires where a day has more than twenty visits."""
-    create(service, alert_id, **{"name": "Visits", "metric": VISITS, "threshold": 20.0, **changes})
-
-
-def row(page: str, text: str) -> str:
-    """The first row of a table that says so."""
-    return next(part for part in page.split("<tr")[1:] if text in part).partition("</tr>")[0]
-
-
-def act(visitor: httpx.Client, action: str, **fields: str) -> str:
-    page = visitor.get(f"{TAB}?key=visits").text
-    done = visitor.post(f"{TAB}/{action}", data={"proof": proof_of(page), **fields})
-    assert done.status_code == 303
-    return visitor.get(done.headers["location"]).text
 
 
 def test_what_fires_stands_first_with_its_value_and_threshold(visitor: httpx.Client, alerts: Service) -> None:

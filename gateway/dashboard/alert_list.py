@@ -165,6 +165,8 @@ def _unknown(alert: alert_pb2.Alert) -> str:
 def _remark(alert: alert_pb2.Alert, scope: "Scope") -> str:
     state = alert.state
     parts = [alert_words.HEALTHS.get(state.health, "")]
+    if state.latest.reason == alert_pb2.TRANSITION_REASON_TOO_FEW:
+        parts.append(alert_words.REASONS[state.latest.reason])
     if state.acknowledged_by and is_in_episode(alert):
         parts.append(f"{state.acknowledged_by} takes care")
     if state.HasField("held_until_time"):

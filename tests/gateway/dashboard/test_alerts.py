@@ -109,7 +109,7 @@ def test_why_there_is_no_value_is_told(visitor: httpx.Client, alerts: Service) -
     watch(alerts, "few", min_sample=1_000)
     alerts.look()
     page = visitor.get(f"{TAB}?key=few").text
-    assert "too few observations to judge" in page
+    assert "too few observations to judge" in row(page, "key=few")
     assert "windows could be judged: no value, or too few observations" in page
 
 

@@ -18,6 +18,7 @@ from gateway import application
 from gateway.config import GatewaySettings
 from shared.auth import Role, mint_token
 from tests import databases
+from tests.services.alerts.conftest import running as running_alerts
 from tests.services.events.conftest import Clock, Service, running
 from tests.services.experiments.conftest import Clock as ExperimentsClock
 from tests.services.experiments.conftest import Service as ExperimentsService
@@ -183,10 +184,14 @@ def shared_gateway(
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
         clock = ExperimentsClock(time.time_ns() // 1_000)
         tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
-        address = f"127.0.0.1:{tried.application.server.port}"
-        yield stack.enter_context(
-            gateway_before(loop_thread, service, tokens, key_file, experiments_address=address)
-        )
+        template = template_database("services.alerts", "alerts")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "alerts")
+        alerts = stack.enter_context(running_alerts(database, now, token_keys[0], key_file))
+        addresses = {
+            "experiments_address": f"127.0.0.1:{tried.application.server.port}",
+            "alerts_address": f"127.0.0.1:{alerts.application.server.port}",
+        }
+        yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file, **addresses))
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from tests.services.events.conftest import Clock, Service, running
 from tests.services.experiments.conftest import Clock as ExperimentsClock
 from tests.services.experiments.conftest import Service as ExperimentsService
 from tests.services.experiments.conftest import running as running_experiments
+from tests.services.funnels.conftest import Clock as FunnelsClock
+from tests.services.funnels.conftest import Service as FunnelsService
+from tests.services.funnels.conftest import running as running_funnels
 
 T = TypeVar("T")
 
@@ -160,6 +163,22 @@ def experimenting(start_gateway: Callable[..., Gateway], experiments: Experiment
     return start_gateway(experiments_address=f"127.0.0.1:{experiments.application.server.port}")
 
 
+@pytest.fixture
+def funnels(
+    funnels_database: str, service: Service, token_keys: tuple[bytes, bytes], tmp_path: Path
+) -> Iterator[FunnelsService]:
+    """A real funnels service at the real time, over the events service."""
+    now = FunnelsClock(time.time_ns() // 1_000)
+    with running_funnels(funnels_database, service, token_keys, tmp_path, clock=now) as started:
+        yield started
+
+
+@pytest.fixture
+def funnelling(start_gateway: Callable[..., Gateway], funnels: FunnelsService) -> Gateway:
+    """A gateway with the funnels service behind it."""
+    return start_gateway(funnels_address=f"127.0.0.1:{funnels.application.server.port}")
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(
     loop_thread: LoopThread,
@@ -170,7 +189,8 @@ def shared_gateway(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway for tests that store nothing, or nothing that others would meet."""
-    key_file = tmp_path_factory.mktemp("keys") / "public.pem"
+    directory = tmp_path_factory.mktemp("keys")
+    key_file = directory / "public.pem"
     key_file.write_bytes(token_keys[1])
     with ExitStack() as stack:
         database = postgres.url(
@@ -183,10 +203,16 @@ def shared_gateway(
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
         clock = ExperimentsClock(time.time_ns() // 1_000)
         tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
-        address = f"127.0.0.1:{tried.application.server.port}"
-        yield stack.enter_context(
-            gateway_before(loop_thread, service, tokens, key_file, experiments_address=address)
+        template = template_database("services.funnels", "funnels")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "funnels")
+        walked = stack.enter_context(
+            running_funnels(database, service, token_keys, directory, clock=FunnelsClock(now.micros))
         )
+        addresses = {
+            "experiments_address": f"127.0.0.1:{tried.application.server.port}",
+            "funnels_address": f"127.0.0.1:{walked.application.server.port}",
+        }
+        yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file, **addresses))
 
 
 @pytest.fixture

@@ -1,0 +1,307 @@
+"""The tab Funnels over a real funnels service: numbers, people, journeys, actions, and what is absent."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from brain.events.v1 import events_pb2
+from brain.funnels.v1 import funnels_pb2 as pb
+
+from gateway.dashboard.frame import PREFIX
+from shared.auth import Role
+from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT
+from tests.gateway.dashboard.serving import Site, gateway, proof_of
+from tests.services.events.conftest import Clock as EventsClock
+from tests.services.events.conftest import Service as EventsService
+from tests.services.events.conftest import running as running_events
+from tests.services.funnels.asking import steps
+from tests.services.funnels.conftest import Clock, Service, running
+
+TAB = f"{PREFIX}/funnels"
+STEPS = ("visited", "put in basket", "bought")
+
+
+def made_history() -> Iterator[events_pb2.Event]:
+    """A hundred visit yesterday. Of the free half 10 put something in and 5 buy, of the other 40 and 20."""
+    for number in range(100):
+        is_free = number % 2 == 0
+        place = number // 2
+        yield happened(number, "visited", 0, plan="free" if is_free else "pro")
+        if place < (10 if is_free else 40):
+            yield happened(number, "put in basket", 60)
+        if place < (5 if is_free else 20):
+            yield happened(number, "bought", 660)
+
+
+def happened(number: int, name: str, second: int, **properties: str) -> events_pb2.Event:
+    made = events_pb2.Event(event=name, event_id=f"{name}-{number}", user_id=f"u-{number}", session_id="s")
+    moment = NOW.replace(minute=0, second=0) - timedelta(days=1) + timedelta(seconds=number + second)
+    made.event_time.FromDatetime(moment.replace(tzinfo=None))
+    made.properties.update(properties)
+    return made
+
+
+@pytest.fixture
+def walked(events_database: str, token_keys: tuple[bytes, bytes], key_file: Path) -> Iterator[EventsService]:
+    with running_events(events_database, EventsClock(), token_keys[0], key_file) as service:
+        reply = service.events.TrackEvents(events_pb2.TrackEventsRequest(events=made_history()))
+        assert not reply.rejections
+        yield service
+
+
+@pytest.fixture
+def key_file(dashboard_key_file: Path) -> Path:
+    return dashboard_key_file
+
+
+@pytest.fixture
+def funnels(
+    funnels_database: str, walked: EventsService, token_keys: tuple[bytes, bytes], tmp_path: Path
+) -> Iterator[Service]:
+    now = Clock(int(NOW.timestamp() * 1e6))
+    with running(funnels_database, walked, token_keys, tmp_path, clock=now) as service:
+        yield service
+
+
+@pytest.fixture
+def site(
+    walked: EventsService, funnels: Service, key_file: Path, token_for: Callable[..., str]
+) -> Iterator[Site]:
+    port = walked.application.server.port
+    address = f"127.0.0.1:{funnels.application.server.port}"
+    with gateway(port, key_file, NOW.timestamp, funnels_address=address, call_seconds=5) as origin:
+        yield Site(origin, token_for(Role.ADMIN))
+
+
+def make(service: Service, names: tuple[str, ...] = STEPS, **more: object) -> None:
+    asked = pb.CreateFunnelRequest(funnel_id="checkout", name="Checkout", steps=steps(names))
+    asked.MergeFrom(pb.CreateFunnelRequest(**more))  # type: ignore[arg-type]
+    service.funnels.CreateFunnel(asked)
+
+
+def rows(page: str, caption: str) -> list[list[str]]:
+    """The cells of the table with this caption, without its headers, as they are read."""
+    [table] = [each for each in page.split("<table")[1:] if f">{caption}" in each.partition("<thead>")[0]]
+    body = table.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [
+        [read(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)]
+        for row in body.split("<tr")[1:]
+    ]
+
+
+def read(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def table(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200
+    return list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+
+
+def test_steps_are_bars_with_their_losses(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    page = visitor.get(TAB).text  # the one that is active is chosen
+    assert "25.0 % finished: 25 of 100, half of them within 11 min." in page
+    assert rows(page, "Steps") == [
+        ["1 visited", "100", "100 %", "", "", ""],
+        ["2 put in basket largest share lost, most people lost", "50", "50.0 %", "50.0 %", "50", "1 min"],
+        ["3 bought", "25", "25.0 %", "50.0 %", "25", "10 min"],
+    ]
+    assert '<rect class="here" width="50.0%"' in page
+    assert '<rect x="25.0%" width="25.0%" height="100%" fill="url(#lost)"/>' in page
+    compared = visitor.get(TAB, params={"range": "7d", "compare": "1"}).text
+    assert "nobody began in as many days before" in compared
+
+
+def test_a_break_down_tells_groups_and_who_is_lost_more(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    page = visitor.get(TAB, params={"funnel": "checkout", "by": "plan"}).text
+    assert rows(page, "Users of each step by plan") == [
+        ["free", "50", "10", "5", "10.0 %", "11 min"],
+        ["pro", "50", "40", "20", "40.0 %", "11 min"],
+    ]
+    [segment] = rows(page, "Values of properties")
+    assert segment == ["Before put in basket where plan = free", "50", "80.0 %", "20.0 %", "< 0.001"]
+    without = visitor.get(TAB, params={"funnel": "checkout", "by": "colour"}).text
+    assert rows(without, "Users of each step by colour")[0][0] == "(without colour)"
+
+
+def test_results_are_a_file(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    found = table(visitor.get(f"{TAB}/steps.csv", params={"funnel": "checkout", "by": "plan"}))
+    assert [(row["people"], row["group"], row["name"], row["users"]) for row in found[:4]] == [
+        ("everybody", "", "visited", "100"),
+        ("everybody", "", "put in basket", "50"),
+        ("everybody", "", "bought", "25"),
+        ("group", "free", "visited", "50"),
+    ]
+    assert (found[0]["step_ratio"], found[1]["step_ratio"], found[1]["median_seconds"]) == ("", "0.5", "60.0")
+    assert visitor.get(f"{TAB}/steps.csv?funnel=nothing").status_code == 404
+
+
+def test_who_was_lost_is_paged_and_a_file(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels, ("visited", "bought"))
+    asked: dict[str, str] = {"funnel": "checkout", "outcome": "lost", "step": "1", "range": "7d"}
+    page = visitor.get(TAB, params=asked).text
+    assert "75 people lost before bought" in page
+    first = rows(page, "People")
+    [token] = re.findall(r'name="page" value="([^"]+)"', page)
+    rest = rows(visitor.get(TAB, params={**asked, "page": html.unescape(token)}).text, "People")
+    assert (len(first), len(rest)) == (50, 25)
+    file = table(visitor.get(f"{TAB}/people.csv", params=asked))
+    lost = {f"u-{number}" for number in range(100) if number // 2 >= (5 if number % 2 == 0 else 20)}
+    assert {row[0] for row in first + rest} == {row["id"] for row in file} == lost
+    assert {(row["kind"], row["last_step"], row["step_time"]) for row in file} == {("user", "visited", "")}
+
+
+def test_a_journey_says_why_attempts_count(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    again = events_pb2.TrackEventsRequest(events=[happened(1, "visited", 3_600), happened(200, "visited", 1)])
+    again.events[0].event_id = "again"
+    assert not funnels.events.events.TrackEvents(again).rejections
+    asked = {"funnel": "checkout", "who": "u-1", "zone": "UTC"}
+    attempts = rows(visitor.get(TAB, params=asked).text, "Attempts")
+    assert [row[1:4] for row in attempts] == [
+        [
+            "counts",
+            "No other attempt comes further.",
+            "visited → put in basket after 1 min → bought after 10 min",
+        ],
+        ["does not count", "Another attempt comes further.", "visited"],
+    ]
+    assert attempts[0][0] == "10 Nov 2011, 08:00:01"
+    assert attempts[0][4] == "over since 10 Nov 2011, 09:00:01"
+    assert "No attempt on these days" in visitor.get(TAB, params={**asked, "who": "nobody"}).text
+
+
+def test_what_is_not_over_is_said(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels, time_window_minutes=2 * 1_440)
+    page = visitor.get(TAB).text
+    assert "75 people may still finish: their time is not over." in page
+    assert "in order, within 2 d" in page
+
+
+def test_absent_numbers_have_their_reason(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels, ("visited", "refunded", "bought"))
+    page = visitor.get(TAB).text
+    assert 'title="nobody did this step"' in page
+    early = visitor.get(TAB, params={"range": "custom", "from": "2011-01-01", "to": "2011-01-02"}).text
+    assert "Nobody began on these days." in early
+    assert 'title="nobody began on these days"' in early
+
+
+def form(page: str, **fields: str) -> dict[str, str]:
+    """The form that makes a funnel as it is filled in."""
+    part = page.partition('<form class="make"')[2].partition("</form>")[0]
+    inputs = re.findall(r'<input[^>]*?name="(\w+)"[^>]*?value="([^"]*)"', part)
+    return {name: html.unescape(value) for name, value in inputs} | fields
+
+
+def test_an_empty_tab_offers_a_funnel_of_the_data(visitor: httpx.Client, funnels: Service) -> None:
+    page = visitor.get(TAB).text
+    assert "No funnel yet." in page
+    assert '<option value="put in basket">' in page
+    filled = form(page, new_minutes="60", new_order="ordered")
+    assert filled["new_0"], filled["new_1"] == ("visited", "put in basket")
+    filled["new_3"] = "bought"
+    done = visitor.post(f"{TAB}/create", data=filled)
+    after = visitor.get(done.headers["location"]).text
+    assert "visited → put in basket is made." in after
+    assert [row[1] for row in rows(after, "Steps")] == ["100", "50", "25"]
+    kept = funnels.funnels.GetFunnel(pb.GetFunnelRequest(funnel_id="visited-put-in-basket")).funnel
+    assert (kept.creator, kept.time_window_minutes) == ("admin", 60)
+
+
+def test_a_refused_form_comes_back_as_it_was(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    page = visitor.get(TAB).text
+    filled = form(
+        page, new_name="Checkout", new_0="visited", new_1="", new_order="strict", new_minutes="10080"
+    )
+    done = visitor.post(f"{TAB}/create", data=filled)
+    back = visitor.get(done.headers["location"]).text
+    assert "2 to 64 are required" in back
+    assert form(back)["new_name"] == "Checkout"
+    assert '<option value="strict" selected>' in back
+    assert '<option value="10080" selected>' in back
+    filled = form(back, new_1="no such event", new_order="strict", new_minutes="10080")
+    done = visitor.post(f"{TAB}/create", data=filled)
+    assert "&#39;checkout&#39; is another funnel" in visitor.get(done.headers["location"]).text
+    filled["new_name"] = "Other"
+    done = visitor.post(f"{TAB}/create", data=filled)
+    told = visitor.get(done.headers["location"]).text
+    assert "Other is made. No event &#39;no such event&#39; was ever stored" in told
+
+
+def test_a_funnel_is_deactivated_from_the_page(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    page = visitor.get(TAB).text
+    done = visitor.post(f"{TAB}/deactivate", data={"proof": proof_of(page), "funnel": "checkout"})
+    after = visitor.get(done.headers["location"]).text
+    assert "Checkout is inactive." in after
+    assert "Deactivate this funnel?" not in after
+    assert not funnels.funnels.GetFunnel(pb.GetFunnelRequest(funnel_id="checkout")).funnel.active
+    assert visitor.post(f"{TAB}/deactivate", data={"funnel": "checkout"}).status_code == 403
+
+
+def test_an_analyst_may_look_and_not_change(
+    site: Site, funnels: Service, token_for: Callable[..., str]
+) -> None:
+    with Site(site.origin, token_for(Role.ANALYST)).signed_in() as analyst:
+        page = analyst.get(TAB).text
+        assert "Somebody with the role admin can make one." in page
+        assert "funnels/create" not in page
+        fields = {"proof": proof_of(page), "new_name": "x", "new_0": "a", "new_1": "b"}
+        done = analyst.post(f"{TAB}/create", data=fields)
+        assert "needs the role admin" in analyst.get(done.headers["location"]).text
+    assert not funnels.funnels.ListFunnels(pb.ListFunnelsRequest()).funnels
+
+
+def test_names_are_shown_as_text_and_files_are_no_programs(visitor: httpx.Client, funnels: Service) -> None:
+    named = [pb.FunnelStep(event="visited", name=SCRIPT, order=0)]
+    named.append(pb.FunnelStep(event="bought", name=FORMULA, order=1))
+    asked = pb.CreateFunnelRequest(funnel_id="checkout", name=SCRIPT, steps=named)
+    funnels.funnels.CreateFunnel(asked)
+    page = visitor.get(TAB, params={"by": SCRIPT, "who": SCRIPT, "new_name": SCRIPT, "new_0": SCRIPT}).text
+    assert "&lt;script&gt;" in page
+    assert SCRIPT not in page
+    file = table(visitor.get(f"{TAB}/steps.csv?funnel=checkout"))
+    assert file[1]["name"] == f"'{FORMULA}"
+
+
+def test_what_is_wrong_is_told(visitor: httpx.Client, funnels: Service) -> None:
+    assert "there is no funnel" in visitor.get(f"{TAB}?funnel=nothing").text
+    make(funnels)
+    assert "is not a token of this request" in visitor.get(f"{TAB}?outcome=lost&step=1&page=forged").text
+    answer = visitor.get(TAB, params={"outcome": "x", "step": "64", "kind": "x", "touch": "x", "entry": "x"})
+    assert answer.status_code == 400
+    assert all(field in answer.text for field in ("outcome", "step", "kind", "touch", "entry"))
+    first = visitor.get(TAB, params={"outcome": "lost", "step": "0"})
+    assert first.status_code == 200
+    assert "The funnels service answered: step" in first.text
+
+
+def test_a_service_that_is_away_leaves_the_rest(visitor: httpx.Client, funnels: Service) -> None:
+    make(funnels)
+    funnels.application.stop()
+    page = visitor.get(TAB).text
+    assert "The funnels service does not answer at the moment." in page
+    assert "Daily active users" in page
+    assert visitor.get(f"{TAB}/steps.csv?funnel=checkout").status_code in {503, 504}
+
+
+def test_a_service_that_is_not_connected_is_named(
+    walked: EventsService, key_file: Path, token_for: Callable[..., str]
+) -> None:
+    port = walked.application.server.port
+    with (
+        gateway(port, key_file, NOW.timestamp) as origin,
+        Site(origin, token_for(Role.ADMIN)).signed_in() as client,
+    ):
+        assert "set GATEWAY_FUNNELS_ADDRESS" in client.get(TAB).text

@@ -15,8 +15,9 @@ _UNITS: Final = (
 def spelled(seconds: float) -> str:
     """Return a length of time in its two largest units: 3 d 4 h, 2 min 10 s; below a minute in seconds."""
     for unit, name, smaller, smaller_name in _UNITS:
-        if seconds >= unit:
-            most, rest = divmod(round(seconds / smaller), unit // smaller)
+        rounded = round(seconds / smaller)
+        if rounded * smaller >= unit:
+            most, rest = divmod(rounded, unit // smaller)
             return f"{most:,} {name} {rest} {smaller_name}" if rest else f"{most:,} {name}"
     return f"{formats.significant(seconds)} s"
 

@@ -149,9 +149,8 @@ def _summary(found: "results_pb2.FunnelConversion", before: "results_pb2.FunnelC
     parts = [f"{ratio} finished: {count} of {formats.whole(found.starters)}"]
     if found.HasField("median_seconds"):
         parts.append(f"half of them within {durations.spelled(found.median_seconds)}")
-    if before is not None:
-        parts.append(_earlier(found, before))
-    return f"{', '.join(parts)}."
+    earlier = "" if before is None else f"; {_earlier(found, before)}"
+    return f"{', '.join(parts)}{earlier}."
 
 
 def _earlier(found: "results_pb2.FunnelConversion", before: "results_pb2.FunnelConversion") -> str:

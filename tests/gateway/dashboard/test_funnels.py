@@ -75,7 +75,7 @@ def site(
 ) -> Iterator[Site]:
     port = walked.application.server.port
     address = f"127.0.0.1:{funnels.application.server.port}"
-    with gateway(port, key_file, NOW.timestamp, funnels_address=address, call_seconds=5) as origin:
+    with gateway(port, key_file, NOW.timestamp, funnels_address=address, call_seconds=3) as origin:
         yield Site(origin, token_for(Role.ADMIN))
 
 
@@ -180,6 +180,25 @@ def test_a_journey_says_why_attempts_count(visitor: httpx.Client, funnels: Servi
     assert "No attempt on these days" in visitor.get(TAB, params={**asked, "who": "nobody"}).text
 
 
+def test_optional_steps_and_any_order_are_told(visitor: httpx.Client, funnels: Service) -> None:
+    listed = steps(STEPS)
+    listed[1].optional = True
+    make(funnels, (), steps=listed, exclusions=[pb.Exclusion(event="left", from_step=0, to_step=2)])
+    page = visitor.get(TAB).text
+    assert rows(page, "Steps")[1:] == [
+        ["2 put in basket optional", "50", "50.0 %", "", "", "1 min"],
+        ["3 bought largest share lost, most people lost", "25", "25.0 %", "25.0 %", "75", "11 min"],
+    ]
+    assert '<rect x="25.0%" width="75.0%" height="100%" fill="url(#lost)"/>' in page
+    assert "visited → (put in basket) → bought" in page
+    assert "in order, within 1 h, without left between." in page
+    make(funnels, funnel_id="any", order_mode=pb.ORDER_MODE_UNORDERED)
+    page = visitor.get(TAB, params={"funnel": "any", "outcome": "reached", "step": "2"}).text
+    assert "in any order, within 1 h" in page
+    assert rows(page, "Steps")[2][0].startswith("3 3 of the steps")
+    assert "25 people reached 3 of the steps" in page
+
+
 def test_what_is_not_over_is_said(visitor: httpx.Client, funnels: Service) -> None:
     make(funnels, time_window_minutes=2 * 1_440)
     page = visitor.get(TAB).text
@@ -208,7 +227,7 @@ def test_an_empty_tab_offers_a_funnel_of_the_data(visitor: httpx.Client, funnels
     assert "No funnel yet." in page
     assert '<option value="put in basket">' in page
     filled = form(page, new_minutes="60", new_order="ordered")
-    assert filled["new_0"], filled["new_1"] == ("visited", "put in basket")
+    assert (filled["new_0"], filled["new_1"]) == ("visited", "put in basket")
     filled["new_3"] = "bought"
     done = visitor.post(f"{TAB}/create", data=filled)
     after = visitor.get(done.headers["location"]).text
@@ -232,7 +251,7 @@ def test_a_refused_form_comes_back_as_it_was(visitor: httpx.Client, funnels: Ser
     assert '<option value="10080" selected>' in back
     filled = form(back, new_1="no such event", new_order="strict", new_minutes="10080")
     done = visitor.post(f"{TAB}/create", data=filled)
-    assert "&#39;checkout&#39; is another funnel" in visitor.get(done.headers["location"]).text
+    assert "another funnel has the id &#39;checkout&#39;" in visitor.get(done.headers["location"]).text
     filled["new_name"] = "Other"
     done = visitor.post(f"{TAB}/create", data=filled)
     told = visitor.get(done.headers["location"]).text

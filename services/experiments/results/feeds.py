@@ -6,7 +6,8 @@ chunks.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 WARMING_SECONDS: Final = 30.0
 _REST_RATIO: Final = 20.0
+_TURN_SECONDS: Final = 10.0
 # About 20 bytes each.
 _CACHED_EVENTS: Final = 20_000_000
 # Events may be stamped so far ahead.
@@ -110,6 +112,7 @@ class EventFeeds:
     clock: Callable[[], int]
     _participants: ParticipantColumns = field(default_factory=ParticipantColumns)
     _chunks: _Chunks = field(default_factory=_Chunks)
+    _turns: dict[int, Lock] = field(default_factory=dict)
     # By experiment; by experiment and feed.
     _attributed: dict[int, _Attributed] = field(default_factory=dict)
     _summed: "dict[tuple[int, EventFeed], _Summed]" = field(default_factory=dict)
@@ -122,6 +125,23 @@ class EventFeeds:
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
     ) -> dict[tuple[str, int], Sums]:
         """Return the sums of metrics that events feed, by metric and variant."""
+        with self._turn(experiment):
+            return self._read_sums(connection, experiment, metrics, until)
+
+    @contextmanager
+    def _turn(self, experiment: Experiment) -> Iterator[None]:
+        """Wait for who reads the same now, not for ever: what they keep need not be read again."""
+        turn = self._turns.setdefault(experiment.experiment_id, Lock())
+        taken = turn.acquire(timeout=_TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if taken:
+                turn.release()
+
+    def _read_sums(
+        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
+    ) -> dict[tuple[str, int], Sums]:
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return {}

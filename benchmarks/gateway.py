@@ -60,7 +60,7 @@ class Gateway:
 def run(stack: "Stack", events: int, calls: int) -> list[Line]:
     """Measure capturing so many events with each number of callers, and a REST call so often."""
     stack.create(DATABASE)
-    with stack.service(DATABASE) as service, _running(stack, service) as gateway:
+    with stack.service(DATABASE) as service, running(stack, service) as gateway:
         _send(gateway, _bodies(BATCH * 20), 1)  # makes partitions and connections
         lines = [_captured(gateway, callers, events) for callers in CALLERS]
         lines.append(_added(service, gateway, calls))
@@ -159,7 +159,7 @@ def _basic(write_key: str) -> str:
 
 
 @contextmanager
-def _running(stack: "Stack", service: "ServiceProcess") -> Iterator[Gateway]:
+def running(stack: "Stack", service: "ServiceProcess") -> Iterator[Gateway]:
     """Run a gateway before a service."""
     address, write_key = f"127.0.0.1:{free_port()}", secrets.token_hex(16)
     chosen = {

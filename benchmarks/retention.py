@@ -43,20 +43,7 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
     """Measure `count` stored events, `calls` calls each."""
     database = stored.database(count)
     first = data.first_day(stored.now)
-    sql = _SQL.format(
-        first=_EPOCH + timedelta(days=first),
-        after=_EPOCH + timedelta(days=first + COHORTS + OFFSETS),
-        last=_EPOCH + timedelta(days=first + COHORTS),
-        offsets=OFFSETS,
-    )
-    request = pb.GetRetentionRequest(
-        interval=INTERVAL_DAY,
-        offset_days=range(OFFSETS + 1),
-        time_range=TimeRange(
-            start_time=Timestamp(seconds=first * 86_400),
-            end_time=Timestamp(seconds=(first + COHORTS) * 86_400),
-        ),
-    )
+    request, sql = _request(first), _sql(first)
     with (
         clickhouse.loaded(
             stored.stack.directory / "clickhouse_retention", stored.columns(count)
@@ -81,6 +68,26 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
             here <= BAR_SECONDS and there / here >= LEAST_RATIO,
         )
     ]
+
+
+def _request(first: int) -> pb.GetRetentionRequest:
+    return pb.GetRetentionRequest(
+        interval=INTERVAL_DAY,
+        offset_days=range(OFFSETS + 1),
+        time_range=TimeRange(
+            start_time=Timestamp(seconds=first * 86_400),
+            end_time=Timestamp(seconds=(first + COHORTS) * 86_400),
+        ),
+    )
+
+
+def _sql(first: int) -> str:
+    return _SQL.format(
+        first=_EPOCH + timedelta(days=first),
+        after=_EPOCH + timedelta(days=first + COHORTS + OFFSETS),
+        last=_EPOCH + timedelta(days=first + COHORTS),
+        offsets=OFFSETS,
+    )
 
 
 def _check(answer: pb.GetRetentionResponse, reference: "ClickHouse", sql: str) -> None:

@@ -1,4 +1,4 @@
-"""What is measured: PostgreSQL as `make up` runs it, and events services as processes of their own."""
+"""What is measured: PostgreSQL as `make up` runs it, and services as processes of their own."""
 
 import base64
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +78,37 @@ class Stack:
     @contextmanager
     def service(self, database: str, **settings: str) -> Iterator[ServiceProcess]:
         """Run an events service on a database; settings are given by their names without EVENTS_."""
+        with self._process("events", database, settings) as process:
+            yield process
+
+    @contextmanager
+    def funnels(self, database: str, events: ServiceProcess, **settings: str) -> Iterator[ServiceProcess]:
+        """Run a funnels service beside an events service, in the same database."""
+        self.postgres.create_schema(database, "funnels")
+        migrations.upgrade(self.postgres.url(database, "funnels"), "funnels", "services.funnels")
+        token_file = self.directory / "funnels.token"
+        token_file.write_text(self.token)
+        chosen = {"EVENTS_ADDRESS": events.address, "EVENTS_TOKEN_FILE": str(token_file), **settings}
+        with self._process("funnels", database, chosen) as process:
+            yield process
+
+    @contextmanager
+    def _process(self, name: str, database: str, settings: Mapping[str, str]) -> Iterator[ServiceProcess]:
         address = f"127.0.0.1:{free_port()}"
         chosen = {
             "ADDRESS": address,
             "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
-            "DATABASE_URL": self.url(database),
+            "DATABASE_URL": self.postgres.url(database, name),
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / "public.pem"),
             "ENCRYPTION_KEYS": f"1:{KEY}",
             "BLIND_INDEX_KEY": KEY,
             **settings,
         }
-        environment = os.environ | {f"EVENTS_{name}": value for name, value in chosen.items()}
-        log = self.directory / f"{database}.log"
-        process = children.start([sys.executable, "-m", "services.events"], log=log, environment=environment)
+        prefixed = {f"{name.upper()}_{setting}": value for setting, value in chosen.items()}
+        environment = os.environ | prefixed
+        log = self.directory / f"{database}_{name}.log"
+        module = f"services.{name}"
+        process = children.start([sys.executable, "-m", module], log=log, environment=environment)
         try:
             _wait_until_serving(process, address, log)
             yield ServiceProcess(process.pid, address, self.token)

@@ -6,7 +6,9 @@ from typing import Any, BinaryIO
 import click
 import grpc
 
+from brain_client.cli_alerts import alerts
 from brain_client.cli_experiments import experiments
+from brain_client.cli_forecast import forecast
 from brain_client.cli_funnels import funnels
 from brain_client.cli_import import import_command
 from brain_client.cli_privacy import privacy
@@ -43,8 +45,11 @@ Examples:
   brain privacy export u-1
   brain privacy erase u-1 --mode erase
   brain experiments results button-colour
+  brain forecast revenue --horizon 30
+  brain forecast anomalies revenue
   brain funnels create checkout viewed added_to_cart purchased --window-minutes 1440
   brain funnels results checkout --by device
+  brain alerts rule revenue-drop | brain alerts preview -
   brain tokens create --role analyst --subject ana
 """
 
@@ -77,7 +82,9 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
     context.obj = Target(address, token, ca.read() if ca else None)
 
 
+main.add_command(alerts)
 main.add_command(experiments)
+main.add_command(forecast)
 main.add_command(funnels)
 main.add_command(import_command)
 for command in (lifecycle, retention, stickiness):

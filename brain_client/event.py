@@ -73,9 +73,7 @@ def make_event(  # noqa: PLR0913 — an event has this many fields, and callers 
     if value is not None:
         made.value = _amount(value)
     if properties:
-        made.properties_json = json.dumps(
-            properties, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-        )
+        made.properties_json = _json(properties)
     check(made)
     return made
 
@@ -101,6 +99,10 @@ def check(event: Event) -> None:
                 raise ValueError(f"{field} is longer than {maximum:,} characters")
     if len(event.properties_json.encode()) > MAXIMUM_PROPERTIES_BYTES:
         raise ValueError(f"properties_json is longer than {MAXIMUM_PROPERTIES_BYTES:,} bytes")
+
+
+def _json(properties: Mapping[str, object]) -> str:
+    return json.dumps(properties, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def _amount(value: float) -> float:

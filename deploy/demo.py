@@ -7,7 +7,7 @@ import grpc
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brain_client import explain
-from examples import online_retail, shop_funnels
+from examples import online_retail, shop_experiments, shop_funnels
 
 
 class DemoSettings(BaseSettings):
@@ -16,6 +16,7 @@ class DemoSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="BRAIN_")
 
     address: str
+    experiments_address: str
     funnels_address: str
     token: str
     shift_file: Path
@@ -26,6 +27,9 @@ if __name__ == "__main__":
     try:
         first, last = online_retail.demo(settings.address, settings.token, settings.shift_file)
         shop_funnels.demo(settings.funnels_address, settings.token, first, last)
+        customers = shop_experiments.customers(event for _, event in online_retail.events())
+        shop_experiments.run(settings.experiments_address, settings.token, customers)
+        print("Two A/A tests of the shop's customers are in the dashboard's tab A/B Tests.", flush=True)
     except grpc.RpcError as error:
         sys.exit("The demo failed. " + explain(error).replace("\n  ", "; "))
     except (OSError, ValueError) as error:  # a file of the example that is missing or cut

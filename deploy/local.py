@@ -91,6 +91,7 @@ def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
+        "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),

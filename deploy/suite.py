@@ -1,9 +1,11 @@
 """The whole suite on one machine: its PostgreSQL, its services, started, watched and stopped in order."""
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import deploy.postgres
@@ -18,6 +20,8 @@ DATABASE = "brain"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
+# Services that read metrics of all those before them.
+_READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
 
 class Suite:
@@ -108,10 +112,18 @@ class Suite:
         else:
             chosen |= self._prepare(service, postgres)
         if service.name in keys.SERVICE_ROLES:
-            chosen["EVENTS_ADDRESS"] = self.address_of("events")
-            chosen["EVENTS_TOKEN_FILE"] = str(self.directory / f"{service.name}.token")
+            chosen |= self._asked_by(service)
         own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
         return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
+
+    def _asked_by(self, service: Service) -> dict[str, str]:
+        """Return the settings of who asks other services."""
+        token = str(self.directory / f"{service.name}.token")
+        if service.name in _READ_ANY_METRIC:
+            others = takewhile(lambda one: one.name != service.name, self.settings.services())
+            sources = json.dumps({one.name: one.address for one in others})
+            return {"METRIC_SOURCES": sources, "SOURCES_TOKEN_FILE": token}
+        return {"EVENTS_ADDRESS": self.address_of("events"), "EVENTS_TOKEN_FILE": token}
 
     def _prepare(self, service: Service, postgres: EmbeddedPostgres) -> dict[str, str]:
         """Migrate the service's schema and return the settings of its database."""

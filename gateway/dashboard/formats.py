@@ -98,8 +98,8 @@ def day_and_month(value: date) -> str:
 
 
 def span(first: date, last: date) -> str:
-    """Return days from one to another: 9 Nov to Fri 9 Dec 2011."""
-    return day(first) if first == last else f"{day_and_month(first)} to {day(last)}"
+    """Return days from one to another: 9 Nov to 9 Dec 2011, or a single one: Fri 9 Dec 2011."""
+    return day(first) if first == last else f"{day_and_month(first)} to {day_and_month(last)} {last.year}"
 
 
 def time_of(instant: datetime, zone: tzinfo) -> str:

@@ -1,17 +1,20 @@
-"""Sentences about days that were unlike their weekday, each with the numbers that prove it."""
+"""Sentences about days unlike their weekday and events that moved, each with the numbers that prove it."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gateway.dashboard import daily, formats
+from gateway.dashboard.frame import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.dashboard.cards import Read
     from gateway.dashboard.daily import DayValue
+    from gateway.dashboard.movers import Mover
     from gateway.dashboard.scope import Scope
 
 MOST = 5
@@ -40,10 +43,12 @@ class Extreme:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """A sentence, and the query of the page that shows it."""
+    """A sentence, and where its numbers are shown."""
 
     text: str
-    query: str
+    address: str
+    # By what part it is apart from what it is set beside: the largest first.
+    distance_ratio: float
 
 
 def extreme(days: "Sequence[DayValue]") -> Extreme | None:
@@ -62,14 +67,15 @@ def extreme(days: "Sequence[DayValue]") -> Extreme | None:
     return Extreme(latest, value, min(known), max(known), distance)
 
 
-def insights(found: "Read", shown: "Scope", currency: str) -> tuple[Insight, ...]:
+def insights(found: "Read", moved: "Sequence[Mover]", shown: "Scope", currency: str) -> tuple[Insight, ...]:
     """Return at most five sentences, the largest deviation first."""
     extremes = [(name, one) for name in _TITLES if (one := extreme(found.days.get(name, ()))) is not None]
-    extremes.sort(key=lambda entry: -entry[1].distance_ratio)
-    return tuple(_insight(name, one, found, shown, currency) for name, one in extremes[:MOST])
+    every = [_of_day(name, one, found, shown, currency) for name, one in extremes]
+    every += [_of_event(one, shown) for one in moved]
+    return tuple(sorted(every, key=lambda one: -one.distance_ratio)[:MOST])
 
 
-def _insight(name: str, one: Extreme, found: "Read", shown: "Scope", currency: str) -> Insight:
+def _of_day(name: str, one: Extreme, found: "Read", shown: "Scope", currency: str) -> Insight:
     unit = found.descriptors[name].unit if name in found.descriptors else ""
     value, lowest, highest = (
         formats.quantity(number, unit, currency) for number in (one.value, one.lowest, one.highest)
@@ -81,4 +87,20 @@ def _insight(name: str, one: Extreme, found: "Read", shown: "Scope", currency: s
     )
     first = one.day - timedelta(days=daily.WEEK * WEEKS)
     query = shown.query(**{"range": "custom", "from": first.isoformat(), "to": one.day.isoformat()})
-    return Insight(text, query)
+    return Insight(text, f"?{query}", one.distance_ratio)
+
+
+def _of_event(one: "Mover", shown: "Scope") -> Insight:
+    before = formats.span(one.first - one.shift, one.last - one.shift)
+    earlier = formats.whole(one.earlier)
+    if not one.earlier:
+        compared = f"not once from {before}"
+    elif not one.events:
+        compared = f"but {earlier} from {before}"
+    else:
+        side = "more" if one.change_ratio > 0 else "fewer"
+        change = formats.percent(abs(one.change_ratio))
+        compared = f"{change} {side} than from {before} ({earlier})"
+    text = f"{one.event}: {formats.whole(one.events)} from {formats.span(one.first, one.last)}, {compared}."
+    query = urlencode(shown.parameters(compare="1") | {"event": one.event})
+    return Insight(text, f"{PREFIX}/events?{query}", abs(one.change_ratio))

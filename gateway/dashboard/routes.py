@@ -1,5 +1,7 @@
 """Where everything of the dashboard is found."""
 
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -72,6 +74,8 @@ async def _home(request: "Request") -> Response:
 
 async def _failed(request: "Request", error: Exception) -> Response:
     failure = failures.of_error(error)
+    if failure.message == HTTPStatus.NOT_FOUND.phrase:
+        failure = replace(failure, message="There is no page at this address.")
     values = {
         "failure": failure,
         "theme": signing_in.theme(request),

@@ -16,6 +16,7 @@ from gateway.dashboard import (
     frame,
     goal_card,
     insights,
+    movers,
     rendering,
     scope,
     sessions,
@@ -131,10 +132,11 @@ async def posted(
 
 async def overview(visit: Visit) -> Overview:
     """Read the cards and insights of the visited days."""
-    listed, answered, goal = await asyncio.gather(
+    listed, answered, goal, moved = await asyncio.gather(
         visit.questions.metrics(metrics_pb2.ListMetricsRequest(page_size=1_000)),
         visit.questions.series(cards.request(visit.scope)),
         goal_card.read(visit),
+        _moved(visit),
     )
     if isinstance(listed, Failure):
         return Overview((), (), trouble=listed.text)
@@ -143,8 +145,16 @@ async def overview(visit: Visit) -> Overview:
     found = cards.read(listed, answered, visit.scope)
     currency = visit.surroundings.currency
     return Overview(
-        cards.cards(found, visit.scope, currency), insights.insights(found, visit.scope, currency), goal
+        cards.cards(found, visit.scope, currency),
+        insights.insights(found, moved, visit.scope, currency),
+        goal,
     )
+
+
+async def _moved(visit: Visit) -> tuple[movers.Mover, ...]:
+    asked = movers.request(visit.scope)
+    counted = Failure("") if asked is None else await visit.questions.count(asked)
+    return () if isinstance(counted, Failure) else movers.movers(counted, visit.scope)
 
 
 def file(name: str, header: "Sequence[str]", rows: "Iterable[Sequence[Cell]]") -> Response:

@@ -32,9 +32,10 @@ from services.experiments.privacy.asked import read_who
 from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader, warming
+from services.experiments.results.feeds import EventFeeds, warming
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
+from services.experiments.results.reader import ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore

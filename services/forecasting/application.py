@@ -16,6 +16,7 @@ from brain.metrics.v1.metrics_pb2_grpc import (
     MetricSourceServiceStub,
     add_MetricSourceServiceServicer_to_server,
 )
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.forecasting.anomalies.calls import AnomalyCalls
@@ -27,8 +28,10 @@ from services.forecasting.forecasts.keeping import Keeper
 from services.forecasting.metric_reader import METRICS, MetricReader
 from services.forecasting.predictions.actuals import ActualReader, actual_values
 from services.forecasting.predictions.calls import PredictionCalls
+from services.forecasting.privacy.erasing import Eraser
+from services.forecasting.privacy.exporting import Exporter
 from services.forecasting.sources import EVENTS, Sources
-from services.forecasting.users import UserDictionary
+from services.forecasting.users import UserDictionary, Who, who_of
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.calendar import MICROS
@@ -36,8 +39,10 @@ from shared.chores import Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
+from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +57,7 @@ SERVICES = (
     forecasting_pb2.DESCRIPTOR.services_by_name["ForecastingService"].full_name,
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
+    "brain.privacy.v1.PrivacyService",
 )
 
 
@@ -113,6 +119,7 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
             for name, address in settings.metric_sources.items()
         }
         parts = _parts(settings, clock, engine, channels)
+        privacy = _privacy(settings, parts)
         metrics = MetricReader(parts.sources, settings.reporting_time_zone, clock)
 
         def register(server: "grpc.Server") -> None:
@@ -120,6 +127,7 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
             add_ForecastingServiceServicer_to_server(servicer, server)
             add_MetricSourceServiceServicer_to_server(MetricSource(METRICS, metrics.read), server)
             add_AuditServiceServicer_to_server(AuditServicer(engine), server)
+            add_PrivacyServiceServicer_to_server(privacy, server)
 
         server = build(
             settings,
@@ -133,6 +141,15 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
         actuals = ActualReader(engine, parts.sources, parts.customers, parts.reader, clock)
         opened.callback(Housekeeper([actual_values(actuals)]).stop)
         return Application(server, actuals, opened.pop_all())
+
+
+def _privacy(settings: "ForecastingSettings", parts: _Parts) -> PrivacyServicer[Who]:
+    """Return who exports and erases, once whom a restored database holds is erased again."""
+    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
+    eraser = Eraser(parts.engine, parts.users, journal, parts.clock)
+    if journal is not None:
+        eraser.apply(journal.read(), "forecasting")
+    return PrivacyServicer(who_of, Exporter(parts.engine, parts.users), eraser)
 
 
 def _parts(

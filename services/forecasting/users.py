@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from brain.events.v1 import events_pb2
 from sqlalchemy import text
 
+from shared.calendar import to_micros
 from shared.validation import text as checked_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ INSERT INTO users (kind, who_hash, who_encrypted) VALUES (:kind, :who_hash, :enc
 ON CONFLICT ON CONSTRAINT users_kind_who_hash_key DO NOTHING
 """)
 _FIND = text("SELECT user_key FROM users WHERE kind = :kind AND who_hash = :who_hash")
+# Who erases somebody waits for those who keep something about them, and these find nobody afterwards.
+_HOLD = text("SELECT user_key FROM users WHERE kind = :kind AND who_hash = :who_hash FOR KEY SHARE")
+_ERASED = text("SELECT who_digest, erased_time FROM tombstones WHERE who_digest = ANY(:digests)")
 _READ = text("SELECT user_key, kind, who_hash, who_encrypted FROM users WHERE user_key = ANY(:keys)")
 
 
@@ -43,15 +47,15 @@ class UserDictionary:
         return None if found is None else int(found)
 
     def keys(self, connection: "Connection", people: "Iterable[Who]") -> dict[Who, int]:
-        """Return the key of everybody, making those that are missing."""
+        """Return the key of everybody, making those that are missing; nobody is erased until the end."""
         hashed = sorted((who[0], self.digest(who), who) for who in set(people))
         found: dict[Who, int] = {}
         for kind, who_hash, who in hashed:
-            key = self.find(connection, who)
+            key = self._held(connection, who)
             if key is None:
                 encrypted = self.keyring.encrypt(who[1].encode(), who_hash)
                 connection.execute(_ADD, {"kind": kind, "who_hash": who_hash, "encrypted": encrypted})
-                key = self.find(connection, who)
+                key = self._held(connection, who)
                 assert key is not None, "it was just made"
             found[who] = key
         return found
@@ -66,6 +70,24 @@ class UserDictionary:
             )
             for row in rows
         }
+
+    def erased(self, connection: "Connection", people: "Iterable[Who]") -> dict[Who, int]:
+        """Return when people were erased, in Unix microseconds, of those who were."""
+        digests = {self.tombstone(who): who for who in people}
+        rows = connection.execute(_ERASED, {"digests": list(digests)})
+        return {digests[bytes(row[0])]: to_micros(row[1]) for row in rows}
+
+    def _held(self, connection: "Connection", who: Who) -> int | None:
+        found = connection.execute(_HOLD, {"kind": who[0], "who_hash": self.digest(who)}).scalar()
+        return None if found is None else int(found)
+
+    def tombstone(self, who: Who) -> bytes:
+        """Return what is kept of somebody erased: keyed, so that without the key it leads nowhere."""
+        return self.tombstone_of(self.digest(who))
+
+    def tombstone_of(self, who_hash: bytes) -> bytes:
+        """Return what is kept of somebody erased who was found by this hash."""
+        return self.index.digest(f"erased:{who_hash.hex()}")
 
     def digest(self, who: Who) -> bytes:
         """Return the keyed hash somebody is found by."""

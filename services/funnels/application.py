@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from services.funnels.analysis.analyst import Analyst
 from services.funnels.analysis.calls import CountingCalls
 from services.funnels.analysis.dropoff_calls import DropoffCalls
+from services.funnels.analysis.found import FoundCache
 from services.funnels.analysis.people_calls import PeopleCalls
 from services.funnels.domain import Who
 from services.funnels.keeping.calls import KeepingCalls
@@ -87,7 +88,7 @@ def start(settings: "FunnelsSettings", clock: Callable[[], int]) -> Application:
         events = EventsServiceStub(
             open_channel(settings.events_address, settings.events_token_file, settings.events_ca_file, opened)
         )
-        cache = ChunkCache(settings.column_cache_bytes)
+        cache = ChunkCache(settings.column_cache_bytes - settings.column_cache_bytes // 4)
         parts = _Parts(settings, engine, events, cache, clock)
         server = build(
             settings,
@@ -117,7 +118,7 @@ class _Parts:
         identities = Identities(events, users)
         unseen = UnseenEvents(events)
         loader = Loader(engine, events, Scanner(events, self.cache), records, identities)
-        analyst = Analyst(loader, clock)
+        analyst = Analyst(loader, FoundCache(settings.column_cache_bytes // 4), clock)
         groups = [
             KeepingCalls(engine, unseen, clock),
             TrackingCalls(engine, users, records, clock),

@@ -1,9 +1,12 @@
 """Everybody at once through a plain ordered funnel: from each entry the earliest next step, again and again.
 
-Exact for people of whom no event of several steps has another event at its time; who the others are, is said.
+Where any two events fill the same steps or none in common, those at one time that fill the same ones are
+alike, and it is enough to count how many of them are used. Otherwise an event of several steps competes with
+its neighbours at its time; who has such events is said, and is not matched here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +30,49 @@ def chain(
 
     """
     packed = packing.pack(events.times)
-    is_shared = events.steps & (events.steps - np.uint64(1)) != 0
-    shared = np.sort(packed[is_shared])
     alone = np.zeros(len(packing.people), bool)
     alone[packing.places[events.bans != 0]] = True
-    if len(shared):
+    kinds = _kinds(events.steps, rules.steps)
+    shared = np.empty(0, np.int64)
+    if kinds is None:
+        shared = np.sort(packed[events.steps & (events.steps - np.uint64(1)) != 0])
         alone[_tied(packed, shared) // packing.span] = True
     others = alone[packing.places]
-    steps = [
-        np.sort(packed[(events.steps >> np.uint64(step) & np.uint64(1) != 0) & ~others])
-        for step in range(rules.steps)
-    ]
-    return _best(steps, shared, packing, rules, entries), others
+    masks = np.where(others, np.uint64(0), events.steps) if others.any() else events.steps
+    chains = _Chains(_sorted(packed, masks, rules.steps, kinds), kinds, shared, rules.window)
+    return _best(chains, packing, rules, entries), others
+
+
+def _kinds(masks: NDArray[np.uint64], steps: int) -> list[int] | None:
+    """Return for each step which kind of events fills it; None where two kinds fill the same step."""
+    different = _different(masks)
+    kinds = list(range(len(different), len(different) + steps))  # of steps that nothing fills
+    for kind, mask in enumerate(different):
+        for step in range(steps):
+            if mask >> step & 1:
+                if kinds[step] < kind:
+                    return None
+                kinds[step] = kind
+    return kinds
+
+
+def _different(masks: NDArray[np.uint64]) -> list[int]:
+    """Return the different masks but 0, rising. Most stand in long runs of the same."""
+    ends = masks[:-1][masks[1:] != masks[:-1]]
+    found: list[int] = np.unique(np.append(ends, masks[-1:])).tolist()
+    return [mask for mask in found if mask]
+
+
+def _sorted(packed: Packed, masks: NDArray[np.uint64], steps: int, kinds: list[int] | None) -> list[Packed]:
+    """Return the numbers of the events of each step, rising; steps of one kind share an array."""
+    if kinds is None:
+        return [np.sort(packed[masks >> np.uint64(step) & np.uint64(1) != 0]) for step in range(steps)]
+    of_kind: dict[int, Packed] = {}
+    for kind in kinds:
+        if kind not in of_kind:
+            mask = sum(1 << each for each in range(steps) if kinds[each] == kind)
+            of_kind[kind] = np.sort(packed[masks == np.uint64(mask)])
+    return [of_kind[kind] for kind in kinds]
 
 
 def _tied(packed: Packed, shared: Packed) -> Packed:
@@ -54,10 +88,8 @@ def _is_in(values: Packed, ordered: Packed) -> NDArray[np.bool_]:
     return found
 
 
-def _best(
-    steps: Sequence[Packed], shared: Packed, packing: Packing, rules: Rules, entries: tuple[int, int]
-) -> Matches:
-    begun = steps[0]
+def _best(chains: "_Chains", packing: Packing, rules: Rules, entries: tuple[int, int]) -> Matches:
+    begun = chains.steps[0]
     entered = packing.times(begun)
     begun = begun[(entered >= entries[0]) & (entered < entries[1])]
     firsts = np.flatnonzero(np.diff(begun // packing.span, prepend=-1))
@@ -65,32 +97,88 @@ def _best(
         begun = begun[firsts]
     elif len(begun) > len(firsts):
         levels = np.zeros(len(begun), np.int64)
-        for alive, _ in _follow(steps, shared, rules.window, begun):
+        ways = list(chains.follow(begun))
+        for alive, _ in ways:
             levels[alive] += 1
         # The highest level, then the earliest entry, of each person.
         best = np.maximum.reduceat(levels * (len(begun) + 1) - np.arange(len(begun)), firsts)
-        begun = begun[-best % (len(begun) + 1)]
-    times = np.full((len(begun), rules.steps), NEVER)
-    for step, (alive, reached) in enumerate(_follow(steps, shared, rules.window, begun)):
-        times[alive, step] = packing.times(reached)
-    return Matches(packing.users(begun), times)
+        rows = -best % (len(begun) + 1)
+        return Matches(packing.users(begun[rows]), _times(ways, rows, packing, rules.steps))
+    everybody = np.arange(len(begun))
+    return Matches(packing.users(begun), _times(chains.follow(begun), everybody, packing, rules.steps))
 
 
-def _follow(
-    steps: Sequence[Packed], shared: Packed, window: int, begun: Packed
-) -> Iterator[tuple[NDArray[np.intp], Packed]]:
-    """Yield for each step which entries reach it, and at which number: the earliest after the step before."""
-    alive, reached = np.arange(len(begun)), begun
-    yield alive, reached
-    for candidates in steps[1:]:
-        if not len(candidates) or not len(alive):
-            return
-        following = np.searchsorted(candidates, reached)
-        if len(shared):  # an event that has filled a step is not there for the next one
-            same = candidates[np.minimum(following, len(candidates) - 1)] == reached
-            following += same & _is_in(reached, shared)
-        found = candidates[np.minimum(following, len(candidates) - 1)]
-        ahead = found - begun[alive]
-        holds = (following < len(candidates)) & (ahead <= window)
-        alive, reached = alive[holds], found[holds]
+def _times(
+    ways: Iterable[tuple[NDArray[np.intp], Packed]], rows: NDArray[np.intp], packing: Packing, steps: int
+) -> NDArray[np.int64]:
+    """Return the times of the steps of some entries, by their places, which rise."""
+    times = np.full((len(rows), steps), NEVER)
+    for step, (alive, reached) in enumerate(ways):
+        places = np.searchsorted(alive, rows)
+        there = (
+            np.flatnonzero(alive[np.minimum(places, len(alive) - 1)] == rows) if len(alive) else places[:0]
+        )
+        times[there, step] = packing.times(reached[places[there]])
+    return times
+
+
+@dataclass(frozen=True, slots=True)
+class _Chains:
+    """Ways through a funnel. steps: the numbers of each step's events, rising.
+
+    kinds: which kind of events fills each step, None where kinds overlap; then `shared` are the numbers of
+    events that fill several steps, none of which has another event at its time.
+    """
+
+    steps: Sequence[Packed]
+    kinds: list[int] | None
+    shared: Packed
+    window: int
+
+    def follow(self, begun: Packed) -> Iterator[tuple[NDArray[np.intp], Packed]]:
+        """Yield for each step which entries reach it, and at which number: the earliest there is."""
+        alive, reached = np.arange(len(begun)), begun
+        used = _Used(self.kinds, reached)
         yield alive, reached
+        for step, candidates in enumerate(self.steps[1:], 1):
+            if not len(candidates) or not len(alive):
+                return
+            following = np.searchsorted(candidates, reached)
+            if self.kinds is not None:
+                following += used.at(step, reached)
+            elif len(self.shared):  # an event that has filled a step is not there for the next one
+                same = candidates[np.minimum(following, len(candidates) - 1)] == reached
+                following += same & _is_in(reached, self.shared)
+            found = candidates[np.minimum(following, len(candidates) - 1)]
+            holds = (following < len(candidates)) & (found - begun[alive] <= self.window)
+            alive, reached = alive[holds], found[holds]
+            used.fill(step, holds, reached)
+            yield alive, reached
+
+
+class _Used:
+    """How many events of each kind that fills several steps are used at the latest number that one was."""
+
+    def __init__(self, kinds: list[int] | None, begun: Packed) -> None:
+        self._kinds = kinds or []
+        self._latest = {kind: np.full(len(begun), -1) for kind in self._kinds if self._kinds.count(kind) > 1}
+        self._counts = {kind: np.zeros(len(begun), np.int64) for kind in self._latest}
+        if kinds is not None:
+            self.fill(0, np.ones(len(begun), bool), begun)
+
+    def at(self, step: int, reached: Packed) -> "NDArray[np.int64] | int":
+        """Return how many events of a step's kind are used at the numbers that were reached."""
+        kind = self._kinds[step]
+        if kind not in self._latest:
+            return 0
+        return np.where(self._latest[kind] == reached, self._counts[kind], 0)
+
+    def fill(self, step: int, holds: NDArray[np.bool_], reached: Packed) -> None:
+        """Go on with those entries alone that hold, each of which used an event of a step at a number."""
+        for kind in self._latest:
+            self._latest[kind], self._counts[kind] = self._latest[kind][holds], self._counts[kind][holds]
+        kind = self._kinds[step] if self._kinds else -1
+        if kind in self._latest:
+            again = self._latest[kind] == reached
+            self._counts[kind] = np.where(again, self._counts[kind] + 1, 1)
+            self._latest[kind] = reached

@@ -26,5 +26,6 @@ class FunnelsSettings(ServiceSettings):
     # A file outside the database where erasures are noted too, and read from at each start: a database that
     # was restored from before an erasure is told of it then.
     erasure_journal: Path | None = None
-    # Columns of events kept in memory, what was used least recently goes first.
+    # Columns of events kept in memory, and a quarter of it for what was found in them; what was used least
+    # recently goes first.
     column_cache_bytes: int = Field(default=256 * 2**20, ge=0)

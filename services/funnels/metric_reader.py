@@ -82,7 +82,7 @@ class MetricReader:
             return pb.MetricSeries(time_zone=series.zone.key)
         further = tuple(each.SerializeToString(deterministic=True) for each in query.filters)
         whole = Scope((series.units[0][0], series.units[-1][1]), Entry.BEST, Population.ACTORS)
-        loaded = self.analyst.load(funnel, whole, further=further)
+        loaded = self.analyst.load(funnel, whole, further)
         return pb.MetricSeries(
             time_zone=series.zone.key,
             points=[_point(loaded.beginning(unit), step) for unit in series.units],
@@ -113,4 +113,5 @@ def _point(analysis: "Analysis", step: int | None) -> pb.MetricPoint:
         value=value,
         sample_size=before,
         complete=analysis.is_complete(end),
+        absent_reason="nobody was at the step before" if value is None else "",
     )

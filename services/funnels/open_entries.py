@@ -12,13 +12,20 @@ if TYPE_CHECKING:
     from services.funnels.columns import Matches, Source
 
 
+def late_entries(events: "Source", rules: Rules, entries: tuple[int, int], now: int) -> "Source":
+    """Return the events inside [start, end) that may begin an attempt whose window is open at `now`."""
+    start, end = max(now - rules.window, entries[0]), entries[1]
+    fills = events.steps if rules.mode is OrderMode.UNORDERED else events.steps & np.uint64(1)
+    return events.rows((fills != 0) & (events.times >= start) & (events.times < end))
+
+
 def open_people(
-    events: "Source", matches: "Matches", rules: Rules, entries: tuple[int, int], now: int
+    late: "Source", matches: "Matches", rules: Rules, entries: tuple[int, int], now: int
 ) -> NDArray[np.bool_]:
     """Tell for each person with an attempt whether they have not finished but may.
 
     Args:
-        events: as they were matched.
+        late: the late entries of now, or of a moment before.
         matches: the attempts that count.
         rules: of the funnel.
         entries: [start, end) in Unix µs, inside which attempts begin.
@@ -30,9 +37,7 @@ def open_people(
     if rules.entry is Entry.FIRST:
         first: NDArray[np.bool_] = unfinished & (matches.times[:, 0] >= since)
         return first
-    if entries[1] <= since:
+    if entries[1] <= since or not len(late):
         return np.zeros(len(unfinished), bool)
-    begins = events.steps != 0 if rules.mode is OrderMode.UNORDERED else events.steps & np.uint64(1) != 0
-    late = begins & (events.times >= max(since, entries[0])) & (events.times < entries[1])
-    found: NDArray[np.bool_] = unfinished & np.isin(matches.user_keys, events.user_keys[late])
+    found: NDArray[np.bool_] = unfinished & np.isin(matches.user_keys, late.user_keys[late.times >= since])
     return found

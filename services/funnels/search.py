@@ -51,8 +51,44 @@ def best_attempt(history: History, rules: Rules, entries: tuple[int, int]) -> At
     begun = entry_events(history, rules, entries)
     if rules.entry is Entry.FIRST:
         begun = [event for event in begun if history.times[event] == history.times[begun[0]]]
-    attempts = [attempt for event in begun if (attempt := attempt_from(history, rules, event))]
-    return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
+    return _best_from(history, rules, begun)
+
+
+def _best_from(history: History, rules: Rules, begun: Sequence[int]) -> Attempt | None:
+    """Return the best attempt that begins with one of these events, which are in the order of time.
+
+    Nothing that begins later is better than an attempt that fills every step there is an event for.
+    """
+    possible = _possible_rank(history, rules)
+    best: Attempt | None = None
+    tried: set[tuple[int, int]] = set()
+    for event in begun:
+        if (
+            best is not None
+            and history.times[event] > best.entry
+            and best.rank(rules.optional)[:2] <= possible
+        ):
+            break
+        alike = history.times[event], history.steps[event]
+        if alike in tried:
+            continue
+        tried.add(alike)
+        attempt = attempt_from(history, rules, event)
+        if attempt and (best is None or attempt.rank(rules.optional) < best.rank(rules.optional)):
+            best = attempt
+    return best
+
+
+def _possible_rank(history: History, rules: Rules) -> tuple[int, int]:
+    """Return a bound of the rank of attempts: all steps done for which there are events at all."""
+    fillable = 0
+    for steps in history.steps:
+        fillable |= steps
+    there = {step for step in range(rules.steps) if fillable >> step & 1}
+    if rules.mode is not OrderMode.UNORDERED:
+        missing = (step for step in range(rules.steps) if step not in there | rules.optional)
+        there &= set(range(next(missing, rules.steps)))
+    return -len(there - rules.optional), -len(there & rules.optional)
 
 
 def entry_events(history: History, rules: Rules, entries: tuple[int, int]) -> list[int]:

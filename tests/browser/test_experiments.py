@@ -9,7 +9,6 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from services.experiments import catalogue
 from shared.auth import Role, mint_token
 from tests.browser import driving
 from tests.browser.driving import until_text
@@ -34,9 +33,7 @@ def experiments(
     experiments_database: str,
     token_keys: tuple[bytes, bytes],
     public_key_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Service]:
-    monkeypatch.setattr(catalogue, "FRESH_SECONDS", 0.0)
     now = Clock(int((NOW.timestamp() - 6 * 86_400) * 1e6))
     with running(experiments_database, now, token_keys[0], public_key_file) as service:
         a_test_of_three(service)

@@ -8,15 +8,26 @@ from pydantic_settings import BaseSettings
 from brain_client.cli import main
 from deploy.settings import LocalSettings
 from gateway.config import GatewaySettings
+from services.alerts.config import AlertsSettings
 from services.events.config import EventsSettings
 from services.experiments.config import ExperimentsSettings
+from services.forecasting.config import ForecastingSettings
 from services.funnels.config import FunnelsSettings
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "settings_class", [LocalSettings, EventsSettings, ExperimentsSettings, FunnelsSettings, GatewaySettings]
+    "settings_class",
+    [
+        LocalSettings,
+        AlertsSettings,
+        EventsSettings,
+        ExperimentsSettings,
+        ForecastingSettings,
+        FunnelsSettings,
+        GatewaySettings,
+    ],
 )
 def test_the_guide_tells_every_setting(settings_class: type[BaseSettings]) -> None:
     prefix = settings_class.model_config["env_prefix"]

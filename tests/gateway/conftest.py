@@ -16,7 +16,6 @@ import pytest
 from deploy.postgres import EmbeddedPostgres
 from gateway import application
 from gateway.config import GatewaySettings
-from services.experiments import catalogue
 from shared.auth import Role, mint_token
 from tests import databases
 from tests.services.events.conftest import Clock, Service, running
@@ -103,10 +102,8 @@ def experiments(
     experiments_database: str,
     token_keys: tuple[bytes, bytes],
     public_key_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[ExperimentsService]:
-    """A real experiments service at the real time; what one call changes, the next sees."""
-    monkeypatch.setattr(catalogue, "FRESH_SECONDS", 0.0)
+    """A real experiments service at the real time."""
     now = ExperimentsClock(time.time_ns() // 1_000)
     with running_experiments(experiments_database, now, token_keys[0], public_key_file) as started:
         yield started

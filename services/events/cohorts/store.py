@@ -56,7 +56,7 @@ class CohortStore:
         with self._engine.begin() as connection:
             if connection.execute(_ADD, values).one_or_none() is not None:
                 details = {"name": cohort.name}
-                record(connection, AuditEntry(actor, "create", f"cohort {cohort.cohort_id}", details))
+                record(connection, AuditEntry(actor, "CreateCohort", cohort.cohort_id, details))
                 return cohort
             kept = _read(connection, cohort.cohort_id)
         if kept is None:  # deleted between the two statements
@@ -84,7 +84,7 @@ class CohortStore:
             name = connection.execute(_DELETE, {"cohort_id": cohort_id}).scalar_one_or_none()
             if name is None:
                 raise _unknown(cohort_id)
-            record(connection, AuditEntry(actor, "delete", f"cohort {cohort_id}", {"name": name}))
+            record(connection, AuditEntry(actor, "DeleteCohort", cohort_id, {"name": name}))
 
 
 def _unknown(cohort_id: str) -> NotFound:

@@ -86,7 +86,7 @@ class Eraser:
             buried = [Tombstone(tombstone_of(self.index, each), now, mode) for each in sorted(hashes)]
             self._bury(cursor, buried)
             rows, position = self._forget(cursor, ids, mode)
-            _audit(connection, actor, mode, {"ids": len(ids)})
+            _audit(connection, actor, "EraseUser", {"ids": len(ids), "mode": mode.name.lower()})
             if self.journal is not None:
                 self.journal.append(buried)
         self.mover.finish(position)
@@ -109,7 +109,7 @@ class Eraser:
                     ids = cursor.execute(_IDS, {"keys": [key]}).fetchall()
                     _, last = self._forget(cursor, ids, mode)
                     position, erased = max(position, last), erased + len(ids)
-            _audit(connection, actor, None, {"tombstones": len(new), "ids": erased})
+            _audit(connection, actor, "ApplyTombstones", {"tombstones": len(new), "ids": erased})
         self.mover.finish(position)
         return len(new), erased
 
@@ -194,6 +194,5 @@ class Eraser:
         return int(key)
 
 
-def _audit(connection: "Connection", actor: str, mode: ErasureMode | None, details: dict[str, int]) -> None:
-    action = "apply tombstones" if mode is None else f"{mode.name.lower()} user"
+def _audit(connection: "Connection", actor: str, action: str, details: dict[str, int | str]) -> None:
     record(connection, AuditEntry(actor, action, "a person", details))

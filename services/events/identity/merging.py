@@ -158,7 +158,7 @@ class Merger:
                 return Link(is_another_s=True)
             position = _log_merges(cursor, [(anonymous_key, user_key)])
             _forget(cursor, [(anonymous_key, user_key)])
-            record(connection, AuditEntry(actor, "link user", f"key {user_key}", {"from": anonymous_key}))
+            record(connection, AuditEntry(actor, "LinkUser", f"key {user_key}", {"from": anonymous_key}))
         self._mover.finish(position)
         with self._engine.begin() as connection, driver_cursor(connection) as cursor:
             [events] = cursor.execute(_EVENTS, {"position": position}).fetchone() or (0,)
@@ -197,5 +197,6 @@ def _forget(cursor: "Cursor[tuple[Any, ...]]", pairs: list[tuple[int, int]]) -> 
 
 
 def _audit_refusal(connection: "Connection", actor: str, anonymous_key: int, user_key: int) -> None:
-    subject, details = f"key {user_key}", {"from": anonymous_key}
-    record(connection, AuditEntry(actor, "link user refused: another user's", subject, details))
+    subject = f"key {user_key}"
+    entry = AuditEntry(actor, "LinkUser", subject, {"from": anonymous_key, "refused": "another user's"})
+    record(connection, entry)

@@ -92,7 +92,7 @@ def register(engine: "Engine", path: tuple[str, ...], event: str | None, by: tup
             message = f"{MAXIMUM_REGISTERED} properties are registered, which is the limit: unregister one"
             raise FailedPrecondition(message, "TOO_MANY_PROPERTIES")
         if added or connection.execute(_RESTART, names).rowcount:
-            _audit(connection, creator, "register_property", path, event)
+            _audit(connection, creator, "RegisterProperty", path, event)
         return _read(connection.execute(_GET, names).one())
 
 
@@ -104,7 +104,7 @@ def unregister(engine: "Engine", path: tuple[str, ...], event: str | None, actor
         removed = connection.execute(_REMOVE, names).rowcount > 0
         if removed:
             connection.execute(_COUNT_CHANGE)
-            _audit(connection, actor, "unregister_property", path, event)
+            _audit(connection, actor, "UnregisterProperty", path, event)
     return removed
 
 

@@ -54,20 +54,22 @@ class CellStore:
             by_value = self._values.read(path, plan.buckets, selection, users=users or sets)
             if by_value is not None:
                 return together(by_value.values(), any_event=any_event)
-        parameters = plan.parameters() | conditions.type_parameters(selection) | {"any_event": any_event}
-        if selection.conditions:
-            clauses, values = conditions.to_sql(selection.conditions)
-            statement = statements.from_raw(clauses)
-            parameters |= values | _bounds(buckets)
+            statement, parameters = _from_raw(plan, selection)
         else:
             statement = statements.from_rollups(plan, users=users, names=not any_event)
-            parameters |= _slivers(plan) | {
+            parameters = _slivers(plan) | {
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,
             }
+        parameters |= plan.parameters() | conditions.type_parameters(selection) | {"any_event": any_event}
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(statement.encode(), parameters).fetchall()
         return gather(rows, plan, any_event=any_event)
+
+
+def _from_raw(plan: Plan, selection: "Selection") -> tuple[str, dict[str, object]]:
+    clauses, values = conditions.to_sql(selection.conditions)
+    return statements.from_raw(clauses), values | _bounds(plan.buckets)
 
 
 def _slivers(plan: Plan) -> dict[str, object]:

@@ -64,7 +64,7 @@ def save(engine: "Engine", snapshot: Snapshot) -> Snapshot:
             connection,
             AuditEntry(
                 snapshot.creator,
-                "save_snapshot",
+                "SaveSnapshot",
                 snapshot.snapshot_id,
                 {"name": snapshot.name, "bytes": size},
             ),
@@ -92,7 +92,7 @@ def delete(engine: "Engine", snapshot_id: str, actor: str) -> bool:
     with engine.begin() as connection:
         deleted = connection.execute(_DELETE, {"id": snapshot_id}).rowcount > 0
         if deleted:
-            record(connection, AuditEntry(actor, "delete_snapshot", snapshot_id, {}))
+            record(connection, AuditEntry(actor, "DeleteSnapshot", snapshot_id, {}))
     return deleted
 
 

@@ -70,9 +70,11 @@ class CustomerKeeper:
             if not is_new and store.run_question(connection, saying.run_id) != saying.question:
                 message = f"predictions of something else are kept as {saying.run_id!r}"
                 raise AlreadyExists(message, "SAVE_ID_TAKEN")
-            keys = self.users.keys(connection, [each.who for each in said])
+            erased = self.users.erased(connection, [each.who for each in said])
+            kept = [each for each in said if erased.get(each.who, 0) <= saying.span.end]
+            keys = self.users.keys(connection, [each.who for each in kept])
             end = days_after(saying.span.end, saying.span.horizon, reader.zone)
-            made = [_prediction(saying, each, keys[each.who], end) for each in said]
+            made = [_prediction(saying, each, keys[each.who], end) for each in kept]
             added = store.add(connection, made, saying.run_id, now, self.grace_micros)
             details: dict[str, str | float] = {"type": saying.type.name.lower(), "predictions": added}
             audit.record(connection, AuditEntry(caller, "SavePredictions", saying.run_id, details))

@@ -55,13 +55,12 @@ def cut(filled: Values, observed: Values, horizon: int, shortest: int) -> Origin
 def choose(origins: Origins, default: Model, others: tuple[Model, ...]) -> Chosen:
     """Return the default, or the best of the others where its absolute error is at least 30 % lower."""
     steps = origins.actual.shape[1]
-    predicted = {model.name: model.paths(origins.rows, steps).mean for model in (default, *others)}
-    error = {name: _mean_absolute(path, origins.actual) for name, path in predicted.items()}
-    best = min(others, key=lambda model: error[model.name], default=default)
-    usual = error[default.name]
-    leaves = error[best.name] < _GATE_RATIO * usual
-    model = best if leaves else default
-    return Chosen(model, predicted[model.name], error[model.name] / usual if usual else 1.0)
+    models = (default, *others)
+    predicted = [model.paths(origins.rows, steps).mean for model in models]
+    error = [_mean_absolute(path, origins.actual) for path in predicted]
+    best = int(np.argmin(error))
+    stays = best if error[best] < _GATE_RATIO * error[0] else 0
+    return Chosen(models[stays], predicted[stays], error[stays] / error[0] if error[0] else 1.0)
 
 
 def errors(predicted: Values, actual: Values, scale: float) -> Errors:

@@ -83,7 +83,9 @@ def median_theta(period: int) -> Model:
     def paths(rows: Values, horizon: int) -> Paths:
         return average([member.paths(rows, horizon) for member in members])
 
-    return Model("median_theta", "recent medians of each hour of the week and theta, averaged", paths)
+    return Model(
+        f"median_theta_{period}", f"recent medians of each of {period} hours and theta, averaged", paths
+    )
 
 
 def damped_profile(period: int) -> Model:

@@ -52,7 +52,7 @@ def judged(step: Step, filled: Values, observed: Values, horizon: int, levels: t
         model=chosen.model.name,
         why=_why(chosen, default),
         paths=chosen.model.paths(filled[None, :], horizon),
-        spread=intervals.spread_of(missed, origins.ahead % period, period),
+        spread=intervals.spread_of(missed, origins.ahead, period),
         back_test=_scored(origins, chosen, observed, period, levels),
     )
 
@@ -96,9 +96,9 @@ def _shortest_row(length: int, period: int) -> int:
     if period == 1:
         return min(FEW, length - _FEWEST_ORIGINS)
     cycles = next(
-        (cycles for cycles in (4, 3) if length >= 2 * cycles * period), 2 if length >= 3 * period else 1
+        (cycles for cycles in (4, 3) if length >= (cycles + 2) * period), 2 if length >= 3 * period else 1
     )
-    return cycles * period if cycles > 1 else period + _DAY_HOURS
+    return cycles * period if cycles > 1 else period + period // 7
 
 
 def _scored(
@@ -110,9 +110,7 @@ def _scored(
         steps=origins.actual.shape[1],
         errors=back_test.errors(chosen.predicted, origins.actual, scale),
         seasonal_naive=back_test.naive_errors(origins, period, scale),
-        coverage=intervals.coverage(
-            origins.actual - chosen.predicted, origins.ahead % period, period, levels
-        ),
+        coverage=intervals.coverage(origins.actual - chosen.predicted, origins.ahead, period, levels),
     )
 
 
@@ -135,6 +133,6 @@ def _mean(known: Values, horizon: int, why: str) -> Judged:
         model="mean",
         why=why,
         paths=flat(np.array([mean]), horizon),
-        spread=Spread(normal, 0.5, 1, len(known), None, np.ones(1)),
+        spread=Spread(normal, 0.5, 1, len(known), None, np.ones(1), 1.0),
         back_test=None,
     )

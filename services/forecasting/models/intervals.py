@@ -19,7 +19,6 @@ _USUAL_POWER = 0.5  # a random walk's: where the back-test is too short to tell
 _STEPS_TO_TELL = 6
 _CERTAIN = 4
 _ORIGINS_LOST = 3  # measured: with 8 origins, 5 degrees of freedom cover what they say on NN5
-_ORIGINS_LOST_BY_TOTALS = 5  # a total is one number an origin, and those of neighbours overlap
 _LEAST_FREEDOM = 2
 
 
@@ -30,6 +29,8 @@ class Spread:
     `power` is that of the growth, `steps` how far the back-test looked, `total_size` the root mean square of
     an origin's total error, None where no origin has enough values. `open_places` [m] is 0 for
     places of the cycle where no error ever was, else 1, the coming step first.
+    `horizons_seen` is how many stretches of `steps` the back-test saw side by side: as many totals are
+    independent.
     """
 
     scaled_sizes: Values
@@ -38,6 +39,7 @@ class Spread:
     origins: int
     total_size: float | None
     open_places: Values
+    horizons_seen: float
 
     def half_widths(self, level: float, horizon: int) -> Values:
         """Return how far the interval reaches to either side of the path, [horizon]."""
@@ -49,16 +51,17 @@ class Spread:
         if self.total_size is None:
             return float(self.half_widths(level, horizon).sum())
         beyond: float = max(1.0, horizon / self.steps) ** (1 + self.power)
-        freedom = max(_LEAST_FREEDOM, self.origins - _ORIGINS_LOST_BY_TOTALS)
+        freedom = max(_LEAST_FREEDOM, int(self.horizons_seen))
         return self.total_size * beyond * float(stdtrit(freedom, (1 + level) / 2))
 
 
-def spread_of(errors: Values, places: NDArray[np.int64], period: int) -> Spread:
+def spread_of(errors: Values, ahead: NDArray[np.int64], period: int) -> Spread:
     """Return the spread of errors [origins, steps], of which at least one is known.
 
-    `places` [origins, steps] is where in the cycle each error lies, 0 for that of the step after the series.
+    `ahead` [origins, steps] is how many steps after the end of the series each lies, -1 for its last value.
     """
     steps = errors.shape[1]
+    places = ahead % period
     size = np.abs(errors)
     open_places = _open_places(size, places, period)
     size = np.where(open_places[places] > 0, size, np.nan)
@@ -72,6 +75,7 @@ def spread_of(errors: Values, places: NDArray[np.int64], period: int) -> Spread:
         origins=len(errors),
         total_size=float(np.sqrt((totals * totals).mean())) if len(totals) else None,
         open_places=open_places,
+        horizons_seen=float(ahead.max() - ahead.min() + 1) / steps,
     )
 
 
@@ -82,7 +86,7 @@ def total_intervals(total: float, horizon: int, spread: Spread, levels: tuple[fl
 
 
 def coverage(
-    errors: Values, places: NDArray[np.int64], period: int, levels: tuple[float, ...]
+    errors: Values, ahead: NDArray[np.int64], period: int, levels: tuple[float, ...]
 ) -> tuple[Coverage, ...]:
     """Return how often what came lay inside, each origin judged by the errors of the others."""
     inside: list[list[Values]] = [[] for _ in levels]
@@ -91,9 +95,9 @@ def coverage(
         known = np.isfinite(own)
         if not np.isfinite(others).any() or not known.any():
             continue
-        spread = spread_of(others, np.delete(places, origin, axis=0), period)
+        spread = spread_of(others, np.delete(ahead, origin, axis=0), period)
         spread = replace(
-            spread, open_places=spread.open_places[(places[origin, 0] + np.arange(period)) % period]
+            spread, open_places=spread.open_places[(ahead[origin, 0] + np.arange(period)) % period]
         )
         for hits, level in zip(inside, levels, strict=True):
             half = spread.half_widths(level, len(own))

@@ -16,7 +16,7 @@ from shared import audit
 from shared.audit import AuditEntry
 from shared.calendar import buckets
 from shared.calls import current_caller
-from shared.errors import AlreadyExists, NotFound
+from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.pagination import decode_token, encode_token
 from shared.validation import Violations, page_size
 
@@ -61,6 +61,7 @@ class PredictionCalls:
         now = self.clock()
         with self.engine.begin() as connection:
             if who is not None:
+                _refuse_erased(self.users.erased(connection, [who]).get(who), prediction)
                 prediction = replace(prediction, user_key=self.users.keys(connection, [who])[who])
             grace = self.grace_micros if reference else None
             if store.add(connection, [prediction], None, now, grace):
@@ -156,6 +157,12 @@ def _check_period(violations: Violations, key: "MetricKey", prediction: Predicti
         violations.add(
             "prediction.period", f"must be one {unit} of {key.zone.key}, as the metric's points are"
         )
+
+
+def _refuse_erased(erased: int | None, prediction: Prediction) -> None:
+    if erased is not None and prediction.start < erased:
+        message = "this person was erased after the period began"
+        raise FailedPrecondition(message, "USER_ERASED")
 
 
 def _read(connection: "Connection", prediction_id: str) -> Kept:

@@ -6,24 +6,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from services.funnels.analysis.found import Found, FoundCache
 from services.funnels.analysis.questions import Scope
 from services.funnels.attribution import StepValues, step_values
-from services.funnels.columns import Matches
 from services.funnels.domain import Funnel
 from services.funnels.matching import match
-from services.funnels.open_entries import open_people
+from services.funnels.open_entries import late_entries, open_people
 from services.funnels.reading.loading import Asked, Loaded, Loader
 from services.funnels.rules import Rules
+from shared.deadlines import remaining_seconds
+from shared.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everybody's attempt that counts, and what it was found in; `now` is before the reading, Unix µs."""
+    """Everybody's attempt that counts; `now` is before the reading, Unix µs."""
 
     funnel: Funnel
     scope: Scope
-    loaded: Loaded
-    matches: Matches
+    found: Found
     now: int
 
     @property
@@ -32,18 +33,25 @@ class Analysis:
         return self.funnel.rules(self.scope.entry)
 
     @property
+    def user_keys(self) -> NDArray[np.int32]:
+        """Return the keys of people with an attempt, rising."""
+        return self.found.matches.user_keys
+
+    @property
     def times(self) -> NDArray[np.int64]:
         """Return the times of everybody's steps."""
-        return self.matches.times
+        return self.found.matches.times
+
+    @property
+    def values(self) -> StepValues:
+        """Return the values of the property that was asked for."""
+        assert self.found.values is not None, "it was asked for"
+        return self.found.values
 
     def open_people(self) -> NDArray[np.bool_]:
         """Tell who has not finished but may yet."""
-        return open_people(self.loaded.events, self.matches, self.rules, self.scope.entries, self.now)
-
-    def values(self) -> StepValues:
-        """Return the values of the property that was asked for."""
-        loaded = self.loaded
-        return step_values(loaded.events, loaded.codes, len(loaded.texts), self.matches, self.funnel.mode)
+        found = self.found
+        return open_people(found.late, found.matches, self.rules, self.scope.entries, self.now)
 
     def is_complete(self, end: int) -> bool:
         """Tell whether every window that begins before an instant is over."""
@@ -66,23 +74,47 @@ class Reading:
         if entries != self.scope.entries:
             times = loaded.events.times
             loaded = loaded.rows((times >= start) & (times < end + self.funnel.window))
-        matches = match([loaded.events], self.funnel.rules(scope.entry), entries)
-        return Analysis(self.funnel, scope, loaded, matches, self.now)
+        return Analysis(self.funnel, scope, self._found(loaded, scope), self.now)
+
+    def _found(self, loaded: Loaded, scope: Scope) -> Found:
+        rules, mode = self.funnel.rules(scope.entry), self.funnel.mode
+        matches = match([loaded.events], rules, scope.entries, _proceed)
+        late = late_entries(loaded.events, rules, scope.entries, self.now)
+        values = None
+        if loaded.codes is not None:
+            values = step_values(loaded.events, loaded.codes, len(loaded.texts), matches, mode)
+        return Found(matches, late, values, loaded.texts, self.now)
 
 
 @dataclass(frozen=True)
 class Analyst:
-    """Loads and matches."""
+    """Loads and matches; what was found is kept while nothing that it was found in has changed."""
 
     loader: Loader
+    cache: FoundCache
     clock: Callable[[], int]
 
-    def load(self, funnel: Funnel, scope: Scope, path: str = "", further: tuple[bytes, ...] = ()) -> Reading:
-        """Return what is stored now; `path` and `further` as in Asked."""
+    def load(self, funnel: Funnel, scope: Scope, further: tuple[bytes, ...] = ()) -> Reading:
+        """Return what is stored now; `further` as in Asked."""
         now = self.clock()  # before it reads: what comes after is not in the answer
-        loaded = self.loader.load(Asked(funnel, scope.entries, scope.population, path, further))
-        return Reading(funnel, scope, loaded, now)
+        asked = Asked(funnel, scope.entries, scope.population, further=further)
+        return Reading(funnel, scope, self.loader.read(asked).loaded(), now)
 
     def analyze(self, funnel: Funnel, scope: Scope, path: str = "") -> Analysis:
         """Return the attempts that count now, with the values of the property at a path, if there is one."""
-        return self.load(funnel, scope, path).beginning(scope.entries)
+        now = self.clock()
+        asked = Asked(funnel, scope.entries, scope.population, path)
+        parts = self.loader.read(asked)
+        name = asked, scope.entry
+        found = self.cache.get(name, parts.fingerprint)
+        if found is not None and found.now <= now:
+            return Analysis(funnel, scope, found, now)
+        analysis = Reading(funnel, scope, parts.loaded(), now).beginning(scope.entries)
+        self.cache.keep(name, parts.fingerprint, analysis.found)
+        return analysis
+
+
+def _proceed() -> None:
+    """Raise DeadlineExceeded where the caller of this thread's call waits no more."""
+    if not remaining_seconds():
+        raise DeadlineExceeded("matching took too long: ask for a shorter range", "FUNNEL_TIMEOUT")

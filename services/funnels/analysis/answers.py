@@ -21,7 +21,7 @@ from shared.calendar import MICROS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from services.funnels.analysis.analyst import Analysis
+    from services.funnels.analysis.analyst import Analysis, Reading
     from services.funnels.domain import Funnel
 
 _ENTRY_NUMBERS = {entry: number for number, entry in ENTRIES.items()}
@@ -110,9 +110,9 @@ def conversion(times: "NDArray[np.int64]", is_open: "NDArray[np.bool_]") -> pb.F
     )
 
 
-def choices(analysis: "Analysis", break_down: BreakDown | None = None) -> pb.FunnelChoices:
+def choices(asked: "Analysis | Reading", break_down: BreakDown | None = None) -> pb.FunnelChoices:
     """Return the choices behind the numbers."""
-    funnel, scope = analysis.funnel, analysis.scope
+    funnel, scope = asked.funnel, asked.scope
     by_step = break_down is not None and break_down.touch is Touch.STEP
     return pb.FunnelChoices(
         time_window_minutes=funnel.window // (60 * MICROS),
@@ -122,16 +122,16 @@ def choices(analysis: "Analysis", break_down: BreakDown | None = None) -> pb.Fun
         attribution=_TOUCH_NUMBERS[break_down.touch] if break_down else pb.ATTRIBUTION_UNSPECIFIED,
         attribution_step=break_down.step if break_down and by_step else None,
         exclusion_events=sorted({each.pattern.event for each in funnel.exclusions}),
-        optional_steps=sorted(analysis.rules.optional),
-        complete=analysis.is_complete(scope.entries[1]),
+        optional_steps=sorted(funnel.rules(scope.entry).optional),
+        complete=scope.entries[1] + funnel.window <= asked.now,
     )
 
 
 def _add_groups(
     answer: pb.FunnelResults, analysis: "Analysis", break_down: BreakDown, is_open: "NDArray[np.bool_]"
 ) -> None:
-    codes = analysis.values().of(break_down.touch, break_down.step)
-    texts = analysis.loaded.texts
+    codes = analysis.values.of(break_down.touch, break_down.step)
+    texts = analysis.found.texts
     users = np.bincount(codes, minlength=len(texts) + 1).tolist()
     # Codes are in the order of their texts, absence behind them all.
     present = sorted((-count, code) for code, count in enumerate(users) if count)

@@ -127,7 +127,7 @@ def _dropoffs(analysis: Analysis) -> list[results_pb2.StepDropoff]:
 
 def _of_property(analysis: Analysis, path: str, steps: Sequence[int]) -> list[_Tested]:
     """Return the segments of the property that was analyzed."""
-    values, texts, found = analysis.values(), analysis.loaded.texts, []
+    values, texts, found = analysis.values, analysis.found.texts, []
     for step in steps:
         before = analysis.funnel.required_before(step)
         assert before is not None, "nobody is lost before the first step"

@@ -8,7 +8,7 @@ from brain.funnels.v1 import funnels_pb2 as pb
 from brain.funnels.v1 import results_pb2
 
 from services.funnels.analysis import answers, questions
-from services.funnels.analysis.analyst import Analysis, Analyst
+from services.funnels.analysis.analyst import Analysis, Analyst, Reading
 from services.funnels.analysis.calls import kept_funnel
 from services.funnels.analysis.questions import Scope
 from services.funnels.columns import NEVER
@@ -16,6 +16,7 @@ from services.funnels.domain import Population
 from services.funnels.journey import AttemptFate, Tried, journey
 from services.funnels.people import to_reference, who
 from services.funnels.reading.identities import Identities
+from services.funnels.reading.loading import Loaded
 from services.funnels.search import History
 from shared.intervals import range_of
 from shared.pagination import decode_token, encode_token
@@ -62,7 +63,7 @@ class PeopleCalls:
         violations.raise_if_any()
         analysis = self.analyst.analyze(funnel, scope)
         rows = np.flatnonzero(_listed(analysis, request.step, lost=lost))
-        keys = analysis.matches.user_keys[rows]
+        keys = analysis.user_keys[rows]
         first = 0 if after is None else int(np.searchsorted(keys, cast("int", after[0]), "right"))
         page = rows[first : first + size]
         token = ""
@@ -76,7 +77,7 @@ class PeopleCalls:
         )
 
     def _users(self, analysis: Analysis, rows: "NDArray[np.intp]", step: int) -> list[results_pb2.StepUser]:
-        keys = analysis.matches.user_keys[rows].tolist()
+        keys = analysis.user_keys[rows].tolist()
         people = self.identities.ids(keys)
         return [
             _step_user(times, step, to_reference(people[key]))
@@ -97,14 +98,14 @@ class PeopleCalls:
         after = decode_token(violations, request, request.page_token, (int,))
         violations.raise_if_any()
         key = self.identities.key_of(person)
-        analysis = self.analyst.analyze(funnel, Scope(entries, entry, Population.ACTORS))
-        tried = [] if key is None else journey(_history(analysis, key), analysis.rules, entries)
-        first = 0 if after is None else cast("int", after[0])
+        reading = self.analyst.load(funnel, Scope(entries, entry, Population.ACTORS))
+        tried = [] if key is None else journey(_history(reading.loaded, key), funnel.rules(entry), entries)
+        first = 0 if after is None else max(0, cast("int", after[0]))
         token = encode_token(request, [first + size]) if first + size < len(tried) else ""
         return pb.GetUserJourneyResponse(
-            attempts=[_attempt(each, analysis) for each in tried[first : first + size]],
+            attempts=[_attempt(each, reading) for each in tried[first : first + size]],
             attempt_count=len(tried),
-            choices=answers.choices(analysis),
+            choices=answers.choices(reading),
             next_page_token=token,
         )
 
@@ -131,23 +132,23 @@ def _step_user(times: "NDArray[np.int64]", step: int, reference: "UserReference"
     return message
 
 
-def _history(analysis: Analysis, key: int) -> History:
+def _history(loaded: Loaded, key: int) -> History:
     """Return the events of one person in the order of time."""
-    events = analysis.loaded.events
+    events = loaded.events
     rows = np.flatnonzero(events.user_keys == key)
     rows = rows[np.argsort(events.times[rows], kind="stable")]
     return History(events.times[rows].tolist(), events.steps[rows].tolist(), events.bans[rows].tolist())
 
 
-def _attempt(tried: Tried, analysis: Analysis) -> results_pb2.JourneyAttempt:
+def _attempt(tried: Tried, reading: Reading) -> results_pb2.JourneyAttempt:
     attempt = tried.attempt
-    until = attempt.entry + analysis.funnel.window
+    until = attempt.entry + reading.funnel.window
     return results_pb2.JourneyAttempt(
         entry_time=from_micros(attempt.entry),
-        steps=_steps(attempt.times, analysis.funnel),
+        steps=_steps(attempt.times, reading.funnel),
         fate=_FATES[tried.fate],
         window_end_time=from_micros(until),
-        open=until >= analysis.now,
+        open=until >= reading.now,
     )
 
 

@@ -1,5 +1,6 @@
 """Puts together what is to be matched: events of the events service, and step records kept here."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,15 +55,47 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything that may be of an attempt. codes: which of the texts each row has, -1 for none of them."""
+    """Everything that may be of an attempt.
+
+    codes: which of the texts each row has, -1 for none of them; None where no property was asked for.
+    """
 
     events: Source
-    codes: NDArray[np.int32]
+    codes: NDArray[np.int32] | None
     texts: tuple[str, ...] = ()
 
     def rows(self, rows: NDArray[np.bool_]) -> "Loaded":
         """Return some rows."""
-        return Loaded(self.events.rows(rows), self.codes[rows] if self.texts else self.codes, self.texts)
+        codes = None if self.codes is None else self.codes[rows]
+        return Loaded(self.events.rows(rows), codes, self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is stored, not yet put together: the chunks of each reading, and step records."""
+
+    asked: Asked
+    filled: "list[tuple[Reading, list[Chunk]]]"
+    records: Source | None
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Return what differs wherever what is stored differs."""
+        digest = hashlib.blake2b(digest_size=16)
+        for reading, chunks in self.filled:
+            digest.update(reading.columns.event.encode() + b"\0")
+            digest.update(np.array([chunk.revision for chunk in chunks], np.uint64).tobytes())
+        if self.records is not None:
+            for column in (self.records.user_keys, self.records.times, self.records.steps):
+                digest.update(column.tobytes())
+        return digest.digest()
+
+    def loaded(self) -> Loaded:
+        """Put it together."""
+        sources = [_source(reading, chunks) for reading, chunks in self.filled]
+        codes, texts = _codes([chunks for _, chunks in self.filled], self.asked.path)
+        loaded = _cut(Loaded(Source.joined([_NOTHING, *sources]), codes, texts), self.asked)
+        return loaded if self.records is None else _joined(loaded, self.records)
 
 
 @dataclass(frozen=True)
@@ -75,18 +108,14 @@ class Loader:
     records: RecordStore
     identities: Identities
 
-    def load(self, asked: Asked) -> Loaded:
+    def read(self, asked: Asked) -> Parts:
         """Return what is stored now."""
         readings = plan(asked.funnel, asked.path, asked.further)
         if asked.funnel.mode is OrderMode.STRICT:
             readings += self._others(asked, {each.columns.event for each in readings})
         chunks = self.scanner.read([each.columns for each in readings], days_of(*asked.times))
-        filled = [(_source(each, chunks[each.columns]), chunks[each.columns]) for each in readings]
-        codes, texts = _codes([held for _, held in filled], asked.path)
-        loaded = Loaded(Source.joined([_NOTHING, *(source for source, _ in filled)]), codes, texts)
-        loaded = _cut(loaded, asked)
-        records = self._records(asked)
-        return loaded if records is None else _joined(loaded, records)
+        filled = [(each, chunks[each.columns]) for each in readings]
+        return Parts(asked, filled, self._records(asked))
 
     def _others(self, asked: Asked, names: Collection[str]) -> list[Reading]:
         """Return the readings of all events besides, which stand between steps."""
@@ -144,10 +173,12 @@ def _filled(matches: NDArray[np.uint64], masks: tuple[int, ...]) -> NDArray[np.u
     return filled
 
 
-def _codes(filled: "Sequence[Sequence[Chunk]]", path: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+def _codes(
+    filled: "Sequence[Sequence[Chunk]]", path: str
+) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
     """Return the codes of all rows, in one sorted dictionary."""
     if not path:
-        return np.empty(0, np.int32), ()
+        return None, ()
     chunks = [chunk for held in filled for chunk in held]
     texts = tuple(sorted({text for chunk in chunks for text in chunk.texts}))
     columns = [
@@ -176,6 +207,6 @@ def _cut(loaded: Loaded, asked: Asked) -> Loaded:
 
 def _joined(loaded: Loaded, records: Source) -> Loaded:
     codes = loaded.codes
-    if loaded.texts:
+    if codes is not None:
         codes = np.concatenate((codes, np.full(len(records), -1, np.int32)))
     return Loaded(Source.joined([loaded.events, records]), codes, loaded.texts)

@@ -12,7 +12,6 @@ from brain.experiments.v1 import experiments_pb2 as pb
 
 from gateway.dashboard import effects
 from gateway.dashboard.frame import PREFIX
-from services.experiments import catalogue
 from shared.auth import Role
 from tests.gateway.dashboard.conftest import NOW, SCRIPT
 from tests.gateway.dashboard.serving import Site, gateway
@@ -38,9 +37,7 @@ def experiments(
     experiments_database: str,
     token_keys: tuple[bytes, bytes],
     dashboard_key_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Service]:
-    monkeypatch.setattr(catalogue, "FRESH_SECONDS", 0.0)
     now = Clock(int(NOW.timestamp() * 1e6))
     with running(experiments_database, now, token_keys[0], dashboard_key_file) as service:
         yield service

@@ -211,8 +211,8 @@ def test_registering_is_idempotent_and_audited(by_hand: None, service: Service) 
     assert [unregister(service, "address.city", "viewed") for _ in range(2)] == [True, False]
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest(page_size=2)).entries
     assert [(entry.actor, entry.action, entry.subject) for entry in entries] == [
-        ("test", "unregister_property", "address.city"),
-        ("test", "register_property", "address.city"),
+        ("test", "UnregisterProperty", "address.city"),
+        ("test", "RegisterProperty", "address.city"),
     ]
     assert dict(entries[0].details) == {"event": "viewed"}
 

@@ -1,7 +1,8 @@
-"""One event in, every question asked: the shortest way to see all calls work together."""
+"""One event in, every question asked: the shortest way to see all calls work."""
 
 from datetime import UTC, datetime
 
+import pytest
 from brain.common.v1.common_pb2 import INTERVAL_DAY, TimeRange
 from brain.events.v1 import events_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import ListMetricsRequest, MetricQuery, ReadMetricsRequest
@@ -19,7 +20,9 @@ def at(*parts: int) -> Timestamp:
 DAY = TimeRange(start_time=at(2011, 11, 10), end_time=at(2011, 11, 11))
 
 
-def test_an_event_comes_back_from_every_question(service: Service) -> None:
+@pytest.fixture
+def event(service: Service) -> pb.Event:
+    """The only event there is."""
     event = pb.Event(
         event_id="first",
         user_id="ann",
@@ -33,13 +36,19 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
     )
     assert service.events.TrackEvents(pb.TrackEventsRequest(events=[event, event])).accepted == 1
     assert service.events.TrackEvent(pb.TrackEventRequest(event=event)).duplicate
+    return event
 
+
+def test_an_event_is_listed_as_it_came(service: Service, event: pb.Event) -> None:
     [stored] = service.events.QueryEvents(pb.QueryEventsRequest(user_id="ann")).events
     assert stored.HasField("received_time")
     stored.ClearField("received_time")
     assert stored == event
     assert [each.event_id for each in service.events.QueryEvents(pb.QueryEventsRequest()).events] == ["first"]
 
+
+@pytest.mark.usefixtures("event")
+def test_an_event_is_counted_by_every_dimension(service: Service) -> None:
     counts = service.events.CountEvents(
         pb.CountEventsRequest(time_range=DAY, group_by=pb.COUNT_GROUP_EVENT, interval=INTERVAL_DAY)
     ).counts
@@ -61,6 +70,9 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
     active = service.events.GetActiveUsers(pb.GetActiveUsersRequest(period=pb.ACTIVE_PERIOD_MONTH))
     assert [a.users for a in active.active_users] == [1]
 
+
+@pytest.mark.usefixtures("event")
+def test_an_event_is_scanned_once(service: Service) -> None:
     [chunk] = service.events.ScanEvents(
         pb.ScanEventsRequest(events=["bought"], time_range=DAY, with_value=True, properties=["plan"])
     )
@@ -77,24 +89,19 @@ def test_an_event_comes_back_from_every_question(service: Service) -> None:
 
     person = pb.UserReference(kind=pb.USER_KIND_USER, id="ann")
     [resolved] = service.events.ResolveUsers(pb.ResolveUsersRequest(users=[person])).users
-    assert (
-        service.events.ResolveUsers(pb.ResolveUsersRequest(user_keys=[resolved.user_key])).users[0].user
-        == person
-    )
+    [back] = service.events.ResolveUsers(pb.ResolveUsersRequest(user_keys=[resolved.user_key])).users
+    assert back.user == person
 
+
+@pytest.mark.usefixtures("event")
+def test_an_event_is_in_the_metrics_and_a_wrong_name_spoils_no_other(service: Service) -> None:
     names = [metric.name for metric in service.metrics.ListMetrics(ListMetricsRequest()).metrics]
-    results = service.metrics.ReadMetrics(
-        ReadMetricsRequest(
-            queries=[
-                MetricQuery(name="mau", interval=INTERVAL_DAY, time_range=DAY),
-                MetricQuery(name="revenue", interval=INTERVAL_DAY, time_range=DAY),
-                MetricQuery(
-                    name="event_users", interval=INTERVAL_DAY, time_range=DAY, labels={"event": "bought"}
-                ),
-                MetricQuery(name="event_cuont", interval=INTERVAL_DAY, time_range=DAY),
-            ]
-        )
-    ).results
+    assert names == sorted(names)
+    of_event = {"labels": {"event": "bought"}}
+    queries = [
+        MetricQuery(name=name, interval=INTERVAL_DAY, time_range=DAY, **more)  # type: ignore[arg-type]  # labels
+        for name, more in (("mau", {}), ("revenue", {}), ("event_users", of_event), ("event_cuont", of_event))
+    ]
+    results = service.metrics.ReadMetrics(ReadMetricsRequest(queries=queries)).results
     assert [r.series.points[0].value for r in results[:3]] == [1, 12.34, 1]
     assert "event_count" in results[3].error.message
-    assert names == sorted(names)

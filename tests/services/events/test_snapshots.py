@@ -90,8 +90,8 @@ def test_the_audit_log_tells_who_saved_and_deleted_what(service: Service) -> Non
 
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest(page_size=2)).entries
     assert [(entry.actor, entry.action, entry.subject) for entry in entries] == [
-        ("test", "delete_snapshot", "main"),
-        ("test", "save_snapshot", "main"),
+        ("test", "DeleteSnapshot", "main"),
+        ("test", "SaveSnapshot", "main"),
     ]
     assert dict(entries[1].details) == {"name": "Sales", "bytes": len(STATE.encode())}
 

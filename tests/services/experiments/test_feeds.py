@@ -77,6 +77,19 @@ def bought(number: int, name: str, micros: int, **more: object) -> events_pb2.Ev
     return made
 
 
+def purchases(count: int, now: int) -> list[events_pb2.Event]:
+    """Random ones of the last hundred hours."""
+    chance = random.Random(5)
+    batch = []
+    for number in range(count):
+        name = f"u-{chance.randrange(200)}"  # the last forty take no part
+        micros = now - chance.randrange(100) * HOUR
+        plan = chance.choice(["pro", "free"])
+        value = chance.choice([None, round(chance.uniform(-5, 90), 2)])
+        batch.append(bought(number, name, micros, value=value, properties_json=f'{{"plan": "{plan}"}}'))
+    return batch
+
+
 def track(events: EventsService, *tracked: events_pb2.Event) -> None:
     assert not events.events.TrackEvents(events_pb2.TrackEventsRequest(events=tracked)).rejections
 
@@ -102,7 +115,6 @@ def test_events_count_from_the_first_exposure_within_the_window(
     more = {} if window_hours is None else {"conversion_window_seconds": window_hours * 3_600}
     create(service, what=definition(metrics=FED, **more))
     start(service)
-    generator = random.Random(5)
     exposed: dict[str, int] = {}
     variants: dict[str, str] = {}
     for _ in range(4):
@@ -110,13 +122,7 @@ def test_events_count_from_the_first_exposure_within_the_window(
         variants |= assign_all(service, names)
         exposed |= dict.fromkeys(names, clock.micros)
         clock.micros += 20 * HOUR
-    batch = []
-    for number in range(900):
-        name = f"u-{generator.randrange(200)}"  # the last forty take no part
-        micros = clock.micros - generator.randrange(100) * HOUR
-        plan = generator.choice(["pro", "free"])
-        value = generator.choice([None, round(generator.uniform(-5, 90), 2)])
-        batch.append(bought(number, name, micros, value=value, properties_json=f'{{"plan": "{plan}"}}'))
+    batch = purchases(900, clock.micros)
     batch += [bought(-1, "u-0", exposed["u-0"], value=3), bought(-2, "u-0", exposed["u-0"] - 1, value=5)]
     if window_hours:
         batch.append(bought(-3, "u-0", exposed["u-0"] + window_hours * HOUR, value=7))

@@ -65,6 +65,20 @@ def per_person(variants: dict[str, str], found: dict[str, list[float]], variant:
     return [found.get(name, []) for name, each in variants.items() if each == variant]
 
 
+def check_sums(each: pb.VariantResult, people: list[list[float]]) -> None:
+    """Compare with what each participant's conversions were worth."""
+    assert each.participants == len(people)
+    assert each.converted == sum(map(bool, people))
+    assert each.conversions == sum(map(len, people))
+    assert each.total_value == pytest.approx(sum(map(sum, people)))
+    totals, counts = [sum(one) for one in people], [float(len(one)) for one in people]
+    assert each.moments.x.m2 == pytest.approx(variance(totals) * (len(people) - 1))
+    assert each.moments.y.m2 == pytest.approx(variance(counts) * (len(people) - 1))
+    products = [one * other for one, other in zip(totals, counts, strict=True)]
+    covariance = fmean(products) - fmean(totals) * fmean(counts)
+    assert each.moments.c == pytest.approx(covariance * len(people))
+
+
 @pytest.mark.parametrize("planned", [300, 10_000])
 def test_results_are_what_plain_python_counts(planned: int, service: Service) -> None:
     metrics = [SIGNUP, REVENUE, PER_ORDER]
@@ -75,17 +89,7 @@ def test_results_are_what_plain_python_counts(planned: int, service: Service) ->
     assert found.participants == 400
     for result in found.metrics:
         for each in result.variants:
-            people = per_person(variants, values[result.metric.name], each.variant)
-            assert each.participants == len(people)
-            assert each.converted == sum(map(bool, people))
-            assert each.conversions == sum(map(len, people))
-            assert each.total_value == pytest.approx(sum(map(sum, people)))
-            totals, counts = [sum(one) for one in people], [float(len(one)) for one in people]
-            assert each.moments.x.m2 == pytest.approx(variance(totals) * (len(people) - 1))
-            assert each.moments.y.m2 == pytest.approx(variance(counts) * (len(people) - 1))
-            products = [one * other for one, other in zip(totals, counts, strict=True)]
-            covariance = fmean(products) - fmean(totals) * fmean(counts)
-            assert each.moments.c == pytest.approx(covariance * len(people))
+            check_sums(each, per_person(variants, values[result.metric.name], each.variant))
     signup, revenue, per_order = ([each.value for each in one.variants] for one in found.metrics)
     by_variant = {name: [per_person(variants, values[name], variant) for variant in "ab"] for name in values}
     assert signup == pytest.approx([fmean(map(bool, people)) for people in by_variant["signup"]])

@@ -12,6 +12,7 @@ import sqlalchemy
 from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.forecasting.v1.forecasting_pb2_grpc import ForecastingServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
+from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from hypothesis import HealthCheck, settings
 
 from deploy.postgres import EmbeddedPostgres
@@ -54,11 +55,13 @@ class Service:
     forecasting: ForecastingServiceStub = field(init=False)
     metrics: MetricSourceServiceStub = field(init=False)
     audit: AuditServiceStub = field(init=False)
+    privacy: PrivacyServiceStub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forecasting", ForecastingServiceStub(self.channel))
         object.__setattr__(self, "metrics", MetricSourceServiceStub(self.channel))
         object.__setattr__(self, "audit", AuditServiceStub(self.channel))
+        object.__setattr__(self, "privacy", PrivacyServiceStub(self.channel))
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.funnels.columns import NEVER, Source
+from services.funnels.chaining import chain
+from services.funnels.columns import NEVER, Packing, Source
 from services.funnels.matching import match
-from services.funnels.rules import Rules
+from services.funnels.rules import Entry, Rules
 from tests.services.funnels.oracle import Happened, best
 from tests.services.funnels.test_search import ALL, funnels
 
@@ -59,6 +60,36 @@ def test_all_people_get_the_attempt_that_trying_everything_finds(
     found = zip(matches.user_keys.tolist(), map(tuple, matches.times.tolist()), strict=True)
     assert dict(found) == expected
     assert matches.user_keys.tolist() == sorted(expected)
+
+
+@st.composite
+def repeating(draw: st.DrawFn) -> tuple[Rules, People]:
+    """Steps that share events wholly or not at all, as where filters are not used; many ties."""
+    steps = draw(st.integers(2, 4))
+    letters = draw(st.lists(st.sampled_from("AB"), min_size=steps, max_size=steps))
+    rules = Rules(steps, draw(st.integers(0, 5)), entry=draw(st.sampled_from(Entry)))
+    kinds = [frozenset(step for step in range(steps) if letters[step] == letter) for letter in "AB"]
+    happened = st.builds(Happened, st.integers(0, 4), st.sampled_from([*kinds, frozenset()]))
+    return rules, draw(st.dictionaries(st.integers(1, 4), st.lists(happened, max_size=6), max_size=4))
+
+
+@settings(max_examples=100, deadline=None)
+@given(repeating())
+def test_repeated_steps_are_matched_together(case: tuple[Rules, People]) -> None:
+    rules, people = case
+    events = Source.joined([*sources(people, 1)])
+    packing = Packing.of(events, rules.window) if len(events) else None
+    if packing is None:
+        return
+    together, others = chain(events, packing, rules, ALL)
+    assert not others.any()
+    expected = {
+        user: tuple(NEVER if time is None else time for time in attempt.times)
+        for user, history in sorted(people.items())
+        if (attempt := best(history, rules, ALL))
+    }
+    found = zip(together.user_keys.tolist(), map(tuple, together.times.tolist()), strict=True)
+    assert dict(found) == expected
 
 
 def test_nobody_gives_nothing() -> None:

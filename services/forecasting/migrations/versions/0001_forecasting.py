@@ -14,6 +14,12 @@ CREATE TABLE users (
     who_encrypted bytea NOT NULL,
     CONSTRAINT users_kind_who_hash_key UNIQUE (kind, who_hash)
 );
+-- Keyed hashes of people who were erased: nothing is kept of them about what began before.
+CREATE TABLE tombstones (
+    who_digest bytea PRIMARY KEY,
+    erased_time timestamptz NOT NULL,
+    mode int2 NOT NULL CHECK (mode BETWEEN 1 AND 2)
+);
 """
 
 # `definition` is what a run was made from and how it did, as JSON. `question` is the request that can be read
@@ -58,7 +64,7 @@ CREATE INDEX predictions_period_start_idx ON predictions (period_start, predicti
 CREATE INDEX predictions_check_time_idx ON predictions (check_time) WHERE check_time IS NOT NULL;
 CREATE INDEX predictions_user_key_idx ON predictions (user_key) WHERE user_key IS NOT NULL;
 CREATE TABLE actuals (
-    prediction_id text COLLATE "C" PRIMARY KEY REFERENCES predictions ON DELETE CASCADE,
+    prediction_id text COLLATE "C" PRIMARY KEY REFERENCES predictions ON UPDATE CASCADE,
     actual float8 NOT NULL,
     accuracy_ratio float8 NOT NULL CHECK (accuracy_ratio BETWEEN 0 AND 1),
     recorded_time timestamptz NOT NULL,
@@ -87,4 +93,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything, predictions included."""
-    op.execute("DROP TABLE audit_entries, actuals, predictions, model_runs, users")
+    op.execute("DROP TABLE audit_entries, actuals, predictions, model_runs, tombstones, users")

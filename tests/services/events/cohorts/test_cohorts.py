@@ -95,8 +95,8 @@ def test_creating_again_changes_nothing_and_tells_the_first(service: Service, cl
     clock.micros += 3_600_000_000
     assert create(service, cohort()) == first
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries
-    assert [(each.actor, each.action) for each in entries if each.subject == "cohort buyers"] == [
-        ("test", "create")
+    assert [(each.actor, each.action) for each in entries if each.subject == "buyers"] == [
+        ("test", "CreateCohort")
     ]
 
 
@@ -155,10 +155,10 @@ def test_a_deleted_cohort_is_gone_and_its_id_is_free(service: Service) -> None:
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "COHORT_UNKNOWN")
     create(service, cohort(start_event="sold"))
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries
-    assert [each.action for each in entries if each.subject == "cohort buyers"] == [
-        "create",
-        "delete",
-        "create",
+    assert [each.action for each in entries if each.subject == "buyers"] == [
+        "CreateCohort",
+        "DeleteCohort",
+        "CreateCohort",
     ]
 
 

@@ -88,9 +88,12 @@ def test_ids_nobody_ever_saw_can_be_linked(service: Service) -> None:
     assert counted(service) == (2, 1)
 
 
-def audited(service: Service) -> list[str]:
+def audited(service: Service) -> list[tuple[str, bool]]:
+    """Return what was done, and whether it was refused."""
     entries = service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries
-    return [entry.action for entry in reversed(entries) if entry.action != "migrate"]
+    return [
+        (entry.action, "refused" in entry.details) for entry in reversed(entries) if entry.action != "migrate"
+    ]
 
 
 def test_a_second_user_is_refused_and_audited(service: Service) -> None:
@@ -99,7 +102,7 @@ def test_a_second_user_is_refused_and_audited(service: Service) -> None:
     refusal = attempt(lambda: link(service, "v", "d"))
     assert refusal is not None
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert audited(service) == ["link user", "link user refused: another user's"]
+    assert audited(service) == [("LinkUser", False), ("LinkUser", True)]
     assert ids(listed(service, user_id="u")) == ["a"]
     assert listed(service, user_id="v") == []
 
@@ -113,7 +116,7 @@ def test_an_event_of_a_second_user_is_stored_and_moves_nothing(service: Service)
     assert counted(service) == (3, 2)
     assert ids(listed(service, user_id="v")) == ["b", "c"]
     assert ids(listed(service, anonymous_id="d")) == ["a"]
-    assert audited(service) == ["link user", "link user refused: another user's"]
+    assert audited(service) == [("LinkUser", False), ("LinkUser", True)]
 
 
 def test_of_two_users_in_one_batch_the_first_event_decides(service: Service) -> None:

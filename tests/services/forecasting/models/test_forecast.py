@@ -107,7 +107,7 @@ def test_a_weekly_shape_without_noise_goes_on() -> None:
 
 
 def test_a_steady_line_is_followed_by_a_trend_and_the_reply_says_why() -> None:
-    made = forecast(daily(100 + 2.0 * np.arange(90)), 30)
+    made = forecast(daily(100 + 2 * np.arange(90.0)), 30)
     assert made.mean == pytest.approx(100 + 2.0 * np.arange(90, 120), rel=0.02)
     assert "less error in the back-test than median_mix" in made.why
     assert made.back_test is not None

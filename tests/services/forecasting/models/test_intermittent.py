@@ -3,12 +3,14 @@ import pytest
 
 from services.forecasting.models import intermittent
 from services.forecasting.models.forecast import forecast
+from services.forecasting.models.values import Values
 from tests.services.forecasting.models.series import daily
 
 
-def now_and_then(seed: int, chance: float, length: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def now_and_then(seed: int, chance: float, length: int) -> Values:
     generator = np.random.default_rng(seed)
-    return (generator.random(length) < chance) * generator.poisson(4, length).astype(np.float64)
+    comes = generator.random(length) < chance
+    return np.where(comes, generator.poisson(4, length), 0).astype(np.float64)
 
 
 def test_totals_of_intermittent_demand_are_not_biased() -> None:

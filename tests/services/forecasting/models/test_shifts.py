@@ -37,4 +37,4 @@ def test_noise_and_steady_growth_are_no_shift() -> None:
     generator = np.random.default_rng(6)
     for _ in range(200):
         assert last_shift(weekly_counts(generator, 100, 90), 7) is None
-    assert last_shift(weekly_counts(generator, 100 * 1.01 ** np.arange(90), 90), 7) is None
+    assert last_shift(weekly_counts(generator, 100 * 1.01 ** np.arange(90.0), 90), 7) is None

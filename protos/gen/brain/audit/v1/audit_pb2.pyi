@@ -91,9 +91,9 @@ class AuditEntry(_message.Message):
     actor: _builtins.str
     """Subject of the caller's token, or the operating-system account that ran a command."""
     action: _builtins.str
-    """What was done, for instance "migrate"."""
+    """What was done: the call ("EraseUser"), or what a command did ("migrate")."""
     subject: _builtins.str
-    """On what, for instance "schema events"."""
+    """On what, for instance an id, or "schema events"."""
     @_builtins.property
     def entry_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""

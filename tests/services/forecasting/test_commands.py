@@ -1,0 +1,48 @@
+"""The commands of `brain forecast` against real services."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner
+
+from brain_client.cli import main
+from shared.auth import Role, mint_token
+from tests.services.events.conftest import Service as EventsService
+from tests.services.forecasting.asking import sell, weekly
+from tests.services.forecasting.conftest import Clock, Service
+
+
+@pytest.fixture
+def brain(service: Service, token_keys: tuple[bytes, bytes], clock: Clock) -> Callable[..., str]:
+    token = mint_token(token_keys[0], "cli", [Role.ADMIN], None, clock.micros / 1e6)
+    address = f"127.0.0.1:{service.application.server.port}"
+
+    def run(*arguments: str) -> str:
+        base = ["--token", token, "forecast", "--forecasting-address", address]
+        result = CliRunner().invoke(main, [*base, *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+def test_forecasts_and_anomalies_are_shown(brain: Callable[..., str], events: EventsService) -> None:
+    counts = weekly(84)
+    counts[-3] = 90
+    sell(events, counts)
+    shown = brain("revenue", "--horizon", "7", "--save", "week")
+    assert "2011-11-12" in shown
+    assert "Back-test" in shown
+    demand = json.loads(brain("metric", "event_count", "--label", "event=sold", "--horizon", "3", "--json"))
+    assert len(demand["points"]) == 3
+    found = brain("anomalies", "event_count", "--label", "event=sold")
+    assert "2011-11-09" in found
+    assert "alerts a month" in found
+    assert "7 wait for what comes." in brain("accuracy")
+
+
+def test_customers_are_shown(brain: Callable[..., str], events: EventsService) -> None:
+    sell(events, weekly(84))
+    assert "of 5 are expected to leave" in brain("churn", "sold", "--days", "30")
+    assert "5 customers are expected to spend" in brain("value", "sold", "--days", "30")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from services.forecasting.users import Who
+    from shared.who import Who
 
 T = TypeVar("T")
 _BG_NBD, _WITH_AMOUNTS, _KAPLAN_MEIER = "bg_nbd", "bg_nbd_gamma_gamma", "kaplan_meier"

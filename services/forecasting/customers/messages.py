@@ -8,8 +8,9 @@ import numpy as np
 from brain.forecasting.v1 import customers_pb2 as pb
 
 from services.forecasting.customers.predicting import VERSION, Churn, Values, ValueScores
-from services.forecasting.users import Who, to_reference
+from shared.people import to_reference
 from shared.timestamps import from_micros
+from shared.who import Who
 
 if TYPE_CHECKING:
     from services.forecasting.customers.scoring import Scores

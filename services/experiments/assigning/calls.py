@@ -186,6 +186,7 @@ def put_value(message: Value, value: JsonValue) -> None:
         case str():
             message.string_value = value
         case dict():
+            message.struct_value.SetInParent()  # an empty one is one, too
             message.struct_value.update(value)
         case _:
             raise TypeError("variants are strings, booleans, numbers or objects")

@@ -68,7 +68,7 @@ check: .venv/.dev check-extras ## Lint, formats, types, import contracts, protos
 check-extras: .venv/.uv
 	@for one in client:brain_client.cli events:services.events.application \
 	  experiments:services.experiments.application forecasting:services.forecasting.application \
-	  funnels:services.funnels.application \
+	  funnels:services.funnels.application alerts:services.alerts.application \
 	  gateway:gateway.application; do \
 	  extra=$${one%%:*}; environment=.venv/extras/$$extra; \
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python $$environment; \
@@ -76,7 +76,7 @@ check-extras: .venv/.uv
 	  PYTHONPATH=.:protos/gen $$environment/bin/python -c "import $${one#*:}" || exit 1; \
 	done
 
-test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium); `.ci/run` installs them
+test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, Alertmanager); `.ci/run` installs them
 	$(BIN)/pytest -q -m peers
 
 test-slow: .venv/.dev ## Long simulations
@@ -99,7 +99,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 
 locks: .venv/.uv ## Compile the hash-pinned requirements from pyproject.toml
 	@$(COMPILE) --output-file requirements/client.txt
-	@for extra in events experiments forecasting funnels gateway local dev bench; do \
+	@for extra in alerts events experiments forecasting funnels gateway local dev bench; do \
 	  $(COMPILE) --extra $$extra --output-file requirements/$$extra.txt || exit 1; done
 
 clean: ## Remove .venv and .brain, data included

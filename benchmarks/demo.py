@@ -50,6 +50,8 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         experiments_flagd_port=ports[6],
         funnels_port=ports[7],
         funnels_metrics_port=ports[8],
+        alerts_port=ports[9],
+        alerts_metrics_port=ports[10],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -76,5 +78,5 @@ def _answer(suite: Suite) -> None:
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(9)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(11)]
         return [int(probe.getsockname()[1]) for probe in probes]

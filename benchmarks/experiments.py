@@ -3,30 +3,40 @@
 Beside assigning stands an empty call to the same server, beside results a recount of everything that is kept.
 """
 
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
-from brain.events.v1 import events_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1 import statistics_pb2
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from grpc_health.v1 import health_pb2
 
 from benchmarks import measuring
+from benchmarks.experiments_service import (
+    BATCH,
+    DATABASE,
+    EXPERIMENT,
+    FED,
+    METRICS,
+    SERVICE,
+    TRACKED,
+    VARIANTS,
+    Setting,
+    assignments,
+    conversions,
+    more_events,
+    person,
+    running,
+    send,
+    wait,
+)
 from benchmarks.report import Line, milliseconds, per_second
-from benchmarks.stack import KEY, ServiceProcess, free_port
-from deploy import children
-from deploy.processes import says_serving
+from benchmarks.stack import ServiceProcess
 from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
 from services.experiments.statistics_servicer import StatisticsServicer
@@ -38,38 +48,10 @@ if TYPE_CHECKING:
 
     from benchmarks.stack import Stack
 
-DATABASE = "experiments"
-EXPERIMENT = "checkout"
-SERVICE = "/brain.experiments.v1.ExperimentsService/"
-BATCH = 5_000
-VARIANTS = "abcd"
-METRICS = 10
 CALLERS = 16
-START_SECONDS = 60
-FOLD_SECONDS = 600
 UNARY_RATIO, UNARY_P99_SECONDS = 0.5, 0.010
 BATCH_PER_SECOND = 50_000
 TRACKED_SECONDS, COLD_SECONDS, WARM_SECONDS, STATISTICS_SECONDS = 0.150, 2.0, 0.300, 0.001
-
-TRACKED = [pb.Metric(name=f"tracked_{number}", kind=pb.METRIC_KIND_VALUE) for number in range(METRICS)]
-FED = [
-    pb.Metric(name=f"fed_{number}", kind=pb.METRIC_KIND_VALUE, feed=pb.EventFeed(event=f"bought {number}"))
-    for number in range(METRICS)
-]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where everything is, and how many people take part."""
-
-    stack: "Stack"
-    events: ServiceProcess
-    people: int
-
-    @property
-    def url(self) -> str:
-        """Return where the experiments service finds its database."""
-        return self.stack.postgres.url(DATABASE, "experiments")
 
 
 def run(stack: "Stack", people: int, calls: int) -> list[Line]:
@@ -79,93 +61,19 @@ def run(stack: "Stack", people: int, calls: int) -> list[Line]:
     with stack.service(DATABASE) as events:
         setting = Setting(stack, events, people)
         migrations.upgrade(setting.url, "experiments", "services.experiments")
-        with _running(setting) as service:
+        with running(setting) as service:
             lines = _fill(service, setting)
-        with _running(setting) as service:
+        with running(setting) as service:
             lines += [*_batches(service, setting), *_unary(service, setting, calls)]
-        with _running(setting) as service:
+        with running(setting) as service:
             lines += _tracked(service, setting, calls)
             _track_events(setting)
             _change_metrics(service, FED)
-            _wait(setting, f"SELECT count(*) >= {people} FROM experiments.event_identities")
-        with _running(setting) as service:
+            wait(setting, f"SELECT count(*) >= {people} FROM experiments.event_identities")
+        with running(setting) as service:
             lines += _fed(service, setting, calls)
     stack.drop(DATABASE)
     return [*lines, _statistics(calls)]
-
-
-@contextmanager
-def _running(setting: Setting) -> Iterator[ServiceProcess]:
-    stack, address = setting.stack, f"127.0.0.1:{free_port()}"
-    token = stack.directory / "events.token"
-    token.write_text(stack.token)
-    chosen = {
-        "ADDRESS": address,
-        "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
-        "FLAGD_ADDRESS": f"127.0.0.1:{free_port()}",
-        "DATABASE_URL": setting.url,
-        "TOKEN_PUBLIC_KEY_FILE": str(stack.directory / "public.pem"),
-        "ENCRYPTION_KEYS": f"1:{KEY}",
-        "BLIND_INDEX_KEY": KEY,
-        "EVENTS_ADDRESS": setting.events.address,
-        "EVENTS_TOKEN_FILE": str(token),
-    }
-    environment = os.environ | {f"EXPERIMENTS_{name}": value for name, value in chosen.items()}
-    log = stack.directory / "experiments.log"
-    process = children.start([sys.executable, "-m", "services.experiments"], log=log, environment=environment)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not says_serving(address):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
-            time.sleep(0.05)
-        yield ServiceProcess(process.pid, address, stack.token)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _person(number: int) -> pb.Person:
-    return pb.Person(user_id=f"user-{number:07}")
-
-
-def _assignments(people: Iterable[int]) -> bytes:
-    candidates = [pb.Candidate(person=_person(number)) for number in people]
-    return pb.AssignVariantsRequest(experiment_key=EXPERIMENT, candidates=candidates).SerializeToString()
-
-
-def _conversions(people: int, seed: int, count: int) -> Iterator[bytes]:
-    generator = np.random.default_rng(seed)
-    for start in range(0, count, BATCH):
-        size = min(BATCH, count - start)
-        conversions = [
-            pb.Conversion(
-                conversion_id=f"{seed}-{start + number}",
-                experiment_key=EXPERIMENT,
-                person=_person(who),
-                metric=TRACKED[number % METRICS].name,
-                value=value,
-            )
-            for number, (who, value) in enumerate(
-                zip(
-                    generator.integers(people, size=size).tolist(),
-                    generator.exponential(50, size).round(2).tolist(),
-                    strict=True,
-                )
-            )
-        ]
-        yield pb.TrackConversionsRequest(conversions=conversions).SerializeToString()
-
-
-def _send(service: ServiceProcess, method: str, requests: Iterable[bytes], callers: int) -> list[float]:
-    """Send requests by so many callers; return how long each call took."""
-    with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-
-        def send(request: bytes) -> float:
-            return measuring.seconds(lambda: call(request, metadata=service.metadata, timeout=120))
-
-        return list(pool.map(send, requests))
 
 
 def _fill(service: ServiceProcess, setting: Setting) -> list[Line]:
@@ -183,12 +91,12 @@ def _fill(service: ServiceProcess, setting: Setting) -> list[Line]:
         request = pb.StartExperimentRequest(experiment_key=EXPERIMENT)
         stub.StartExperiment(request, metadata=service.metadata)
     people = setting.people
-    requests = [_assignments(range(at, at + BATCH)) for at in range(0, people, BATCH)]
-    assigning = measuring.seconds(lambda: _send(service, f"{SERVICE}AssignVariants", requests, 2))
-    conversions = list(_conversions(people, 1, people))
-    tracking = measuring.seconds(lambda: _send(service, f"{SERVICE}TrackConversions", conversions, 2))
+    requests = [assignments(range(at, at + BATCH)) for at in range(0, people, BATCH)]
+    assigning = measuring.seconds(lambda: send(service, f"{SERVICE}AssignVariants", requests, 2))
+    converting = list(conversions(people, 1, people))
+    tracking = measuring.seconds(lambda: send(service, f"{SERVICE}TrackConversions", converting, 2))
     nothing_waits = "SELECT NOT EXISTS (SELECT FROM experiments.touched)"
-    folding = measuring.seconds(lambda: _wait(setting, nothing_waits))
+    folding = measuring.seconds(lambda: wait(setting, nothing_waits))
     setting.stack.settle(DATABASE)
     return [
         Line("AssignVariants at first sight", per_second(people, assigning)),
@@ -199,10 +107,10 @@ def _fill(service: ServiceProcess, setting: Setting) -> list[Line]:
 def _batches(service: ServiceProcess, setting: Setting) -> list[Line]:
     """Assign people who are stored, then the same ones, whom the service remembers."""
     some = min(setting.people, 100_000)
-    requests = [_assignments(range(at, at + BATCH)) for at in range(0, some, BATCH)]
-    _send(service, f"{SERVICE}AssignVariants", [_assignments(range(some, some + 1))], 1)
+    requests = [assignments(range(at, at + BATCH)) for at in range(0, some, BATCH)]
+    send(service, f"{SERVICE}AssignVariants", [assignments(range(some, some + 1))], 1)
     stored, *again = (
-        measuring.seconds(lambda: _send(service, f"{SERVICE}AssignVariants", requests, 2)) for _ in range(6)
+        measuring.seconds(lambda: send(service, f"{SERVICE}AssignVariants", requests, 2)) for _ in range(6)
     )
     remembered = median(again)
     return [
@@ -222,7 +130,7 @@ def _unary(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
     generator = np.random.default_rng(2)
     known = generator.integers(min(setting.people, 100_000), size=count).tolist()
     assignments = [
-        pb.AssignVariantRequest(experiment_key=EXPERIMENT, person=_person(number)).SerializeToString()
+        pb.AssignVariantRequest(experiment_key=EXPERIMENT, person=person(number)).SerializeToString()
         for number in known
     ]
     empty = [health_pb2.HealthCheckRequest().SerializeToString()] * count
@@ -230,10 +138,10 @@ def _unary(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
     latencies: list[float] = []
     for _ in range(5):
         began = time.perf_counter()
-        _send(service, "/grpc.health.v1.Health/Check", empty, CALLERS)
+        send(service, "/grpc.health.v1.Health/Check", empty, CALLERS)
         rates["empty"].append(count / (time.perf_counter() - began))
         began = time.perf_counter()
-        latencies += _send(service, f"{SERVICE}AssignVariant", assignments, CALLERS)
+        latencies += send(service, f"{SERVICE}AssignVariant", assignments, CALLERS)
         rates["assign"].append(count / (time.perf_counter() - began))
     rate, reference = median(rates["assign"]), median(rates["empty"])
     p99 = quantiles(latencies, n=100)[98]
@@ -269,7 +177,7 @@ def _tracked(service: ServiceProcess, setting: Setting, calls: int) -> list[Line
         recount = _recount(setting)
         behind = []
         for seed in range(2, 7):
-            _send(service, f"{SERVICE}TrackConversions", _conversions(setting.people, seed, BATCH), 1)
+            send(service, f"{SERVICE}TrackConversions", conversions(setting.people, seed, BATCH), 1)
             behind.append(measuring.seconds(ask))
     what = f"GetResults, tracked, {len(VARIANTS)} variants, {METRICS} metrics, {setting.people:,} people"
     return [
@@ -295,27 +203,11 @@ def _change_metrics(service: ServiceProcess, metrics: list[pb.Metric]) -> None:
         ExperimentsServiceStub(channel).UpdateExperiment(request, metadata=service.metadata)
 
 
-def _events(numbers: Iterable[int], people: int) -> bytes:
-    now = time.time_ns() // 1000
-    events = []
-    for number in numbers:
-        event = events_pb2.Event(
-            event_id=f"e-{number}",
-            user_id=_person(number % people).user_id,
-            session_id="s",
-            event=f"bought {number % METRICS}",
-            value=number % 1_000 / 100,
-        )
-        event.event_time.FromMicroseconds(now)
-        events.append(event)
-    return events_pb2.TrackEventsRequest(events=events).SerializeToString()
-
-
 def _track_events(setting: Setting) -> None:
     """Everybody does one event."""
     people = setting.people
-    requests = (_events(range(at, at + BATCH), people) for at in range(0, people, BATCH))
-    _send(setting.events, "/brain.events.v1.EventsService/TrackEvents", requests, 2)
+    requests = (more_events(range(at, at + BATCH), people) for at in range(0, people, BATCH))
+    send(setting.events, "/brain.events.v1.EventsService/TrackEvents", requests, 2)
 
 
 def _fed(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
@@ -328,9 +220,9 @@ def _fed(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
         changed = []
         for at in range(5):
             newcomers = range(people + at * 100, people + at * 100 + 100)
-            _send(service, f"{SERVICE}AssignVariants", [_assignments(newcomers)], 1)
-            more = _events(range(people * (at + 2), people * (at + 2) + 1_000), people)
-            _send(setting.events, "/brain.events.v1.EventsService/TrackEvents", [more], 1)
+            send(service, f"{SERVICE}AssignVariants", [assignments(newcomers)], 1)
+            more = more_events(range(people * (at + 2), people * (at + 2) + 1_000), people)
+            send(setting.events, "/brain.events.v1.EventsService/TrackEvents", [more], 1)
             changed.append(measuring.seconds(ask))
     what = f"GetResults, fed by {people:,} events"
     return [
@@ -345,16 +237,6 @@ def _answered(
 ) -> Line:
     ratio = "" if beside is None else f"{beside / seconds:,.0f} times quicker"
     return Line(question, milliseconds(seconds), reference, ratio, f"≤ {milliseconds(bar)}", seconds <= bar)
-
-
-def _wait(setting: Setting, statement: str) -> None:
-    """Wait until a statement says so."""
-    deadline = time.monotonic() + FOLD_SECONDS
-    with setting.stack.postgres.connect(DATABASE) as connection:
-        while not (connection.execute(statement.encode()).fetchone() or (False,))[0]:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"not within {FOLD_SECONDS} s: {statement}")
-            time.sleep(0.2)
 
 
 def _statistics(calls: int) -> Line:

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 import click
 import grpc
 
+from brain_client.cli_alerts import alerts
 from brain_client.cli_experiments import experiments
 from brain_client.cli_forecast import forecast
 from brain_client.cli_funnels import funnels
@@ -48,6 +49,7 @@ Examples:
   brain forecast anomalies revenue
   brain funnels create checkout viewed added_to_cart purchased --window-minutes 1440
   brain funnels results checkout --by device
+  brain alerts rule revenue-drop | brain alerts preview -
   brain tokens create --role analyst --subject ana
 """
 
@@ -80,6 +82,7 @@ def main(context: click.Context, address: str, token: str | None, ca: BinaryIO |
     context.obj = Target(address, token, ca.read() if ca else None)
 
 
+main.add_command(alerts)
 main.add_command(experiments)
 main.add_command(forecast)
 main.add_command(funnels)

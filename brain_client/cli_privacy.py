@@ -30,7 +30,7 @@ _MODES = {"erase": "ERASURE_MODE_ERASE", "anonymize": "ERASURE_MODE_ANONYMIZE"}
 _PAGE = 10_000
 _PATIENCE_SECONDS = 3_600.0  # a person may have millions of events
 # Where `make up` lets the services listen that hold something about people.
-_LOCAL_SUITE = ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:50053", "127.0.0.1:50055")
+_LOCAL_SUITE = tuple(f"127.0.0.1:{port}" for port in range(50051, 50056))
 # A kind and an id.
 Name = tuple[str, str]
 

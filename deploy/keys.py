@@ -16,7 +16,7 @@ WRITE_KEYS = "GATEWAY_WRITE_KEYS"
 SOURCE = "local"
 TOKEN_ROLES = {"ingest": Role.INGEST, "admin": Role.ADMIN}
 # Of services that ask others; nobody else needs them, so they are not told.
-SERVICE_ROLES = {"experiments": Role.ANALYST, "forecasting": Role.ANALYST, "funnels": Role.ANALYST}
+SERVICE_ROLES = dict.fromkeys(("alerts", "experiments", "forecasting", "funnels"), Role.ANALYST)
 
 
 def ensure_secrets(directory: Path, services: list[str], *, data_exists: bool) -> dict[str, str]:

@@ -48,6 +48,8 @@ class LocalSettings(BaseSettings):
     forecasting_metrics_port: int = Field(default=9105, ge=1, le=65535)
     funnels_port: int = Field(default=50053, ge=1, le=65535)
     funnels_metrics_port: int = Field(default=9103, ge=1, le=65535)
+    alerts_port: int = Field(default=50054, ge=1, le=65535)
+    alerts_metrics_port: int = Field(default=9104, ge=1, le=65535)
     # PostgreSQL's max_wal_size. Ingest is refused while less than twice this is free on the disk.
     max_wal_mebibytes: int = Field(default=2048, ge=64)
 
@@ -63,6 +65,7 @@ class LocalSettings(BaseSettings):
             ),
             self._service("funnels", self.funnels_port, self.funnels_metrics_port),
             self._service("forecasting", self.forecasting_port, self.forecasting_metrics_port),
+            self._service("alerts", self.alerts_port, self.alerts_metrics_port),
         )
 
     def gateway(self) -> Service:

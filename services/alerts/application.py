@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from brain.alerts.v1.alerts_pb2_grpc import AlertsServiceServicer, add_AlertsServiceServicer_to_server
 from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.alerts.calls.alert_calls import AlertCalls
@@ -18,6 +19,7 @@ from services.alerts.calls.silence_calls import SilenceCalls
 from services.alerts.calls.trial_calls import TrialCalls
 from services.alerts.channels import RecipientChecks, open_channels
 from services.alerts.measures import Measures
+from services.alerts.people import People, read_who
 from services.alerts.pipeline import Channel, Deliverer
 from services.alerts.plan import ChannelKind
 from services.alerts.pruning import counting, pruning
@@ -29,6 +31,7 @@ from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.database import is_reachable, open_engine
+from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -37,7 +40,11 @@ if TYPE_CHECKING:
 
     from services.alerts.config import AlertsSettings
 
-SERVICES = ("brain.alerts.v1.AlertsService", "brain.audit.v1.AuditService")
+SERVICES = (
+    "brain.alerts.v1.AlertsService",
+    "brain.privacy.v1.PrivacyService",
+    "brain.audit.v1.AuditService",
+)
 
 
 @dataclass
@@ -88,11 +95,11 @@ def _open(settings: "AlertsSettings", clock: Callable[[], int], opened: ExitStac
     recipients = RecipientStore(settings.keyring, settings.blind_index)
     sources = open_sources(settings, opened)
     channels = open_channels(settings, lambda: clock() / 1e6)
+    groups = _calls(settings, clock, (engine, recipients), sources, channels)
+    people = People(engine, recipients, clock)
     server = build(
         settings,
-        lambda server: _register(
-            server, _calls(settings, clock, (engine, recipients), sources, channels), engine
-        ),
+        lambda server: _register(server, groups, people, engine),
         SERVICES,
         verifier_of(settings),
         ready=lambda: is_reachable(watching),
@@ -154,6 +161,7 @@ def _workers(
     return [Worker(engine, source, known, clock, zone, measures) for source in (*sources.values(), None)]
 
 
-def _register(server: grpc.Server, groups: Sequence[object], engine: "Engine") -> None:
+def _register(server: grpc.Server, groups: Sequence[object], people: People, engine: "Engine") -> None:
     add_AlertsServiceServicer_to_server(joined(AlertsServiceServicer, groups), server)
+    add_PrivacyServiceServicer_to_server(PrivacyServicer(read_who, people, people), server)
     add_AuditServiceServicer_to_server(AuditServicer(engine), server)

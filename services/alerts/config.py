@@ -2,10 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, HttpUrl, SecretStr, model_validator
+from pydantic import AfterValidator, Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.alerts.notify.email import is_address
@@ -14,22 +13,6 @@ from services.alerts.notify.webhook import parse_secret
 from shared.config import ServiceSettings, tcp_address
 
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-
-
-def _sources(value: str) -> str:
-    _parse_sources(value)
-    return value
-
-
-def _parse_sources(value: str) -> dict[str, str]:
-    entries = [entry.strip().partition("=") for entry in value.split(",") if entry.strip()]
-    for name, _, address in entries:
-        if not _SOURCE.fullmatch(name) or not address:
-            raise ValueError("must be name=address,…, for instance events=127.0.0.1:50051")
-    found = {name: address for name, _, address in entries}
-    if len(found) != len(entries):
-        raise ValueError("names a service twice")
-    return found
 
 
 def _networks(value: str) -> str:
@@ -63,8 +46,9 @@ class AlertsSettings(ServiceSettings):
     # Connections to PostgreSQL for calls; looking and telling have one for each source and deliverer besides.
     database_connections: int = Field(default=8, ge=1)
 
-    # The services whose metrics may be watched: name=address,… with host:port, a gRPC target or unix:/path.
-    sources: Annotated[str, AfterValidator(_sources)] = ""
+    # The services whose metrics may be watched, as JSON: {"events": "127.0.0.1:50051"}; addresses are
+    # host:port, gRPC targets or unix:/path.
+    metric_sources: dict[str, str] = Field(default_factory=dict)
     # A token for them with the role `analyst`, and the certificates to trust, which turn TLS on.
     sources_token_file: FilePath | None = None
     sources_ca_file: FilePath | None = None
@@ -105,14 +89,16 @@ class AlertsSettings(ServiceSettings):
     alertmanager_per_minute: int = Field(default=0, ge=0)
 
     @property
-    def source_addresses(self) -> Mapping[str, str]:
-        """Addresses of the services whose metrics may be watched, by name."""
-        return _parse_sources(self.sources)
-
-    @property
     def networks(self) -> tuple[Network, ...]:
         """Networks that receivers may be in besides the open internet."""
         return _parse_networks(self.allowed_networks)
+
+    @field_validator("metric_sources")
+    @classmethod
+    def _are_named(cls, sources: dict[str, str]) -> dict[str, str]:
+        if any(not _SOURCE.fullmatch(name) or not address for name, address in sources.items()):
+            raise ValueError("names are lower-case letters, digits, _ and -; addresses are not empty")
+        return sources
 
     @model_validator(mode="after")
     def _mails_from_somewhere(self) -> Self:

@@ -1,6 +1,7 @@
 """Looks at due alerts, any number of replicas side by side."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from services.alerts import definitions
 from services.alerts.looking import Answer, look, needed_range
 from services.alerts.outcome import Subject
-from services.alerts.sources import Source, Wanted
+from services.alerts.sources import Source, SourceAwayError, Wanted
 from services.alerts.store import alerts, silences, states
 from shared.chores import Chore
 from shared.validation import Violations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # So that all calls of a claim end before its lease does: five of 200 series, ten seconds each.
 CLAIMED_AT_ONCE = 1_000
 SERIES_A_CALL = 200
+# No call begins later after its lease was taken: it takes 11 s at most, and leases last 60.
+_LOOKING_SECONDS = 45.0
 # One series that takes the whole deadline fails those it is read with: those that failed are read in small
 # company, another each time.
 SERIES_A_CALL_AFTER_FAILURE = 20
@@ -43,6 +46,7 @@ class Worker:
     clock: Callable[[], int]
     reporting_zone: "ZoneInfo"
     measures: "Measures"
+    monotonic: Callable[[], float] = time.monotonic
     _plans: "dict[tuple[int, int], tuple[str, Plan, Mapping[str, str]]]" = field(default_factory=dict)
 
     def chore(self) -> Chore:
@@ -61,35 +65,47 @@ class Worker:
             self._learn(connection, claimed)
             silent = silences.current(connection, now)
         subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
+        until = self.monotonic() + _LOOKING_SECONDS
+        away: str | None = None
         for chunk in _chunks(subjects):
-            self._look(chunk, silent, now)
+            # What is left is claimed again, by whomever, once the lease is over.
+            if self.monotonic() > until:
+                break
+            away = self._look(chunk, silent, now, away)
         return len(claimed)
 
-    def _look(self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int) -> None:
+    def _look(
+        self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int, away: str | None
+    ) -> str | None:
+        """Look at some alerts; return why the source does not answer at all, and is not to be asked again."""
         ranges = [needed_range(each, now) for each in subjects]
         wanted = [
             None if asked is None else Wanted(each.plan.query, *asked)
             for each, asked in zip(subjects, ranges, strict=True)
         ]
-        answers = self._read(wanted)
+        answers, away = self._read(wanted, away)
         outcomes = [
             look(subject, answer, silent, now) for subject, answer in zip(subjects, answers, strict=True)
         ]
         with self.engine.begin() as connection:
             written = states.write(connection, outcomes)
         self._measure(subjects, outcomes, written)
+        return away
 
-    def _read(self, wanted: "Sequence[Wanted | None]") -> "list[Answer | None]":
+    def _read(
+        self, wanted: "Sequence[Wanted | None]", away: str | None
+    ) -> "tuple[list[Answer | None], str | None]":
         asked = [each for each in wanted if each is not None]
-        if not asked:
-            return [None] * len(wanted)
+        found: list[Answer] = []
         if self.source is None:
-            answers: Iterator[Answer] = iter(
-                ["this service reads no such source: see ALERTS_SOURCES"] * len(asked)
-            )
-        else:
-            answers = iter(self.source.read(asked))
-        return [None if each is None else next(answers) for each in wanted]
+            away = "this service reads no such source: see ALERTS_METRIC_SOURCES"
+        elif asked and away is None:
+            try:
+                found = self.source.read(asked)
+            except SourceAwayError as error:
+                away = str(error)
+        answers = iter(found if away is None else [away] * len(asked))
+        return [None if each is None else next(answers) for each in wanted], away
 
     def _learn(self, connection: "Connection", claimed: "Sequence[Claimed]") -> None:
         """Read definitions of which no version is remembered that is in force."""

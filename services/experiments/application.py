@@ -32,16 +32,17 @@ from services.experiments.privacy.asked import read_who
 from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, ResultReader, warming
+from services.experiments.results.feeds import EventFeeds, warming
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
+from services.experiments.results.reader import ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
 from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
-from shared.chores import Housekeeper
+from shared.chores import Chore, Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
@@ -128,11 +129,13 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        chores = [folding(Folder(engine), catalogue)]
-        if feeds is not None:
-            chores.append(warming(engine, catalogue, feeds))
-        opened.callback(Housekeeper(chores).stop)
+        opened.callback(Housekeeper(_chores(engine, catalogue, feeds)).stop)
         return Application(server, flags, catalogue, opened.pop_all())
+
+
+def _chores(engine: "Engine", catalogue: Catalogue, feeds: EventFeeds | None) -> list[Chore]:
+    chores = [folding(Folder(engine), catalogue)]
+    return chores if feeds is None else [*chores, warming(engine, catalogue, feeds)]
 
 
 def _feeds(

@@ -64,6 +64,15 @@ class Metric:
     minimum_relative_effect: float | None = None
     # None: fed by TrackConversion.
     feed: EventFeed | None = None
+    # Values above this quantile are cut to it.
+    winsorized_quantile: float | None = None
+    # So many days before the first exposure explain a part of the differences.
+    covariate_days: int | None = None
+
+    @property
+    def needs_people(self) -> bool:
+        """Return whether sums do not suffice: what each participant did is needed."""
+        return self.winsorized_quantile is not None or self.covariate_days is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class Experiment:
     confidence_level: float
     started_time: int | None
     winner: str | None
+    # Attributes that are kept at the assignment.
+    kept_attributes: tuple[str, ...] = ()
 
     def position(self, variant: str) -> int | None:
         """Return the position of a variant of this name."""

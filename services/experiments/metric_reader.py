@@ -9,7 +9,7 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
-from services.experiments.results.feeds import ResultReader
+from services.experiments.results.reader import ResultReader
 from services.experiments.results.report import report
 from services.experiments.stats.values import Undefined
 from shared.calendar import Interval

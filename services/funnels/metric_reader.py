@@ -113,4 +113,5 @@ def _point(analysis: "Analysis", step: int | None) -> pb.MetricPoint:
         value=value,
         sample_size=before,
         complete=analysis.is_complete(end),
+        absent_reason="nobody was at the step before" if value is None else "",
     )

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 from brain_client.cli import main
 from deploy.settings import LocalSettings
 from gateway.config import GatewaySettings
+from services.alerts.config import AlertsSettings
 from services.events.config import EventsSettings
 from services.experiments.config import ExperimentsSettings
 from services.forecasting.config import ForecastingSettings
@@ -20,6 +21,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     "settings_class",
     [
         LocalSettings,
+        AlertsSettings,
         EventsSettings,
         ExperimentsSettings,
         ForecastingSettings,

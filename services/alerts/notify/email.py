@@ -80,6 +80,7 @@ class Email:
                 connection.starttls(context=server.context())
             if server.user is not None and server.password is not None:
                 connection.login(server.user, server.password.get_secret_value())
+            connection.ehlo_or_helo_if_needed()
             connection.mail(server.sender)
             code, said = connection.rcpt(recipient)
             if code not in _ACCEPTED:

@@ -90,7 +90,8 @@ class Kept:
 
 def lock_id(connection: sqlalchemy.Connection, alert_id: str) -> None:
     """Wait for whoever makes or changes the alert of this id; others wait until this transaction ends."""
-    connection.execute(_LOCK_ID, {"alert_id": alert_id})
+    if is_id(alert_id):
+        connection.execute(_LOCK_ID, {"alert_id": alert_id})
 
 
 def find(connection: sqlalchemy.Connection, alert_id: str) -> Kept | None:

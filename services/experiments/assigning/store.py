@@ -34,6 +34,17 @@ ORDER BY user_key FOR KEY SHARE OF users
 ON CONFLICT DO NOTHING
 """
 
+# Of those who were assigned at that moment, not by another replica before.
+_ADD_ATTRIBUTES = """
+INSERT INTO assignment_attributes (experiment_id, user_key, attribute, value)
+SELECT a.experiment_id, a.user_key, known.attribute, known.value
+FROM unnest(%(keys)s::int4[], %(attributes)s::text[], %(values)s::text[]) AS known(user_key, attribute, value)
+JOIN assignments a ON a.experiment_id = %(experiment)s AND a.user_key = known.user_key
+WHERE a.assigned_time = %(now)s
+ORDER BY a.user_key, known.attribute
+ON CONFLICT DO NOTHING
+"""
+
 _OVERRIDE = """
 INSERT INTO overrides (experiment_id, user_key, variant) VALUES (%(experiment)s, %(user)s, %(variant)s)
 ON CONFLICT (experiment_id, user_key) DO UPDATE SET variant = excluded.variant
@@ -66,8 +77,14 @@ class AssignmentStore:
             rows = cursor.execute(_FIND, parameters).fetchall()
         return {people[position - 1]: Kept(*kept) for position, *kept in rows}
 
-    def add(self, experiment: Experiment, chosen: "Mapping[Who, int]", now: int) -> None:
-        """Keep the variants of people who have none; others keep theirs."""
+    def add(
+        self,
+        experiment: Experiment,
+        chosen: "Mapping[Who, int]",
+        known: "Mapping[Who, Mapping[str, str]]",
+        now: int,
+    ) -> None:
+        """Keep the variants of people who have none, and what is known of them; others keep theirs."""
         keys = self.users.keys(chosen)
         parameters = {
             "experiment": experiment.experiment_id,
@@ -79,6 +96,12 @@ class AssignmentStore:
         }
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             cursor.execute(_ADD, parameters)
+            rows = [(keys[who], name, value) for who in chosen for name, value in known[who].items()]
+            if rows:
+                columns = dict(
+                    zip(("keys", "attributes", "values"), map(list, zip(*rows, strict=True)), strict=True)
+                )
+                cursor.execute(_ADD_ATTRIBUTES, parameters | columns)
 
 
 def set_override(

@@ -38,6 +38,9 @@ MAXIMUM_PATH = 200
 MAXIMUM_WINDOW_SECONDS = 2 * 366 * 86_400
 MAXIMUM_SAMPLE = 10**12
 MAXIMUM_VALUE_CHARACTERS = 65_536
+MAXIMUM_COVARIATE_DAYS = 90
+MAXIMUM_ATTRIBUTES = 5
+QUANTILES = (0.5, 0.9999)
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _KINDS = {"string_value", "number_value", "bool_value", "struct_value"}
 
@@ -64,6 +67,7 @@ def check(violations: Violations, field: str, definition: pb.ExperimentDefinitio
     targeting(violations, f"{field}.targeting", definition.targeting)
     _check_slice(violations, f"{field}.namespace_slice", definition)
     _check_limits(violations, field, definition)
+    _check_attributes(violations, f"{field}.break_down_attributes", definition.break_down_attributes)
 
 
 def hundredths(violations: Violations, field: str, percent: float) -> int:
@@ -97,11 +101,26 @@ def check_metrics(violations: Violations, field: str, metrics: Sequence[pb.Metri
             violations.add(f"{field}[{index}].kind", "must be CONVERSION, VALUE or RATIO")
         if metric.HasField("minimum_relative_effect") and not 0 < metric.minimum_relative_effect < math.inf:
             violations.add(f"{field}[{index}].minimum_relative_effect", "must be finite and above 0")
+        _check_shape(violations, f"{field}[{index}]", metric)
         if metric.HasField("feed"):
             text(violations, f"{field}[{index}].feed.event", metric.feed.event, maximum=MAXIMUM_PATH)
             targeting(violations, f"{field}[{index}].feed.filters", metric.feed.filters)
     if metrics and all(metric.guardrail for metric in metrics):
         violations.add(field, "at least one must be no guardrail")
+
+
+def _check_shape(violations: Violations, field: str, metric: pb.Metric) -> None:
+    if metric.HasField("winsorized_quantile"):
+        least, most = QUANTILES
+        if not least <= metric.winsorized_quantile <= most:
+            violations.add(f"{field}.winsorized_quantile", f"must be {least} to {most}")
+        elif metric.kind != pb.METRIC_KIND_VALUE:
+            violations.add(f"{field}.winsorized_quantile", "is for metrics of kind VALUE")
+    if metric.HasField("covariate_days"):
+        if not 1 <= metric.covariate_days <= MAXIMUM_COVARIATE_DAYS:
+            violations.add(f"{field}.covariate_days", f"must be 1 to {MAXIMUM_COVARIATE_DAYS}")
+        elif not metric.HasField("feed") or metric.kind == pb.METRIC_KIND_RATIO:
+            violations.add(f"{field}.covariate_days", "is for shares and values that events feed")
 
 
 def _check_names(violations: Violations, field: str, names: Sequence[str]) -> None:
@@ -148,6 +167,15 @@ def _check_slice(violations: Violations, field: str, definition: pb.ExperimentDe
     end = hundredths(violations, f"{field}.end_percent", part.end_percent)
     if start >= end:
         violations.add(f"{field}.end_percent", "must be above start_percent")
+
+
+def _check_attributes(violations: Violations, field: str, names: Sequence[str]) -> None:
+    if len(names) > MAXIMUM_ATTRIBUTES:
+        violations.add(field, f"at most {MAXIMUM_ATTRIBUTES}")
+    for index, name in enumerate(names):
+        text(violations, f"{field}[{index}]", name, maximum=MAXIMUM_NAME)
+        if name in names[:index]:
+            violations.add(f"{field}[{index}]", "is there twice")
 
 
 def _check_limits(violations: Violations, field: str, definition: pb.ExperimentDefinition) -> None:
@@ -222,6 +250,8 @@ def to_metrics(definition: pb.ExperimentDefinition) -> tuple[Metric, ...]:
             if each.HasField("minimum_relative_effect")
             else None,
             feed=_to_feed(each),
+            winsorized_quantile=each.winsorized_quantile if each.HasField("winsorized_quantile") else None,
+            covariate_days=each.covariate_days if each.HasField("covariate_days") else None,
         )
         for each in definition.metrics
     )

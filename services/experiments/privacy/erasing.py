@@ -36,6 +36,10 @@ _DELETE = {
         DELETE FROM conversions
         WHERE experiment_id = ANY(%(experiments)s::int4[]) AND user_key = ANY(%(keys)s::int4[])
     """,
+    "assignment_attributes": """
+        DELETE FROM assignment_attributes
+        WHERE experiment_id = ANY(%(experiments)s::int4[]) AND user_key = ANY(%(keys)s::int4[])
+    """,
     "assignments": """
         DELETE FROM assignments
         WHERE experiment_id = ANY(%(experiments)s::int4[]) AND user_key = ANY(%(keys)s::int4[])
@@ -68,7 +72,7 @@ WHERE who_digest > %(after)s::bytea ORDER BY who_digest LIMIT %(limit)s
 
 _EVERYBODY = "SELECT user_key, who_hash FROM users WHERE user_key > %(after)s ORDER BY user_key LIMIT 100000"
 
-_NOTHING = {"conversions": 0, "assignments": 0, "overrides": 0, "users": 0}
+_NOTHING = dict.fromkeys((*_DELETE, "tombstones"), 0)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Eraser:
         """Erase somebody; one never seen leaves a tombstone alone, a session (None) not even that."""
         now = self.clock()
         if who is None:
-            return Receipt(now, {**_NOTHING, "tombstones": 0})
+            return Receipt(now, dict(_NOTHING))
         who_hash = self.users.hash_of(who)
         buried = [Tombstone(tombstone_of(self.users.index, who_hash), now, mode)]
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:

@@ -26,6 +26,11 @@ WHERE a.user_key = %(key)s AND a.experiment_id = ANY(SELECT experiment_id FROM e
 ORDER BY e.key
 """
 
+_KNOWN = """
+SELECT e.key, k.attribute, k.value FROM assignment_attributes k JOIN experiments e USING (experiment_id)
+WHERE k.user_key = %(key)s ORDER BY e.key, k.attribute
+"""
+
 _OVERRIDDEN = """
 SELECT e.key, e.definition->'variants'->o.variant::int->>'name'
 FROM overrides o JOIN experiments e USING (experiment_id)
@@ -81,6 +86,7 @@ def _lines(cursor: "Cursor[tuple[Any, ...]]", who: Who, key: int) -> list[str]:
     parameters = {"key": key}
     assigned = cursor.execute(_ASSIGNED, parameters).fetchall()
     overridden = cursor.execute(_OVERRIDDEN, parameters).fetchall()
+    known = cursor.execute(_KNOWN, parameters).fetchall()
     return [
         _line("users", kind=who[0].name.lower(), id=who[1], user_key=key),
         *(
@@ -93,6 +99,10 @@ def _lines(cursor: "Cursor[tuple[Any, ...]]", who: Who, key: int) -> list[str]:
                 conflicting=conflicting,
             )
             for experiment, variant, assigned_time, exposed_time, conflicting in assigned
+        ),
+        *(
+            _line("assignment_attributes", experiment=experiment, attribute=attribute, value=value)
+            for experiment, attribute, value in known
         ),
         *(_line("overrides", experiment=experiment, variant=variant) for experiment, variant in overridden),
     ]

@@ -54,21 +54,29 @@ class Owners:
 
 def owners_of(people: People) -> Owners:
     """Return who has the events of each key."""
-    order = np.lexsort((people.exposed, people.keys))
-    keys, first = np.unique(people.keys[order], return_index=True)
-    mine = order[first]
-    return Owners(keys, people.variants[mine], people.exposed[mine])
+    order = np.argsort(people.keys, kind="stable")
+    if _repeats(people.keys[order]):
+        order = np.lexsort((people.exposed, people.keys))
+    keys = people.keys[order]
+    mine = order[np.r_[True, keys[1:] != keys[:-1]][: len(keys)]]
+    return Owners(people.keys[mine], people.variants[mine], people.exposed[mine])
 
 
 def two_variants(people: People) -> NDArray[np.bool_]:
     """Return of each whether the same key has another variant too."""
+    found = np.zeros(len(people.keys), np.bool_)
+    if not _repeats(np.sort(people.keys)):
+        return found
     order = np.lexsort((people.variants, people.keys))
     keys, variants = people.keys[order], people.variants[order]
     differs = (keys[1:] == keys[:-1]) & (variants[1:] != variants[:-1])
-    found = np.zeros(len(keys), np.bool_)
-    if differs.any():
-        found[order] = np.isin(keys, np.unique(keys[1:][differs]))
+    found[order] = np.isin(keys, np.unique(keys[1:][differs]))
     return found
+
+
+def _repeats(keys: NDArray[np.int32]) -> bool:
+    """Return whether any key in order comes twice, as few do."""
+    return bool((keys[1:] == keys[:-1]).any())
 
 
 def sums_of(
@@ -99,7 +107,7 @@ def sums_of(
     variants = owners.variants[did]
     return {
         int(variant): _sums(conversions[of_it], high[of_it], low[of_it])
-        for variant in np.unique(owners.variants)
+        for variant in np.flatnonzero(np.bincount(owners.variants))
         for of_it in [did[variants == variant]]
     }
 

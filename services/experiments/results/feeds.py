@@ -7,7 +7,7 @@ chunks.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,6 @@ from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
 from services.experiments.domain import Experiment, Metric, Status
-from services.experiments.results import store
 from services.experiments.results.attribution import (
     Events,
     Owners,
@@ -29,7 +28,8 @@ from services.experiments.results.attribution import (
 )
 from services.experiments.results.identities import Identities
 from services.experiments.results.participants import ParticipantColumns, Participants
-from services.experiments.results.totals import Sums, Totals
+from services.experiments.results.people import Did, fed
+from services.experiments.results.totals import Sums
 from shared.chores import Chore
 from shared.timestamps import from_micros
 
@@ -44,8 +44,9 @@ WARMING_SECONDS: Final = 30.0
 _REST_RATIO: Final = 20.0
 # About 20 bytes each.
 _CACHED_EVENTS: Final = 20_000_000
+_DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Events may be stamped so far ahead.
-_AHEAD_MICROS: Final = 24 * 3_600 * 1_000_000
+_AHEAD_MICROS: Final = _DAY_MICROS
 # Keys from here on are of sessions, which take no part.
 _FIRST_SESSION_KEY: Final = 2**30
 
@@ -125,7 +126,7 @@ class EventFeeds:
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return {}
-        start = int(participants.exposed.min())
+        start = _start(participants, metrics)
         chunks = {feed: self._scan(feed, start) for feed in {metric.feed for metric in metrics} if feed}
         attributed = self._attribute(experiment, participants)
         if self._meets_strangers(experiment, attributed, chunks):
@@ -138,6 +139,51 @@ class EventFeeds:
                 experiment, attributed, metric.feed, chunks[metric.feed], until
             ).items()
         }
+
+    def sums_among(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        among: NDArray[np.int32],
+    ) -> dict[tuple[str, int], Sums]:
+        """Return the sums of metrics that events feed, over these people alone."""
+        participants = self._participants.current(connection, experiment)
+        if not len(participants.user_keys):
+            return {}
+        owners = _owners_among(self._attribute(experiment, participants), among)
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        start = _start(participants, metrics)
+        return {
+            (metric.name, variant): sums
+            for metric in metrics
+            if metric.feed is not None
+            for variant, sums in sums_of(
+                owners, [chunk.events for chunk in self._scan(metric.feed, start)], window, None
+            ).items()
+        }
+
+    def did(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metric: Metric,
+        until: int | None,
+        among: NDArray[np.int32] | None = None,
+    ) -> Did:
+        """Return what each participant did of a metric that events feed; among people, where told."""
+        assert metric.feed is not None, "asked of metrics that events feed"
+        participants = self._participants.current(connection, experiment)
+        attributed = self._attribute(experiment, participants)
+        owners = attributed.owners if among is None else _owners_among(attributed, among)
+        if until is not None:
+            owners = owners.before(until)
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        chunks: list[_Chunk] = []
+        if len(participants.user_keys):
+            chunks = self._scan(metric.feed, _start(participants, [metric]))
+        events = (chunk.events for chunk in chunks)
+        return fed(owners, events, window, until, metric.covariate_days or 0)
 
     def _attribute(self, experiment: Experiment, participants: Participants) -> _Attributed:
         keys = self.identities.keys(participants.user_keys)
@@ -214,6 +260,18 @@ class EventFeeds:
         return list(found.values())
 
 
+def _owners_among(attributed: _Attributed, among: NDArray[np.int32]) -> Owners:
+    participants, keys = attributed.participants, attributed.keys
+    found = (keys > 0) & np.isin(participants.user_keys, among)
+    return owners_of(People(keys[found], participants.variants[found], participants.exposed[found]))
+
+
+def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
+    """Return from when on events are needed, in Unix microseconds."""
+    before = max((metric.covariate_days or 0 for metric in metrics), default=0)
+    return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
+
+
 def _chunk(parts: "Sequence[events_pb2.ScanEventsResponse]") -> _Chunk:
     return _Chunk(
         parts[0].revision,
@@ -231,39 +289,10 @@ def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chor
     def run() -> float:
         began = time.monotonic()
         for experiment in catalogue.snapshot().experiments.values():
-            fed = [metric for metric in experiment.metrics if metric.feed is not None]
-            if fed and experiment.status in {Status.RUNNING, Status.PAUSED}:
+            metrics = [metric for metric in experiment.metrics if metric.feed is not None]
+            if metrics and experiment.status in {Status.RUNNING, Status.PAUSED}:
                 with engine.begin() as connection:
-                    feeds.sums(connection, experiment, fed, None)
+                    feeds.sums(connection, experiment, metrics, None)
         return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
 
     return Chore("warming results", run)
-
-
-@dataclass(frozen=True)
-class ResultReader:
-    """Reads totals of metrics, however they are fed; without feeds from what is tracked here alone."""
-
-    feeds: EventFeeds | None
-
-    def mark_merged(self, connection: "Connection", experiment: Experiment) -> None:
-        """Leave out people whose ids, now one, have different variants; in a transaction that may write."""
-        if self.feeds is not None and any(metric.feed for metric in experiment.metrics):
-            conflicting = self.feeds.conflicting(connection, experiment)
-            if conflicting:
-                store.mark_conflicting(connection, experiment, conflicting)
-
-    def totals(
-        self,
-        connection: "Connection",
-        experiment: Experiment,
-        metrics: "Sequence[Metric]",
-        until: int | None = None,
-    ) -> Totals:
-        """Return totals of metrics, of now or of what happened before a moment in Unix microseconds."""
-        tracked = [metric.name for metric in metrics if metric.feed is None]
-        found = store.read_totals(connection, experiment, tracked, until)
-        fed = [metric for metric in metrics if metric.feed is not None]
-        if not fed or self.feeds is None:
-            return found
-        return replace(found, sums={**found.sums, **self.feeds.sums(connection, experiment, fed, until)})

@@ -58,6 +58,7 @@ def _metric_result(report: MetricReport, withheld: str | None) -> pb.MetricResul
         metric=_metric(report.metric),
         variants=[to_variant_result(each, withheld) for each in report.variants],
         harmed_variants=report.harmed,
+        winsorized_at=report.cut,
     )
 
 
@@ -71,6 +72,9 @@ def to_variant_result(report: VariantReport, withheld: str | None) -> pb.Variant
         total_value=report.sums.total / VALUE_SCALE,
         moments=_joint(report.moments),
     )
+    if report.covariate is not None:
+        covariate = statistics_pb2.Covariate(moments=_moments(report.covariate.x), c=report.covariate.c)
+        message.covariate.CopyFrom(covariate)
     nobody = Undefined("the variant has no participants")
     ratio = report.sums.converted / report.participants if report.participants else nobody
     put(message, "conversion_ratio", ratio)
@@ -113,6 +117,8 @@ def _metric(metric: Metric) -> pb.Metric:
         guardrail=metric.guardrail,
         allow_negative=metric.allow_negative,
         minimum_relative_effect=metric.minimum_relative_effect,
+        winsorized_quantile=metric.winsorized_quantile,
+        covariate_days=metric.covariate_days,
     )
     if metric.feed is not None:
         made.feed.event = metric.feed.event

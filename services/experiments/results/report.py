@@ -13,6 +13,8 @@ from services.experiments.stats.analysis import (
     analyse_means,
     analyse_proportions,
     analyse_ratios,
+    analyse_with_covariate,
+    with_enough_converted,
 )
 from services.experiments.stats.moments import JointMoments
 from services.experiments.stats.power import power_at
@@ -20,7 +22,7 @@ from services.experiments.stats.proportions import Proportion
 from services.experiments.stats.values import Interval, Undefined, map_defined
 
 # Changes with any number a change of the code makes different.
-METHOD_VERSION = "1"
+METHOD_VERSION = "2"
 DEFAULT_TUNED_PARTICIPANTS = 5_000
 
 
@@ -48,6 +50,8 @@ class VariantReport:
     leading_p_value: float | Undefined
     adjusted_p_value: float | Undefined
     power: float | Undefined
+    # What was before (x) with the value (y), where the comparison is made with it.
+    covariate: JointMoments | None = None
 
     def improves(self, metric: Metric) -> bool:
         """Return whether the whole leading interval is on the good side."""
@@ -64,6 +68,8 @@ class MetricReport:
 
     metric: Metric
     variants: tuple[VariantReport, ...]
+    # Where values were cut.
+    cut: float | None = None
 
     @property
     def harmed(self) -> list[str]:
@@ -120,6 +126,12 @@ def report(experiment: Experiment, totals: Totals, metrics: Sequence[Metric]) ->
     )
 
 
+def adjusted_together(reports: Sequence[Report]) -> list[Report]:
+    """Return reports with p-values adjusted over all of them, as one family of questions."""
+    together = iter(_adjusted([metric for each in reports for metric in each.metrics]))
+    return [replace(each, metrics=tuple(next(together) for _ in each.metrics)) for each in reports]
+
+
 def _metric_report(experiment: Experiment, totals: Totals, metric: Metric, lead: Lead) -> MetricReport:
     samples = [_sample(totals, metric, variant) for variant in range(len(experiment.variants))]
     return MetricReport(
@@ -128,6 +140,7 @@ def _metric_report(experiment: Experiment, totals: Totals, metric: Metric, lead:
             _variant_report(experiment, metric, (samples[CONTROL], sample), variant, lead)
             for variant, sample in enumerate(samples)
         ),
+        totals.shaped[metric.name].cut if metric.name in totals.shaped else None,
     )
 
 
@@ -136,6 +149,8 @@ class _Sample:
     participants: int
     sums: Sums
     moments: JointMoments
+    # What was before (x) with the value (y), where the metric asks for it.
+    before: JointMoments | None = None
 
     @property
     def proportion(self) -> Proportion:
@@ -156,7 +171,11 @@ class _Sample:
 def _sample(totals: Totals, metric: Metric, variant: int) -> _Sample:
     participants = totals.participants(variant)
     sums = totals.sums.get((metric.name, variant), Sums())
-    return _Sample(participants, sums, sums.moments(participants))
+    shaped = totals.shaped.get(metric.name)
+    if shaped is None:
+        return _Sample(participants, sums, sums.moments(participants))
+    before = shaped.with_before[variant] if metric.covariate_days is not None else None
+    return _Sample(participants, sums, shaped.moments[variant], before)
 
 
 def _variant_report(
@@ -181,6 +200,7 @@ def _variant_report(
         leading_p_value=p_value,
         adjusted_p_value=p_value,
         power=itself if analysis is None else _power(experiment, metric, control, analysis),
+        covariate=sample.before,
     )
 
 
@@ -189,6 +209,11 @@ def _analyse(experiment: Experiment, metric: Metric, control: _Sample, sample: _
     if experiment.planned_sample is not None:
         tuned = max(1, 2 * experiment.planned_sample // len(experiment.variants))
     choices = Choices(experiment.confidence_level, tuned, metric.decrease_is_better)
+    if control.before is not None and sample.before is not None:
+        analysis = analyse_with_covariate(control.before, sample.before, choices)
+        if metric.kind is MetricKind.CONVERSION:
+            return with_enough_converted(analysis, control.proportion, sample.proportion)
+        return analysis
     if metric.kind is MetricKind.CONVERSION:
         return analyse_proportions(control.proportion, sample.proportion, choices)
     if metric.kind is MetricKind.VALUE:
@@ -240,9 +265,9 @@ def _with_adjusted(
     at: int, reported: MetricReport, adjusted: Mapping[tuple[int, int], float]
 ) -> MetricReport:
     guardrail = Undefined("guardrails are not adjusted")
-    return MetricReport(
-        reported.metric,
-        tuple(
+    return replace(
+        reported,
+        variants=tuple(
             replace(
                 each,
                 adjusted_p_value=guardrail

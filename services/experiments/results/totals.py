@@ -1,7 +1,7 @@
 """Exact totals of an experiment: whole numbers from which all statistics follow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.experiments.domain import VALUE_SCALE
 from services.experiments.stats.moments import JointMoments, Moments
@@ -33,6 +33,17 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaped:
+    """Moments of a metric by variant: of what was before (x) with the value (y), and of the value (x) with
+    conversions (y); `cut` is where values were cut.
+    """  # noqa: D205 - one sentence
+
+    cut: float | None
+    with_before: tuple[JointMoments, ...]
+    moments: tuple[JointMoments, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Participants by allocation and variant, shares of each allocation, people left out, sums of metrics."""
 
@@ -41,6 +52,8 @@ class Totals:
     conflicting: int
     overridden: int
     sums: Mapping[tuple[str, int], Sums]
+    # Of metrics for which sums do not suffice, by name.
+    shaped: Mapping[str, Shaped] = field(default_factory=dict)
 
     def participants(self, variant: int) -> int:
         """Return the participants of a variant."""

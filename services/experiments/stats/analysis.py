@@ -1,9 +1,10 @@
 """Everything that is said of one treatment against the control, for one metric."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.experiments.stats.bayesian import Belief, belief_of_estimate, belief_of_proportions
-from services.experiments.stats.means import compare_means
+from services.experiments.stats.cuped import adjusted
+from services.experiments.stats.means import WELCH, compare_means
 from services.experiments.stats.moments import JointMoments, Moments
 from services.experiments.stats.proportions import Proportion, compare_proportions
 from services.experiments.stats.ratios import compare_ratios
@@ -14,6 +15,7 @@ CONFIDENCE_STEPS = (0.99, 0.95, 0.9, 0.8)
 # Asymptotic sequences hold once averages are nearly normal. With fewer, early looks would not be safe.
 MINIMUM_CONVERTED = 5
 MINIMUM_PARTICIPANTS = 30
+_TOO_FEW_CONVERTED = f"fewer than {MINIMUM_CONVERTED} participants of a variant converted, or did not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,12 @@ def analyse_proportions(control: Proportion, treatment: Proportion, choices: Cho
     """Compare shares of participants who converted."""
     comparison = compare_proportions(control, treatment, choices.confidence_level)
     nobody = min(control.participants, treatment.participants) == 0
-    smallest = min(min(each.converted, each.participants - each.converted) for each in (control, treatment))
     pair = (treatment, control) if choices.decrease_is_better else (control, treatment)
     return Analysis(
         comparison,
         sequential=_sequential(comparison, choices)
-        if smallest >= MINIMUM_CONVERTED
-        else Undefined(f"fewer than {MINIMUM_CONVERTED} participants of a variant converted, or did not"),
+        if _fewest_converted(control, treatment) >= MINIMUM_CONVERTED
+        else Undefined(_TOO_FEW_CONVERTED),
         belief=Undefined("a variant has no participants") if nobody else belief_of_proportions(*pair),
     )
 
@@ -55,6 +56,20 @@ def analyse_means(control: Moments, treatment: Moments, choices: Choices) -> Ana
     """Compare means per participant."""
     comparison = compare_means(control, treatment, choices.confidence_level)
     return _of_estimate(comparison, min(control.n, treatment.n), choices)
+
+
+def analyse_with_covariate(control: JointMoments, treatment: JointMoments, choices: Choices) -> Analysis:
+    """Compare means per participant (y) less what was known before (x) explains: CUPED."""
+    before, after = adjusted([control, treatment])
+    analysis = analyse_means(before, after, choices)
+    return replace(analysis, comparison=replace(analysis.comparison, method=f"{WELCH} after CUPED"))
+
+
+def with_enough_converted(analysis: Analysis, control: Proportion, treatment: Proportion) -> Analysis:
+    """Return an analysis of shares as means, without early looks at few conversions."""
+    if _fewest_converted(control, treatment) >= MINIMUM_CONVERTED:
+        return analysis
+    return replace(analysis, sequential=Undefined(_TOO_FEW_CONVERTED))
 
 
 def analyse_ratios(control: JointMoments, treatment: JointMoments, choices: Choices) -> Analysis:
@@ -69,6 +84,10 @@ def confidence_reached(p_value: float) -> float | Undefined:
         if p_value <= 1 - level + 1e-12:  # 1 - 0.9 is a hair below 0.1
             return level
     return Undefined(f"the p-value is above {1 - CONFIDENCE_STEPS[-1]:.1f}")
+
+
+def _fewest_converted(control: Proportion, treatment: Proportion) -> int:
+    return min(min(each.converted, each.participants - each.converted) for each in (control, treatment))
 
 
 def _of_estimate(comparison: Comparison, fewest: int, choices: Choices) -> Analysis:

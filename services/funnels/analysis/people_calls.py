@@ -100,7 +100,7 @@ class PeopleCalls:
         key = self.identities.key_of(person)
         reading = self.analyst.load(funnel, Scope(entries, entry, Population.ACTORS))
         tried = [] if key is None else journey(_history(reading.loaded, key), funnel.rules(entry), entries)
-        first = 0 if after is None else cast("int", after[0])
+        first = 0 if after is None else max(0, cast("int", after[0]))
         token = encode_token(request, [first + size]) if first + size < len(tried) else ""
         return pb.GetUserJourneyResponse(
             attempts=[_attempt(each, reading) for each in tried[first : first + size]],

@@ -24,6 +24,7 @@ from shared.database import create_engine
 from shared.timestamps import from_micros
 from tests import databases
 from tests.services.alerts.receivers import Receiver, http_receiver
+from tests.services.alerts.scripted_source import Script, scripted_source
 from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
@@ -103,6 +104,18 @@ def events(
         yield service
 
 
+@pytest.fixture
+def script(clock: Clock) -> Iterator[Script]:
+    with scripted_source(clock, KEY) as started:
+        yield started
+
+
+@pytest.fixture
+def metric_sources(script: Script) -> dict[str, str]:
+    """What a replica reads; tests that want real events say so."""
+    return {"events": script.address}
+
+
 @contextmanager
 def running(
     database: str, clock: Clock, private_key: bytes, public_key_file: Path, **changes: object
@@ -138,14 +151,11 @@ def start_service(
     clock: Clock,
     token_keys: tuple[bytes, bytes],
     public_key_file: Path,
-    events: EventsService,
+    metric_sources: dict[str, str],
     analyst_file: Path,
 ) -> Iterator[Callable[..., Service]]:
-    """Starts a replica on the test's database that reads the test's events; settings may be given by name."""
-    defaults = {
-        "sources": f"events=127.0.0.1:{events.application.server.port}",
-        "sources_token_file": analyst_file,
-    }
+    """Starts a replica on the test's database; settings may be given by name."""
+    defaults = {"metric_sources": metric_sources, "sources_token_file": analyst_file}
     with ExitStack() as stack:
 
         def start(**changes: object) -> Service:

@@ -1,13 +1,21 @@
 """Receivers to tell: real HTTP and SMTP servers in this process, which answer as they are told."""
 
 import json
+import socket
 import threading
+from asyncio import WriteTransport
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope
 
 
 @dataclass
@@ -56,3 +64,41 @@ def http_receiver() -> Iterator[Receiver]:
         yield receiver
         server.shutdown()
         thread.join()
+
+
+@dataclass
+class Mailbox:
+    """An SMTP server: `refusals` answer the next messages, "drop" cuts the connection off."""
+
+    port: int = 0
+    mails: list[EmailMessage] = field(default_factory=list)
+    refusals: deque[str] = field(default_factory=deque)
+    attempts: list[str] = field(default_factory=list)
+
+    async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
+        mail = BytesParser(EmailMessage, policy=default).parsebytes(envelope.original_content or b"")
+        self.attempts.append(str(mail["Message-ID"]))
+        refusal = self.refusals.popleft() if self.refusals else ""
+        if refusal == "drop":
+            assert isinstance(server.transport, WriteTransport)
+            server.transport.abort()
+            return "250 never seen"
+        if refusal:
+            return refusal
+        self.mails.append(mail)
+        return "250 taken"
+
+
+@contextmanager
+def mail_receiver(**options: Any) -> Iterator[Mailbox]:  # noqa: ANN401 - of aiosmtpd's Controller
+    mailbox = Mailbox()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller.start()
+    mailbox.port = controller.port
+    yield mailbox
+    controller.stop()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

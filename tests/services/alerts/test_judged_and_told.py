@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
@@ -13,6 +14,13 @@ from tests.services.alerts.asking import condition, create, deliveries, get, his
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.events.conftest import Clock
+from tests.services.events.conftest import Service as EventsService
+
+
+@pytest.fixture
+def metric_sources(events: EventsService) -> dict[str, str]:
+    return {"events": f"127.0.0.1:{events.application.server.port}"}
+
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 

@@ -240,6 +240,24 @@ def test_a_journey_says_why_each_attempt_counts_or_not(service: Service) -> None
     assert not service.funnels.GetUserJourney(stranger).attempts
 
 
+def test_page_tokens_of_other_questions_are_refused(service: Service) -> None:
+    happened(service, "AB", "AB", "A")
+    funnel = create(service, "AB")
+    listing = pb.ListStepUsersRequest(
+        funnel_id=funnel, time_range=span(), outcome=results_pb2.STEP_OUTCOME_REACHED, page_size=1
+    )
+    token = service.funnels.ListStepUsers(listing).next_page_token
+    assert token
+    listing.page_token, listing.step = token, 1
+    assert set(refusal(lambda: service.funnels.ListStepUsers(listing)).fields) == {"page_token"}
+    journey = pb.GetUserJourneyRequest(
+        funnel_id=funnel, user=user("u-0"), time_range=span(), page_token=token
+    )
+    assert set(refusal(lambda: service.funnels.GetUserJourney(journey)).fields) == {"page_token"}
+    funnels = pb.ListFunnelsRequest(page_token="x", page_size=1_001)
+    assert set(refusal(lambda: service.funnels.ListFunnels(funnels)).fields) == {"page_token", "page_size"}
+
+
 def test_listing_needs_a_step_and_an_outcome(service: Service) -> None:
     made = steps("ABC")
     made[1].optional = True

@@ -933,7 +933,7 @@ class ReadyMadeRule(_message.Message):
     description: _builtins.str
     """What it is good for, in a sentence."""
     available: _builtins.bool
-    """Whether the metric's service is among ALERTS_SOURCES."""
+    """Whether the metric's service is among ALERTS_METRIC_SOURCES."""
     @_builtins.property
     def definition(self) -> _definition_pb2.AlertDefinition:
         """Ready but for channels, and for the labels named here."""

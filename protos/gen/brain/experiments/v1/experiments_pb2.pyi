@@ -198,6 +198,8 @@ class Metric(_message.Message):
     ALLOW_NEGATIVE_FIELD_NUMBER: _builtins.int
     MINIMUM_RELATIVE_EFFECT_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
+    WINSORIZED_QUANTILE_FIELD_NUMBER: _builtins.int
+    COVARIATE_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 100 characters, unique in the experiment."""
     kind: Global___MetricKind.ValueType
@@ -210,6 +212,15 @@ class Metric(_message.Message):
     """Values below 0 are allowed."""
     minimum_relative_effect: _builtins.float
     """Smallest relative change worth seeing, above 0; absent: power is absent."""
+    winsorized_quantile: _builtins.float
+    """Winsorisation: values per participant above this quantile of all participants together, those with nothing
+    included, count as that quantile. 0.5 to 0.9999, VALUE alone. Absent: nothing is cut.
+    """
+    covariate_days: _builtins.int
+    """CUPED: the same events of so many days before somebody's first exposure explain a part of how people
+    differ, and are taken out of the comparison. 1 to 90, of metrics of kind CONVERSION or VALUE that events
+    feed. Absent: nothing is taken out.
+    """
     @_builtins.property
     def feed(self) -> Global___EventFeed:
         """Absent: fed by TrackConversion. INVALID_ARGUMENT where the service knows no events service."""
@@ -224,14 +235,25 @@ class Metric(_message.Message):
         allow_negative: _builtins.bool = ...,
         minimum_relative_effect: _builtins.float | None = ...,
         feed: Global___EventFeed | None = ...,
+        winsorized_quantile: _builtins.float | None = ...,
+        covariate_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "feed", b"feed", "minimum_relative_effect", b"minimum_relative_effect"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days", "_minimum_relative_effect", b"_minimum_relative_effect", "_winsorized_quantile", b"_winsorized_quantile", "covariate_days", b"covariate_days", "feed", b"feed", "minimum_relative_effect", b"minimum_relative_effect", "winsorized_quantile", b"winsorized_quantile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect", "allow_negative", b"allow_negative", "decrease_is_better", b"decrease_is_better", "feed", b"feed", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days", "_minimum_relative_effect", b"_minimum_relative_effect", "_winsorized_quantile", b"_winsorized_quantile", "allow_negative", b"allow_negative", "covariate_days", b"covariate_days", "decrease_is_better", b"decrease_is_better", "feed", b"feed", "guardrail", b"guardrail", "kind", b"kind", "minimum_relative_effect", b"minimum_relative_effect", "name", b"name", "winsorized_quantile", b"winsorized_quantile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__covariate_days: _TypeAlias = _typing.Literal["covariate_days"]  # noqa: Y015
+    _WhichOneofArgType__covariate_days: _TypeAlias = _typing.Literal["_covariate_days", b"_covariate_days"]  # noqa: Y015
     _WhichOneofReturnType__minimum_relative_effect: _TypeAlias = _typing.Literal["minimum_relative_effect"]  # noqa: Y015
     _WhichOneofArgType__minimum_relative_effect: _TypeAlias = _typing.Literal["_minimum_relative_effect", b"_minimum_relative_effect"]  # noqa: Y015
+    _WhichOneofReturnType__winsorized_quantile: _TypeAlias = _typing.Literal["winsorized_quantile"]  # noqa: Y015
+    _WhichOneofArgType__winsorized_quantile: _TypeAlias = _typing.Literal["_winsorized_quantile", b"_winsorized_quantile"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__covariate_days) -> _WhichOneofReturnType__covariate_days | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_relative_effect) -> _WhichOneofReturnType__minimum_relative_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__winsorized_quantile) -> _WhichOneofReturnType__winsorized_quantile | None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -318,6 +340,7 @@ class ExperimentDefinition(_message.Message):
     CONVERSION_WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     PLANNED_SAMPLE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    BREAK_DOWN_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """For people, 1 to 200 characters."""
     hypothesis: _builtins.str
@@ -348,6 +371,14 @@ class ExperimentDefinition(_message.Message):
     def namespace_slice(self) -> Global___NamespaceSlice:
         """Absent: no exclusion."""
 
+    @_builtins.property
+    def break_down_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attributes whose values are kept when somebody is assigned, to break results down by: up to 5 names of 1 to
+        100 characters. Texts (their first 100 characters), numbers and booleans are kept, readably; anything else
+        counts as absent. What is known at the assignment cannot be changed by a variant, so that comparing within
+        a value is sound.
+        """
+
     def __init__(
         self,
         *,
@@ -362,10 +393,11 @@ class ExperimentDefinition(_message.Message):
         conversion_window_seconds: _builtins.int | None = ...,
         planned_sample: _builtins.int | None = ...,
         confidence_level: _builtins.float = ...,
+        break_down_attributes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "confidence_level", b"confidence_level", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "hypothesis", b"hypothesis", "metrics", b"metrics", "name", b"name", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample", "targeting", b"targeting", "tracks_exposures", b"tracks_exposures", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "break_down_attributes", b"break_down_attributes", "confidence_level", b"confidence_level", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "hypothesis", b"hypothesis", "metrics", b"metrics", "name", b"name", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample", "targeting", b"targeting", "tracks_exposures", b"tracks_exposures", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_window_seconds: _TypeAlias = _typing.Literal["conversion_window_seconds"]  # noqa: Y015
     _WhichOneofArgType__conversion_window_seconds: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds"]  # noqa: Y015
@@ -1575,20 +1607,56 @@ class GetResultsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
+    BREAK_DOWN_ATTRIBUTE_FIELD_NUMBER: _builtins.int
     experiment_key: _builtins.str
     """Which. Required."""
+    break_down_attribute: _builtins.str
+    """Break down by this one of the experiment's break_down_attributes, too; empty: not."""
     def __init__(
         self,
         *,
         experiment_key: _builtins.str = ...,
+        break_down_attribute: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_key", b"experiment_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_down_attribute", b"break_down_attribute", "experiment_key", b"experiment_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetResultsRequest: _TypeAlias = GetResultsRequest  # noqa: Y015
+
+@_typing.final
+class Segment(_message.Message):
+    """Results of those who had one value of an attribute when they were assigned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value; absent: of those without one."""
+    @_builtins.property
+    def results(self) -> Global___Results:
+        """Theirs. p-values are adjusted over all segments together, and there is no recommendation: segments tell where
+        to look next, and decide nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        value: _builtins.str | None = ...,
+        results: Global___Results | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "results", b"results", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "results", b"results", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
 class VariantResult(_message.Message):
@@ -1628,6 +1696,7 @@ class VariantResult(_message.Message):
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     POWER_RATIO_FIELD_NUMBER: _builtins.int
     ABSENT_REASONS_FIELD_NUMBER: _builtins.int
+    COVARIATE_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant's name."""
     participants: _builtins.int
@@ -1658,6 +1727,12 @@ class VariantResult(_message.Message):
     def absent_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Why a field of this message is absent, by its name."""
 
+    @_builtins.property
+    def covariate(self) -> _statistics_pb2.Covariate:
+        """What was known of participants before (CUPED), where the metric asks for it: the comparison is that of
+        CompareMeans with it.
+        """
+
     def __init__(
         self,
         *,
@@ -1673,10 +1748,11 @@ class VariantResult(_message.Message):
         adjusted_p_value: _builtins.float | None = ...,
         power_ratio: _builtins.float | None = ...,
         absent_reasons: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        covariate: _statistics_pb2.Covariate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "covariate", b"covariate", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "covariate", b"covariate", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
@@ -1706,6 +1782,9 @@ class MetricResult(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     VARIANTS_FIELD_NUMBER: _builtins.int
     HARMED_VARIANTS_FIELD_NUMBER: _builtins.int
+    WINSORIZED_AT_FIELD_NUMBER: _builtins.int
+    winsorized_at: _builtins.float
+    """Where values were cut (winsorisation), in the metric's unit; total_value is told uncut."""
     @_builtins.property
     def metric(self) -> Global___Metric:
         """The metric."""
@@ -1724,12 +1803,15 @@ class MetricResult(_message.Message):
         metric: Global___Metric | None = ...,
         variants: _abc.Iterable[Global___VariantResult] | None = ...,
         harmed_variants: _abc.Iterable[_builtins.str] | None = ...,
+        winsorized_at: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at", "metric", b"metric", "winsorized_at", b"winsorized_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["harmed_variants", b"harmed_variants", "metric", b"metric", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at", "harmed_variants", b"harmed_variants", "metric", b"metric", "variants", b"variants", "winsorized_at", b"winsorized_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__winsorized_at: _TypeAlias = _typing.Literal["winsorized_at"]  # noqa: Y015
+    _WhichOneofArgType__winsorized_at: _TypeAlias = _typing.Literal["_winsorized_at", b"_winsorized_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__winsorized_at) -> _WhichOneofReturnType__winsorized_at | None: ...
 
 Global___MetricResult: _TypeAlias = MetricResult  # noqa: Y015
 
@@ -1800,18 +1882,28 @@ class GetResultsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_VALUES_FIELD_NUMBER: _builtins.int
+    left_out_values: _builtins.int
+    """How many values more there are."""
     @_builtins.property
     def results(self) -> Global___Results:
         """All of it."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """With a break_down_attribute: of the 20 most frequent values, the most frequent first."""
 
     def __init__(
         self,
         *,
         results: Global___Results | None = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
+        left_out_values: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out_values", b"left_out_values", "results", b"results", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -227,7 +227,7 @@ Global___FunnelChoices: _TypeAlias = FunnelChoices  # noqa: Y015
 
 @_typing.final
 class DurationBin(_message.Message):
-    """How many times lie in a span, [lower_seconds, upper_seconds); the last span includes its upper end."""
+    """How many times lie in a span, [lower_seconds, upper_seconds); the one that ends at 366 days includes its end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

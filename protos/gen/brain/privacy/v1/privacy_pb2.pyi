@@ -34,7 +34,8 @@ class _ErasureModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErasureMo
     ERASURE_MODE_ANONYMIZE: _ErasureMode.ValueType  # 2
     """Their events, as those of an unknown person: ids of the person, of sessions and of events are replaced,
     referrer and user agent deleted. Names, times, values, pages and properties stay, so choose ERASE where
-    these say who it was.
+    these say who it was. In experiments, what they were assigned and what was tracked of them, under random
+    ids.
     """
 
 class ErasureMode(_ErasureMode, metaclass=_ErasureModeEnumTypeWrapper):
@@ -47,7 +48,8 @@ ERASURE_MODE_ERASE: ErasureMode.ValueType  # 1
 ERASURE_MODE_ANONYMIZE: ErasureMode.ValueType  # 2
 """Their events, as those of an unknown person: ids of the person, of sessions and of events are replaced,
 referrer and user agent deleted. Names, times, values, pages and properties stay, so choose ERASE where
-these say who it was.
+these say who it was. In experiments, what they were assigned and what was tracked of them, under random
+ids.
 """
 Global___ErasureMode: _TypeAlias = ErasureMode  # noqa: Y015
 

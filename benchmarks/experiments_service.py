@@ -1,0 +1,158 @@
+"""The experiments service as it is measured, and what is sent to it."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from brain.events.v1 import events_pb2
+from brain.experiments.v1 import experiments_pb2 as pb
+
+from benchmarks import measuring
+from benchmarks.stack import KEY, ServiceProcess, free_port
+from deploy import children
+from deploy.processes import says_serving
+
+if TYPE_CHECKING:
+    import grpc
+
+    from benchmarks.stack import Stack
+
+DATABASE = "experiments"
+EXPERIMENT = "checkout"
+SERVICE = "/brain.experiments.v1.ExperimentsService/"
+BATCH = 5_000
+VARIANTS = "abcd"
+METRICS = 10
+START_SECONDS = 60
+FOLD_SECONDS = 600
+
+TRACKED = [pb.Metric(name=f"tracked_{number}", kind=pb.METRIC_KIND_VALUE) for number in range(METRICS)]
+FED = [
+    pb.Metric(name=f"fed_{number}", kind=pb.METRIC_KIND_VALUE, feed=pb.EventFeed(event=f"bought {number}"))
+    for number in range(METRICS)
+]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where everything is, and how many people take part."""
+
+    stack: "Stack"
+    events: ServiceProcess
+    people: int
+
+    @property
+    def url(self) -> str:
+        """Return where the experiments service finds its database."""
+        return self.stack.postgres.url(DATABASE, "experiments")
+
+
+@contextmanager
+def running(setting: Setting) -> Iterator[ServiceProcess]:
+    """Run an experiments service on the setting's database."""
+    stack, address = setting.stack, f"127.0.0.1:{free_port()}"
+    token = stack.directory / "events.token"
+    token.write_text(stack.token)
+    chosen = {
+        "ADDRESS": address,
+        "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "FLAGD_ADDRESS": f"127.0.0.1:{free_port()}",
+        "DATABASE_URL": setting.url,
+        "TOKEN_PUBLIC_KEY_FILE": str(stack.directory / "public.pem"),
+        "ENCRYPTION_KEYS": f"1:{KEY}",
+        "BLIND_INDEX_KEY": KEY,
+        "EVENTS_ADDRESS": setting.events.address,
+        "EVENTS_TOKEN_FILE": str(token),
+    }
+    environment = os.environ | {f"EXPERIMENTS_{name}": value for name, value in chosen.items()}
+    log = stack.directory / "experiments.log"
+    process = children.start([sys.executable, "-m", "services.experiments"], log=log, environment=environment)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not says_serving(address):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
+            time.sleep(0.05)
+        yield ServiceProcess(process.pid, address, stack.token)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def person(number: int) -> pb.Person:
+    """Return somebody."""
+    return pb.Person(user_id=f"user-{number:07}")
+
+
+def assignments(people: Iterable[int]) -> bytes:
+    """Return a batch of people to assign."""
+    candidates = [pb.Candidate(person=person(number)) for number in people]
+    return pb.AssignVariantsRequest(experiment_key=EXPERIMENT, candidates=candidates).SerializeToString()
+
+
+def conversions(people: int, seed: int, count: int) -> Iterator[bytes]:
+    """Yield batches of so many conversions of people at random."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, count, BATCH):
+        size = min(BATCH, count - start)
+        conversions = [
+            pb.Conversion(
+                conversion_id=f"{seed}-{start + number}",
+                experiment_key=EXPERIMENT,
+                person=person(who),
+                metric=TRACKED[number % METRICS].name,
+                value=value,
+            )
+            for number, (who, value) in enumerate(
+                zip(
+                    generator.integers(people, size=size).tolist(),
+                    generator.exponential(50, size).round(2).tolist(),
+                    strict=True,
+                )
+            )
+        ]
+        yield pb.TrackConversionsRequest(conversions=conversions).SerializeToString()
+
+
+def send(service: ServiceProcess, method: str, requests: Iterable[bytes], callers: int) -> list[float]:
+    """Send requests by so many callers; return how long each call took."""
+    with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+
+        def send(request: bytes) -> float:
+            return measuring.seconds(lambda: call(request, metadata=service.metadata, timeout=120))
+
+        return list(pool.map(send, requests))
+
+
+def more_events(numbers: Iterable[int], people: int) -> bytes:
+    """Return a batch of events, by their numbers, that feed the metrics."""
+    now = time.time_ns() // 1000
+    events = []
+    for number in numbers:
+        event = events_pb2.Event(
+            event_id=f"e-{number}",
+            user_id=person(number % people).user_id,
+            session_id="s",
+            event=f"bought {number % METRICS}",
+            value=number % 1_000 / 100,
+        )
+        event.event_time.FromMicroseconds(now)
+        events.append(event)
+    return events_pb2.TrackEventsRequest(events=events).SerializeToString()
+
+
+def wait(setting: Setting, statement: str) -> None:
+    """Wait until a statement says so."""
+    deadline = time.monotonic() + FOLD_SECONDS
+    with setting.stack.postgres.connect(DATABASE) as connection:
+        while not (connection.execute(statement.encode()).fetchone() or (False,))[0]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not within {FOLD_SECONDS} s: {statement}")
+            time.sleep(0.2)

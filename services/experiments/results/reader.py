@@ -1,0 +1,92 @@
+"""Totals of metrics, however they are fed."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.experiments.domain import Experiment, Metric
+from services.experiments.results import store
+from services.experiments.results.feeds import EventFeeds
+from services.experiments.results.people import Did, shaped, tracked
+from services.experiments.results.totals import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True)
+class ResultReader:
+    """Reads totals of metrics, however they are fed; without feeds from what is tracked here alone."""
+
+    feeds: EventFeeds | None
+
+    def mark_merged(self, connection: "Connection", experiment: Experiment) -> None:
+        """Leave out people whose ids, now one, have different variants; in a transaction that may write."""
+        if self.feeds is not None and any(metric.feed for metric in experiment.metrics):
+            conflicting = self.feeds.conflicting(connection, experiment)
+            if conflicting:
+                store.mark_conflicting(connection, experiment, conflicting)
+
+    def totals(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        until: int | None = None,
+    ) -> Totals:
+        """Return totals of metrics, of now or of what happened before a moment in Unix microseconds."""
+        names = [metric.name for metric in metrics if metric.feed is None]
+        found = store.read_totals(connection, experiment, names, until)
+        by_events = [metric for metric in metrics if metric.feed is not None]
+        if by_events and self.feeds is not None:
+            sums = self.feeds.sums(connection, experiment, by_events, until)
+            found = replace(found, sums={**found.sums, **sums})
+        return self._shaped(connection, experiment, metrics, until, found, None)
+
+    def segment_totals(
+        self, connection: "Connection", experiment: Experiment, among: NDArray[np.int32]
+    ) -> Totals:
+        """Return totals of all metrics as they are now, over these people (our keys) alone."""
+        metrics = experiment.metrics
+        names = [metric.name for metric in metrics if metric.feed is None]
+        found = store.recount(connection, experiment, names, among=among.tolist())
+        by_events = [metric for metric in metrics if metric.feed is not None]
+        if by_events and self.feeds is not None:
+            sums = self.feeds.sums_among(connection, experiment, by_events, among)
+            found = replace(found, sums={**found.sums, **sums})
+        return self._shaped(connection, experiment, metrics, None, found, among)
+
+    def _did(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metric: Metric,
+        until: int | None,
+        among: NDArray[np.int32] | None,
+    ) -> Did:
+        if metric.feed is None or self.feeds is None:
+            people = None if among is None else among.tolist()
+            return tracked(connection, experiment, metric.name, until, people)
+        return self.feeds.did(connection, experiment, metric, until, among)
+
+    def _shaped(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        until: int | None,
+        found: Totals,
+        among: NDArray[np.int32] | None,
+    ) -> Totals:
+        """Return totals with what each participant did, of the metrics that need it."""
+        participants = [found.participants(variant) for variant in range(len(experiment.variants))]
+        did = {
+            metric.name: shaped(metric, self._did(connection, experiment, metric, until, among), participants)
+            for metric in metrics
+            if metric.needs_people
+        }
+        return replace(found, shaped=did)

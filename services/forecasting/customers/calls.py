@@ -68,6 +68,7 @@ class CustomerCalls:
             model=messages.model(_BG_NBD if which == "purchases" else _KAPLAN_MEIER, found.parameters),
             hold_out=messages.churn_scores(found.hold_out),
             warnings=found.warnings,
+            bands=messages.churn_bands(found),
             next_page_token=_next_token(request, page, found.keys.size),
         )
         if page.save_id:

@@ -41,6 +41,17 @@ def churn_customer(found: Churn, row: int, people: Mapping[int, Who]) -> pb.Cust
     return message
 
 
+def churn_bands(found: Churn) -> Sequence[pb.ChurnBand]:
+    """Return how many customers are how likely to leave."""
+    counts, edges = np.histogram(found.leaves[~np.isnan(found.leaves)], bins=_BANDS, range=(0, 1))
+    return [
+        pb.ChurnBand(lower_ratio=lower, upper_ratio=upper, customers=customers)
+        for lower, upper, customers in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True
+        )
+    ]
+
+
 def churn_scores(scores: "Scores | None") -> pb.ChurnHoldOut | None:
     """Return the scores of the hold-out."""
     if scores is None:

@@ -1,107 +1,21 @@
-"""The tab Funnels over a real funnels service: numbers, people, journeys, actions, and what is absent."""
+"""The tab Funnels over a real funnels service: numbers, people, journeys, and what is absent."""
 
-import csv
 import html
-import io
 import re
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import pytest
 from brain.events.v1 import events_pb2
 from brain.funnels.v1 import funnels_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
 from shared.auth import Role
 from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT
-from tests.gateway.dashboard.serving import Site, gateway, proof_of
-from tests.services.events.conftest import Clock as EventsClock
+from tests.gateway.dashboard.funnels.conftest import STEPS, TAB, happened, make, rows, table
+from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.events.conftest import Service as EventsService
-from tests.services.events.conftest import running as running_events
 from tests.services.funnels.asking import steps
-from tests.services.funnels.conftest import Clock, Service, running
-
-TAB = f"{PREFIX}/funnels"
-STEPS = ("visited", "put in basket", "bought")
-
-
-def made_history() -> Iterator[events_pb2.Event]:
-    """A hundred visit yesterday. Of the free half 10 put something in and 5 buy, of the other 40 and 20."""
-    for number in range(100):
-        is_free = number % 2 == 0
-        place = number // 2
-        yield happened(number, "visited", 0, plan="free" if is_free else "pro")
-        if place < (10 if is_free else 40):
-            yield happened(number, "put in basket", 60)
-        if place < (5 if is_free else 20):
-            yield happened(number, "bought", 660)
-
-
-def happened(number: int, name: str, second: int, **properties: str) -> events_pb2.Event:
-    made = events_pb2.Event(event=name, event_id=f"{name}-{number}", user_id=f"u-{number}", session_id="s")
-    moment = NOW.replace(minute=0, second=0) - timedelta(days=1) + timedelta(seconds=number + second)
-    made.event_time.FromDatetime(moment.replace(tzinfo=None))
-    made.properties.update(properties)
-    return made
-
-
-@pytest.fixture
-def walked(events_database: str, token_keys: tuple[bytes, bytes], key_file: Path) -> Iterator[EventsService]:
-    with running_events(events_database, EventsClock(), token_keys[0], key_file) as service:
-        reply = service.events.TrackEvents(events_pb2.TrackEventsRequest(events=made_history()))
-        assert not reply.rejections
-        yield service
-
-
-@pytest.fixture
-def key_file(dashboard_key_file: Path) -> Path:
-    return dashboard_key_file
-
-
-@pytest.fixture
-def funnels(
-    funnels_database: str, walked: EventsService, token_keys: tuple[bytes, bytes], tmp_path: Path
-) -> Iterator[Service]:
-    now = Clock(int(NOW.timestamp() * 1e6))
-    with running(funnels_database, walked, token_keys, tmp_path, clock=now) as service:
-        yield service
-
-
-@pytest.fixture
-def site(
-    walked: EventsService, funnels: Service, key_file: Path, token_for: Callable[..., str]
-) -> Iterator[Site]:
-    port = walked.application.server.port
-    address = f"127.0.0.1:{funnels.application.server.port}"
-    with gateway(port, key_file, NOW.timestamp, funnels_address=address, call_seconds=3) as origin:
-        yield Site(origin, token_for(Role.ADMIN))
-
-
-def make(service: Service, names: tuple[str, ...] = STEPS, **more: object) -> None:
-    asked = pb.CreateFunnelRequest(funnel_id="checkout", name="Checkout", steps=steps(names))
-    asked.MergeFrom(pb.CreateFunnelRequest(**more))  # type: ignore[arg-type]
-    service.funnels.CreateFunnel(asked)
-
-
-def rows(page: str, caption: str) -> list[list[str]]:
-    """The cells of the table with this caption, without its headers, as they are read."""
-    [table] = [each for each in page.split("<table")[1:] if f">{caption}" in each.partition("<thead>")[0]]
-    body = table.partition("<tbody>")[2].partition("</tbody>")[0]
-    return [
-        [read(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)]
-        for row in body.split("<tr")[1:]
-    ]
-
-
-def read(markup: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
-
-
-def table(answer: httpx.Response) -> list[dict[str, str]]:
-    assert answer.status_code == 200
-    return list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+from tests.services.funnels.conftest import Service
 
 
 def test_steps_are_bars_with_their_losses(visitor: httpx.Client, funnels: Service) -> None:
@@ -213,73 +127,6 @@ def test_absent_numbers_have_their_reason(visitor: httpx.Client, funnels: Servic
     early = visitor.get(TAB, params={"range": "custom", "from": "2011-01-01", "to": "2011-01-02"}).text
     assert "Nobody began on these days." in early
     assert 'title="nobody began on these days"' in early
-
-
-def form(page: str, **fields: str) -> dict[str, str]:
-    """The form that makes a funnel as it is filled in."""
-    part = page.partition('<form class="make"')[2].partition("</form>")[0]
-    inputs = re.findall(r'<input[^>]*?name="(\w+)"[^>]*?value="([^"]*)"', part)
-    return {name: html.unescape(value) for name, value in inputs} | fields
-
-
-def test_an_empty_tab_offers_a_funnel_of_the_data(visitor: httpx.Client, funnels: Service) -> None:
-    page = visitor.get(TAB).text
-    assert "No funnel yet." in page
-    assert '<option value="put in basket">' in page
-    filled = form(page, new_minutes="60", new_order="ordered")
-    assert (filled["new_0"], filled["new_1"]) == ("visited", "put in basket")
-    filled["new_3"] = "bought"
-    done = visitor.post(f"{TAB}/create", data=filled)
-    after = visitor.get(done.headers["location"]).text
-    assert "visited → put in basket is made." in after
-    assert [row[1] for row in rows(after, "Steps")] == ["100", "50", "25"]
-    kept = funnels.funnels.GetFunnel(pb.GetFunnelRequest(funnel_id="visited-put-in-basket")).funnel
-    assert (kept.creator, kept.time_window_minutes) == ("admin", 60)
-
-
-def test_a_refused_form_comes_back_as_it_was(visitor: httpx.Client, funnels: Service) -> None:
-    make(funnels)
-    page = visitor.get(TAB).text
-    filled = form(
-        page, new_name="Checkout", new_0="visited", new_1="", new_order="strict", new_minutes="10080"
-    )
-    done = visitor.post(f"{TAB}/create", data=filled)
-    back = visitor.get(done.headers["location"]).text
-    assert "2 to 64 are required" in back
-    assert form(back)["new_name"] == "Checkout"
-    assert '<option value="strict" selected>' in back
-    assert '<option value="10080" selected>' in back
-    filled = form(back, new_1="no such event", new_order="strict", new_minutes="10080")
-    done = visitor.post(f"{TAB}/create", data=filled)
-    assert "another funnel has the id &#39;checkout&#39;" in visitor.get(done.headers["location"]).text
-    filled["new_name"] = "Other"
-    done = visitor.post(f"{TAB}/create", data=filled)
-    told = visitor.get(done.headers["location"]).text
-    assert "Other is made. No event &#39;no such event&#39; was ever stored" in told
-
-
-def test_a_funnel_is_deactivated_from_the_page(visitor: httpx.Client, funnels: Service) -> None:
-    make(funnels)
-    page = visitor.get(TAB).text
-    done = visitor.post(f"{TAB}/deactivate", data={"proof": proof_of(page), "funnel": "checkout"})
-    after = visitor.get(done.headers["location"]).text
-    assert "Checkout is inactive." in after
-    assert "Deactivate this funnel?" not in after
-    assert not funnels.funnels.GetFunnel(pb.GetFunnelRequest(funnel_id="checkout")).funnel.active
-    assert visitor.post(f"{TAB}/deactivate", data={"funnel": "checkout"}).status_code == 403
-
-
-def test_an_analyst_may_look_and_not_change(
-    site: Site, funnels: Service, token_for: Callable[..., str]
-) -> None:
-    with Site(site.origin, token_for(Role.ANALYST)).signed_in() as analyst:
-        page = analyst.get(TAB).text
-        assert "Somebody with the role admin can make one." in page
-        assert "funnels/create" not in page
-        fields = {"proof": proof_of(page), "new_name": "x", "new_0": "a", "new_1": "b"}
-        done = analyst.post(f"{TAB}/create", data=fields)
-        assert "needs the role admin" in analyst.get(done.headers["location"]).text
-    assert not funnels.funnels.ListFunnels(pb.ListFunnelsRequest()).funnels
 
 
 def test_names_are_shown_as_text_and_files_are_no_programs(visitor: httpx.Client, funnels: Service) -> None:

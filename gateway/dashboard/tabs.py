@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.dashboard import events_tab, experiments_tab, retention_tab
+from gateway.dashboard import events_tab, experiments_tab, predictions_tab, retention_tab
 
 if TYPE_CHECKING:
     from gateway.dashboard.frame import Tab
@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 TABS: "Final[tuple[Tab, ...]]" = (
     events_tab.TAB,
     experiments_tab.TAB,
+    predictions_tab.TAB,
     retention_tab.TAB,
 )

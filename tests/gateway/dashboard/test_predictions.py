@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -56,7 +57,7 @@ def site(
 ) -> Iterator[Site]:
     port = events_service.application.server.port
     address = f"127.0.0.1:{forecasting.application.server.port}"
-    settings: dict[str, object] = {"forecasting_address": address, "currency": "GBP", "call_seconds": 20}
+    settings: dict[str, Any] = {"forecasting_address": address, "currency": "GBP", "call_seconds": 20}
     with gateway(port, dashboard_key_file, NOW.timestamp, **settings) as origin:
         yield Site(origin, token_for(Role.ADMIN))
 
@@ -96,6 +97,17 @@ def test_a_day_out_of_the_ordinary_is_marked_and_listed(visitor: httpx.Client) -
     assert "Nothing out of the ordinary on these days." in before.text
     assert "As it would have been said at the end of the days shown." in before.text
     assert "/predictions/keep" not in before.text
+
+
+def test_cards_mark_the_day_and_insights_tell_it(visitor: httpx.Client) -> None:
+    page = visitor.get(f"{PREFIX}/events").text
+    assert "<title>Thu 10 Nov 2011: out of the ordinary</title>" in page
+    told = r"users on Thu 10 Nov 2011: 30, where \d+ to \d+ would be ordinary \([\d.]+ deviations\)"
+    assert re.search(told, page)
+    assert f'href="{TAB}?range=30d&amp;zone=UTC&amp;metric=dau"' in page
+    # Not said twice.
+    assert "Daily active users on Thu 10 Nov 2011: 30, more than on each" not in page
+    assert "are not marked" not in page
 
 
 def test_weeks_are_forecast_too(visitor: httpx.Client) -> None:
@@ -205,6 +217,7 @@ def test_a_service_that_is_away_is_told_in_its_own_place(visitor: httpx.Client, 
     forecasting.application.stop()
     page = visitor.get(TAB).text
     assert page.count('<div class="trouble"') == 3
+    assert "Days out of the ordinary are not marked." in page
     assert "The forecasting service does not answer at the moment." in page
     assert "Daily active users" in page
     assert visitor.get(f"{TAB}/forecast.csv").status_code in {503, 504}
@@ -220,3 +233,4 @@ def test_without_an_address_the_tab_says_which_setting_is_missing(
     ):
         page = visitor.get(TAB).text
     assert "GATEWAY_FORECASTING_ADDRESS" in page
+    assert "are not marked" not in page

@@ -1,19 +1,20 @@
-"""A forecast as its tab shows it: history, path with bands, back-test; and what was out of the ordinary."""
+"""A forecast as its tab shows it: history, path with bands, back-test."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from brain.forecasting.v1 import anomalies_pb2, forecasts_pb2
+from brain.forecasting.v1 import forecasts_pb2
 
-from gateway.dashboard import charts, formats, predictions
+from gateway.dashboard import anomalies, charts, formats, predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from brain.forecasting.v1 import anomalies_pb2
+
     from gateway.dashboard.csv_files import Cell
-    from gateway.dashboard.predictions import Choice
+    from gateway.dashboard.readings import Reading
     from gateway.dashboard.scope import Scope
 
 CSV_HEADER: Final = (
@@ -35,10 +36,7 @@ HEADER: Final = ("From", "Expected", "80 %", "95 %", "Level", "Trend", "Season",
 _LEAST_POINTS: Final = 14
 # Values of other metrics cannot be added up over time: somebody active on two days is one person.
 _ADDED: Final = frozenset({"currency", "events", "sessions"})
-# From here on fractions are not worth reading.
-_FRACTIONS_BELOW: Final = 100
 _ADDED_METRICS: Final = frozenset({"new_users"})
-_UNCOUNTED: Final = frozenset({"currency", "ratio", "seconds", "probability", "days"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,72 +69,10 @@ class Shown:
     horizon: str
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Days in a row that were out of the ordinary."""
-
-    when: str
-    exact_time: str
-    direction: str
-    value: str
-    expected: str
-    ordinary: str
-    score: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unusual:
-    """What was out of the ordinary, and how often this setting says so."""
-
-    told: tuple[Told, ...]
-    rate: str
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How numbers and times of this page read."""
-
-    choice: "Choice"
-    scope: "Scope"
-    unit: str
-    currency: str
-
-    def number(self, value: float) -> str:
-        """Return a value with its unit."""
-        has_fraction = value != round(value) and abs(value) < _FRACTIONS_BELOW
-        if has_fraction and self.unit != "ratio":
-            return " ".join(filter(None, (formats.significant(value), self._money)))
-        return formats.quantity(value, self.unit, self.currency)
-
-    @property
-    def _money(self) -> str:
-        return self.currency if self.unit == "currency" else ""
-
-    def between(self, lower: float, upper: float) -> str:
-        """Return the ends of an interval."""
-        return f"{self.number(lower)} to {self.number(upper)}"
-
-    def label(self, start: "datetime") -> str:
-        """Return how an interval is called in a table."""
-        return predictions.full_label(start, self.choice.interval, self.scope)
-
-    def short_label(self, start: "datetime") -> str:
-        """Return how an interval is called under a chart."""
-        return predictions.label(start, self.choice.interval, self.scope)
-
-    @property
-    def whole(self) -> bool:
-        """Whether an axis of these values needs no fractions."""
-        return self.unit not in _UNCOUNTED
-
-    def axis_label(self, value: float) -> str:
-        """Return a value as it stands at the axis."""
-        return formats.percent(value) if self.unit == "ratio" else formats.short(value)
-
-
 def shown(
-    answer: forecasts_pb2.ForecastMetricResponse, reading: Reading, unusual: anomalies_pb2.Anomalies | None
+    answer: forecasts_pb2.ForecastMetricResponse,
+    reading: "Reading",
+    unusual: "anomalies_pb2.Anomalies | None",
 ) -> Shown:
     """Return the forecast, with the days that were out of the ordinary marked."""
     found = answer.forecast
@@ -157,7 +93,7 @@ def shown(
     )
 
 
-def _lead(found: forecasts_pb2.Forecast, reading: Reading) -> tuple[str, str]:
+def _lead(found: forecasts_pb2.Forecast, reading: "Reading") -> tuple[str, str]:
     words = predictions.INTERVALS[reading.choice.interval]
     if reading.unit in _ADDED or reading.choice.metric in _ADDED_METRICS:
         value, intervals = found.total.expected, found.total.intervals
@@ -171,7 +107,7 @@ def _lead(found: forecasts_pb2.Forecast, reading: Reading) -> tuple[str, str]:
 
 
 def _chart(
-    found: forecasts_pb2.Forecast, reading: Reading, unusual: anomalies_pb2.Anomalies | None
+    found: forecasts_pb2.Forecast, reading: "Reading", unusual: "anomalies_pb2.Anomalies | None"
 ) -> charts.Chart:
     history = _inside(found.history, reading.scope)
     past = [point.value if point.HasField("value") else None for point in history]
@@ -209,7 +145,7 @@ def _texts(
     starts: "Sequence[datetime]",
     past: "Sequence[float | None]",
     found: forecasts_pb2.Forecast,
-    reading: Reading,
+    reading: "Reading",
 ) -> list[str]:
     known = [formats.NOTHING if value is None else reading.number(value) for value in past]
     coming = [
@@ -246,27 +182,26 @@ def _marks(
     starts: "Sequence[datetime]",
     count: int,
     axis: "Sequence[float]",
-    reading: Reading,
-    unusual: anomalies_pb2.Anomalies | None,
+    reading: "Reading",
+    unusual: "anomalies_pb2.Anomalies | None",
 ) -> tuple[charts.Mark, ...]:
     if unusual is None:
         return ()
     places = {start: index for index, start in enumerate(starts)}
     return tuple(
         charts.mark(
-            places[start], count, point.value, axis, f"{reading.label(start)}: {_against(point, reading)}"
+            places[start],
+            count,
+            point.value,
+            axis,
+            f"{reading.label(start)}: {anomalies.against(point, reading)}",
         )
         for point in unusual.points
         if point.anomalous and (start := formats.moment(point.start_time)) in places
     )
 
 
-def _against(point: anomalies_pb2.JudgedPoint, reading: Reading) -> str:
-    ordinary = reading.between(point.lower, point.upper)
-    return f"{reading.number(point.value)}, where {ordinary} is ordinary"
-
-
-def _row(point: forecasts_pb2.ForecastPoint, reading: Reading) -> tuple[str, ...]:
+def _row(point: forecasts_pb2.ForecastPoint, reading: "Reading") -> tuple[str, ...]:
     parts = point.parts
     return (
         reading.label(formats.moment(point.start_time)),
@@ -276,7 +211,7 @@ def _row(point: forecasts_pb2.ForecastPoint, reading: Reading) -> tuple[str, ...
     )
 
 
-def _tested(found: forecasts_pb2.Forecast, reading: Reading) -> tuple[Tested, ...]:
+def _tested(found: forecasts_pb2.Forecast, reading: "Reading") -> tuple[Tested, ...]:
     if not found.HasField("back_test"):
         return ()
     both = (("This model", found.back_test.model), ("Seasonal naive", found.back_test.seasonal_naive))
@@ -292,7 +227,7 @@ def _tested(found: forecasts_pb2.Forecast, reading: Reading) -> tuple[Tested, ..
     )
 
 
-def _signed(value: float, reading: Reading) -> str:
+def _signed(value: float, reading: "Reading") -> str:
     sign = "+" if value > 0 else formats.MINUS if value < 0 else ""
     return f"{sign}{reading.number(abs(value))}"
 
@@ -307,40 +242,6 @@ def _tested_note(found: forecasts_pb2.Forecast, words: str) -> str:
     )
     note = f"Forecast again from {tested.origins} past days, {tested.horizon} {words} ahead each"
     return f"{note}: {covered}." if covered else f"{note}."
-
-
-def unusual(found: anomalies_pb2.Anomalies, reading: Reading) -> Unusual:
-    """Return what was out of the ordinary, the latest first."""
-    return Unusual(
-        told=tuple(_told(each, reading) for each in reversed(found.anomalies)),
-        rate=_rate(found),
-        warnings=tuple(found.warnings),
-    )
-
-
-def _told(one: anomalies_pb2.Anomaly, reading: Reading) -> Told:
-    start = formats.moment(one.start_time)
-    last = formats.moment(one.end_time) - timedelta(microseconds=1)
-    peak = one.peak
-    when = reading.label(start)
-    if one.points > 1:
-        when = formats.span(*(each.astimezone(reading.scope.zone).date() for each in (start, last)))
-    return Told(
-        when=when,
-        exact_time=formats.exact_time(start, reading.scope.zone),
-        direction="up" if one.direction == anomalies_pb2.ANOMALY_DIRECTION_UP else "down",
-        value=reading.number(peak.value),
-        expected=reading.number(peak.expected),
-        ordinary=reading.between(peak.lower, peak.upper),
-        score=f"{abs(peak.score):.1f}",
-    )
-
-
-def _rate(found: anomalies_pb2.Anomalies) -> str:
-    if not found.HasField("alerts_per_month"):
-        return f"Nothing could be judged: {found.reason}."
-    rate = formats.significant(found.alerts_per_month)
-    return f"This setting speaks {rate} times a month on this metric's own history, right or wrong."
 
 
 def exported(found: forecasts_pb2.Forecast, scope: "Scope") -> "Iterable[Sequence[Cell]]":

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from brain.forecasting.v1 import predictions_pb2 as pb
 
-    from gateway.dashboard.forecasts import Reading
+    from gateway.dashboard.readings import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from brain.forecasting.v1.forecasting_pb2_grpc import ForecastingServiceStub
 from brain.metrics.v1 import metrics_pb2
 from starlette.routing import BaseRoute, Route
 
-from gateway.dashboard import customers, forecasts, predicted, predictions, top, visits
+from gateway.dashboard import anomalies, customers, forecasts, predicted, predictions, readings, top, visits
 from gateway.dashboard.answers import Failure, answered
 from gateway.dashboard.frame import Notice, Tab
 from gateway.dashboard.signing_in import SigningIn
@@ -159,7 +159,7 @@ async def _scores(
 def _views(answers: _Answers, visit: "Visit", choice: "Choice") -> dict[str, object]:
     """Return what the template shows of the answers."""
     unit = "" if isinstance(answers.forecast, Failure) else answers.forecast.metric.unit
-    reading = forecasts.Reading(choice, visit.scope, unit, visit.surroundings.currency)
+    reading = readings.Reading(choice, visit.scope, unit, visit.surroundings.currency)
     judged = None if isinstance(answers.anomalies, Failure) else answers.anomalies.found
     views: dict[str, object] = {
         "forecast": answers.forecast
@@ -167,7 +167,7 @@ def _views(answers: _Answers, visit: "Visit", choice: "Choice") -> dict[str, obj
         else forecasts.shown(answers.forecast, reading, judged),
         "unusual": answers.anomalies
         if isinstance(answers.anomalies, Failure)
-        else forecasts.unusual(answers.anomalies.found, reading),
+        else anomalies.unusual(answers.anomalies.found, reading),
     }
     if isinstance(answers.kept, Failure):
         views["predicted"] = answers.kept

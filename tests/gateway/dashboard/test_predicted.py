@@ -9,10 +9,10 @@ from brain.forecasting.v1 import anomalies_pb2, customers_pb2, forecasts_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricDescriptor
 
-from gateway.dashboard import customers, forecasts, predicted, predictions, unusual_days
+from gateway.dashboard import anomalies, customers, forecasts, predicted, predictions, unusual_days
 from gateway.dashboard.answers import Failure
-from gateway.dashboard.forecasts import Reading
 from gateway.dashboard.predictions import Choice
+from gateway.dashboard.readings import Reading
 from gateway.dashboard.scope import Scope
 from shared.validation import Violations
 from tests.services.forecasting.asking import DAY, stamp
@@ -94,7 +94,7 @@ def test_a_run_of_days_is_one_line_with_both_ends() -> None:
         ],
         reason="too short",
     )
-    view = forecasts.unusual(found, GBP)
+    view = anomalies.unusual(found, GBP)
     assert (view.told[0].when, view.told[0].direction, view.told[0].score) == (
         "8 Nov to 9 Nov 2011",
         "down",

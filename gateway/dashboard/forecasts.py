@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from brain.forecasting.v1 import forecasts_pb2
 
 from gateway.dashboard import anomalies, charts, formats, predictions
+from gateway.dashboard.readings import level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,7 +103,7 @@ def _lead(found: forecasts_pb2.Forecast, reading: "Reading") -> tuple[str, str]:
         last = found.points[-1]
         value, intervals = last.expected, last.intervals
         when = f"on {reading.label(formats.moment(last.start_time))}"
-    texts = [f"{each.level_ratio:.0%}: {reading.between(each.lower, each.upper)}" for each in intervals]
+    texts = [f"{level(each.level_ratio)}: {reading.between(each.lower, each.upper)}" for each in intervals]
     return f"{reading.number(value)} expected {when}", "; ".join(texts)
 
 
@@ -153,7 +154,7 @@ def _texts(
             [
                 f"{reading.number(point.expected)} expected",
                 *(
-                    f"{each.level_ratio:.0%}: {reading.between(each.lower, each.upper)}"
+                    f"{level(each.level_ratio)}: {reading.between(each.lower, each.upper)}"
                     for each in point.intervals
                 ),
             ]
@@ -172,9 +173,9 @@ def _bands(found: forecasts_pb2.Forecast, before: int, axis: "Sequence[float]") 
     )
     made = []
     for place, at in enumerate(widest_first):
-        level = found.points[0].intervals[at].level_ratio
+        ratio = found.points[0].intervals[at].level_ratio
         ends = [(point.intervals[at].lower, point.intervals[at].upper) for point in found.points]
-        made.append(charts.band(f"{level:.0%} interval", place, [*[None] * before, *ends], axis))
+        made.append(charts.band(f"{level(ratio)} interval", place, [*[None] * before, *ends], axis))
     return tuple(made)
 
 
@@ -237,10 +238,10 @@ def _tested_note(found: forecasts_pb2.Forecast, words: str) -> str:
         return ""
     tested = found.back_test
     covered = ", ".join(
-        f"{each.covered_ratio:.0%} of them inside the {each.level_ratio:.0%} interval"
+        f"{each.covered_ratio * 100:.0f} % of them inside the {level(each.level_ratio)} interval"
         for each in tested.coverage
     )
-    note = f"Forecast again from {tested.origins} past days, {tested.horizon} {words} ahead each"
+    note = f"Forecast again from {tested.origins} moments in the past, {tested.horizon} {words} ahead each"
     return f"{note}: {covered}." if covered else f"{note}."
 
 

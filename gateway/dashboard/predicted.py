@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dashboard import charts, formats
+from gateway.dashboard.readings import level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +80,7 @@ def _chart(latest: "Sequence[pb.Prediction]", reading: "Reading") -> charts.Char
     starts = [formats.moment(each.period.start_time) for each in latest]
     series = (charts.Series("Came", tuple(came), len(came)), charts.Series("Said", tuple(said), len(said)))
     levels = {each.interval.level_ratio for each in latest if each.HasField("interval")}
-    name = f"{min(levels):.0%} interval" if len(levels) == 1 else "Interval"
+    name = f"{level(min(levels))} interval" if len(levels) == 1 else "Interval"
     return charts.Chart(
         description=f"{reading.choice.metric}: {len(latest)} predictions beside what came",
         lines=tuple(charts.line(one, place, axis[0], axis[-1]) for place, one in enumerate(series)),

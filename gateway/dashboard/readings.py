@@ -56,3 +56,8 @@ class Reading:
     def axis_label(self, value: float) -> str:
         """Return a value as it stands at the axis."""
         return formats.percent(value) if self.unit == "ratio" else formats.short(value)
+
+
+def level(ratio: float) -> str:
+    """Return the level of an interval: 80 %."""
+    return f"{100 * ratio:.3g} %"

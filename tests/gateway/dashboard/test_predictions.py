@@ -68,11 +68,11 @@ def test_the_forecast_stands_with_its_interval_and_back_test(
     page = visitor.get(f"{TAB}?horizon=7").text
     # A purchase of 5 each day.
     assert "35 GBP expected in 7 days" in page
-    assert "80%: 35 GBP to 35 GBP" in page
-    assert "95% interval" in page
+    assert "80 %: 35 GBP to 35 GBP" in page
+    assert "95 % interval" in page
     assert 'class="band band-1"' in page
     assert "Seasonal naive" in page
-    assert re.search(r"Forecast again from \d+ past days, \d+ days ahead each", page)
+    assert re.search(r"Forecast again from \d+ moments in the past, \d+ days ahead each", page)
     request = forecasts_pb2.PredictRevenueRequest(interval=DAILY)
     found = forecasting.forecasting.PredictRevenue(request).forecast
     assert f"{found.model}: " in page

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from benchmarks import (
+    alerts,
     anomalies,
     conversion,
     customers,
@@ -58,6 +59,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
+    "alerts": lambda stored, _: alerts.run(stored.stack),
     "first_view": lambda stored, sizes: first_view.run(stored.stack, sizes.calls),
     "experiments": lambda stored, sizes: experiments.run(stored.stack, sizes.events // 5, sizes.calls),
     "anomalies": lambda _, __: anomalies.run(),

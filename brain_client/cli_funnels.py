@@ -12,11 +12,12 @@ from brain.events.v1.events_pb2 import USER_KIND_USER, UserReference
 from brain.funnels.v1 import funnels_pb2 as pb
 from brain.funnels.v1 import results_pb2
 from brain.funnels.v1.funnels_pb2_grpc import FunnelsServiceStub
-from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from google.protobuf.json_format import MessageToJson
 
 from brain_client import questions, tables
 from brain_client.cli_session import Target, moment
 from brain_client.event import timestamp
+from brain_client.funnel_definitions import ORDERS, of_events, read
 from brain_client.funnel_rows import (
     attempt_row,
     dropoff_row,
@@ -31,11 +32,6 @@ _PAGE = 1_000
 _DEFAULT_RANGE = timedelta(days=30)
 _ENTRIES = {"best": results_pb2.FUNNEL_ENTRY_BEST, "first": results_pb2.FUNNEL_ENTRY_FIRST}
 _OUTCOMES = {"reached": results_pb2.STEP_OUTCOME_REACHED, "lost": results_pb2.STEP_OUTCOME_LOST}
-_ORDERS = {
-    "ordered": pb.ORDER_MODE_ORDERED,
-    "strict": pb.ORDER_MODE_STRICT,
-    "unordered": pb.ORDER_MODE_UNORDERED,
-}
 _TOUCHES = {"first": results_pb2.ATTRIBUTION_FIRST_TOUCH, "last": results_pb2.ATTRIBUTION_LAST_TOUCH}
 
 
@@ -91,7 +87,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 @click.argument("events", nargs=-1)
 @click.option("--name", default="", help="What people call it; FUNNEL where absent.")
 @click.option("--window-minutes", type=int, default=0, help="60 where absent.")
-@click.option("--order", type=click.Choice(list(_ORDERS)), default="ordered", show_default=True)
+@click.option("--order", type=click.Choice(list(ORDERS)), default="ordered", show_default=True)
 @click.option("--optional", type=int, multiple=True, help="A step that may be skipped, from 0; repeatable.")
 @click.option(
     "--exclude", multiple=True, metavar="EVENT:FROM:TO", help="Spoils between two steps; repeatable."
@@ -109,7 +105,7 @@ def create(
     """Make FUNNEL of EVENTS, a step each in order, or of a definition."""
     if bool(events) == bool(definition):
         raise click.UsageError("give either events or --definition")
-    request = _read(definition) if definition else _definition(events, **asked)
+    request = read(definition) if definition else of_events(events, **asked)
     request.funnel_id = funnel
     request.name = request.name or funnel
     with service.calls("admin") as calls:
@@ -117,36 +113,6 @@ def create(
     for warning in reply.warnings:
         click.echo(f"warning: {warning.message}", err=True)
     click.echo(f"{reply.funnel.funnel_id} has {len(reply.funnel.steps)} steps")
-
-
-def _definition(events: Sequence[str], **asked: object) -> pb.CreateFunnelRequest:
-    optional, excluded = asked["optional"], asked["exclude"]
-    assert isinstance(optional, tuple), "click gives tuples"
-    assert isinstance(excluded, tuple), "click gives tuples"
-    return pb.CreateFunnelRequest(
-        name=str(asked["name"]),
-        steps=[
-            pb.FunnelStep(event=event, order=order, optional=order in optional)
-            for order, event in enumerate(events)
-        ],
-        time_window_minutes=int(str(asked["window_minutes"])),
-        order_mode=_ORDERS[str(asked["order"])],
-        exclusions=[_exclusion(text) for text in excluded],
-    )
-
-
-def _read(definition: TextIO) -> pb.CreateFunnelRequest:
-    try:
-        return Parse(definition.read(), pb.CreateFunnelRequest())
-    except ParseError as error:
-        raise click.UsageError(f"{definition.name} is no CreateFunnelRequest: {error}") from error
-
-
-def _exclusion(text: str) -> pb.Exclusion:
-    event, first, last = [*text.rsplit(":", 2), "", ""][:3]
-    if not (event and first.isdigit() and last.isdigit()):
-        raise click.UsageError(f"--exclude takes EVENT:FROM:TO, not {text!r}")
-    return pb.Exclusion(event=event, from_step=int(first), to_step=int(last))
 
 
 @funnels.command("list")

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import deploy.postgres
@@ -19,7 +20,7 @@ DATABASE = "brain"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-# Services that read metrics of any other.
+# Services that read metrics of all those before them.
 _READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
 
@@ -119,7 +120,7 @@ class Suite:
         """Return the settings of who asks other services."""
         token = str(self.directory / f"{service.name}.token")
         if service.name in _READ_ANY_METRIC:
-            others = [one for one in self.settings.services() if one.name not in {"alerts", service.name}]
+            others = takewhile(lambda one: one.name != service.name, self.settings.services())
             sources = json.dumps({one.name: one.address for one in others})
             return {"METRIC_SOURCES": sources, "SOURCES_TOKEN_FILE": token}
         return {"EVENTS_ADDRESS": self.address_of("events"), "EVENTS_TOKEN_FILE": token}

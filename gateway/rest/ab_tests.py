@@ -21,6 +21,7 @@ _SERVICE: Final = "brain.experiments.v1.ExperimentsService"
 
 _KEY = text("experimentKey", "Which experiment.", required=True)
 _METRIC = text("metric", "Which metric. Default: the primary one.")
+_ATTRIBUTE = text("breakDownAttribute", "Results by the values of this attribute, too.")
 _STATUS = choice(
     "status",
     "Only experiments in this state. Default: all.",
@@ -60,7 +61,9 @@ def _list(asked: Asked) -> pb.ListExperimentsRequest:
 
 
 def _results(asked: Asked) -> pb.GetResultsRequest:
-    return pb.GetResultsRequest(experiment_key=asked.given.one(_KEY, ""))
+    return pb.GetResultsRequest(
+        experiment_key=asked.given.one(_KEY, ""), break_down_attribute=asked.given.one(_ATTRIBUTE, "")
+    )
 
 
 def _over_time(asked: Asked) -> pb.GetResultsOverTimeRequest:
@@ -125,7 +128,7 @@ OPERATIONS: Final = (
         "results",
         f"{_SERVICE}.GetResults",
         "Tell what came of each variant and what may be concluded.",
-        (_KEY,),
+        (_KEY, _ATTRIBUTE),
         _results,
     ),
     Operation(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from shared.calendar import Interval
 
+# Who makes anomaly scores of metrics of any service, and under which name.
+FORECASTING, ANOMALY_SCORE = "forecasting", "anomaly_score"
 MAXIMUM_NAME = 200
 MAXIMUM_MESSAGE = 1_000
 MAXIMUM_LABELS = 20
@@ -65,13 +67,15 @@ def plan(
     field = "definition."
     zone = time_zone(violations, f"{field}time_zone", definition.time_zone, reporting_zone)
     interval = chosen(violations, f"{field}metric.interval", definition.metric.interval, INTERVALS)
-    _check_metric(violations, f"{field}metric", definition.metric, sources)
+    rule = _rule(violations, field, definition)
+    _check_metric(violations, definition.metric, rule.kind, sources)
+    forecast = rule.kind is ConditionKind.OUTSIDE_FORECAST
     return Plan(
         name=line(violations, f"{field}name", definition.name, MAXIMUM_NAME),
-        source=definition.metric.source,
+        source=FORECASTING if forecast else definition.metric.source,
         metric=definition.metric.name,
-        query=_query(definition, zone),
-        rule=_rule(violations, field, definition),
+        query=_query(definition.metric, zone, forecast=forecast),
+        rule=rule,
         policy=_policy(violations, field, definition, interval),
         grid=Grid(interval, zone, _grace(violations, field, definition.grace_seconds)),
         quiet_hours=_quiet_hours(violations, f"{field}quiet_hours", definition.quiet_hours),
@@ -102,9 +106,15 @@ def labels(violations: Violations, field: str, given: "Mapping[str, str]") -> di
 
 
 def _check_metric(
-    violations: Violations, field: str, metric: pb.MetricReference, sources: "Collection[str] | None"
+    violations: Violations,
+    metric: pb.MetricReference,
+    condition: ConditionKind,
+    sources: "Collection[str] | None",
 ) -> None:
+    field = "definition.metric"
     text(violations, f"{field}.name", metric.name, maximum=MAXIMUM_NAME)
+    if sources is not None and condition is ConditionKind.OUTSIDE_FORECAST and FORECASTING not in sources:
+        violations.add("definition.condition", "needs the service forecasting among ALERTS_METRIC_SOURCES")
     if sources is not None and metric.source not in sources:
         known = ", ".join(sorted(sources)) or "none"
         violations.add(f"{field}.source", f"must be one of the services this one reads: {known}")
@@ -115,11 +125,11 @@ def _check_metric(
             violations.add(f"{field}.labels", "must not contain NUL")
 
 
-def _query(definition: pb.AlertDefinition, zone: "ZoneInfo") -> bytes:
-    metric = definition.metric
+def _query(metric: pb.MetricReference, zone: "ZoneInfo", *, forecast: bool) -> bytes:
+    labels = {"source": metric.source, "name": metric.name} if forecast else {}
     query = MetricQuery(
-        name=metric.name,
-        labels=metric.labels,
+        name=ANOMALY_SCORE if forecast else metric.name,
+        labels=dict(metric.labels) | labels,
         filters=metric.filters,
         interval=metric.interval,
         time_zone=str(zone),
@@ -134,6 +144,8 @@ def _rule(violations: Violations, field: str, definition: pb.AlertDefinition) ->
         violations.add(f"{field}threshold", "is required")
     elif not math.isfinite(threshold):
         violations.add(f"{field}threshold", "must be a finite number")
+    elif kind is ConditionKind.OUTSIDE_FORECAST and threshold <= 0:
+        violations.add(f"{field}threshold", "must be above 0: how many deviations are too many")
     elif kind is ConditionKind.CHANGE_RATIO and threshold == 0:
         violations.add(f"{field}threshold", "must not be 0: its sign says which way the change is")
     _check_parts(violations, field, definition, kind)
@@ -161,6 +173,8 @@ def _check_parts(
         violations.add(f"{field}baseline_offset_intervals", f"must be 1 to {MAXIMUM_OFFSET}, or 0 for 1")
     if definition.baseline_offset_intervals and kind is not ConditionKind.CHANGE_RATIO:
         violations.add(f"{field}baseline_offset_intervals", "is for CHANGE_RATIO alone")
+    if definition.min_sample and kind is ConditionKind.OUTSIDE_FORECAST:
+        violations.add(f"{field}min_sample", "is not for OUTSIDE_FORECAST")
     if definition.min_sample < 0:
         violations.add(f"{field}min_sample", "must be 0 or more")
 
@@ -168,7 +182,9 @@ def _check_parts(
 def _check_recovery(
     violations: Violations, field: str, kind: ConditionKind, threshold: float, recovery: float
 ) -> None:
-    rises = kind is ConditionKind.GREATER_THAN or (kind is ConditionKind.CHANGE_RATIO and threshold > 0)
+    rises = kind in {ConditionKind.GREATER_THAN, ConditionKind.OUTSIDE_FORECAST} or (
+        kind is ConditionKind.CHANGE_RATIO and threshold > 0
+    )
     if kind is ConditionKind.EQUAL_TO:
         violations.add(field, "is not for EQUAL_TO")
     elif not math.isfinite(recovery):

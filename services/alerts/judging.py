@@ -17,6 +17,7 @@ class ConditionKind(IntEnum):
     LESS_THAN = 2
     EQUAL_TO = 3
     CHANGE_RATIO = 4
+    OUTSIDE_FORECAST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Rule:
     """When a window breaches.
 
     CHANGE_RATIO compares (value − baseline) ÷ |baseline| with the threshold, whose sign says which way:
-    −0.3 is breached by falls of more than 30 %, 0.5 by rises of more than 50 %.
+    −0.3 is breached by falls of more than 30 %, 0.5 by rises of more than 50 %. OUTSIDE_FORECAST is given
+    deviations from what was expected, and breached either way.
     """
 
     kind: ConditionKind
@@ -114,3 +116,5 @@ def _breaches(rule: Rule, compared: float, threshold: float) -> bool:
             return are_equal(compared, threshold, rule.tolerance)
         case ConditionKind.CHANGE_RATIO:
             return compared > threshold if rule.threshold > 0 else compared < threshold
+        case ConditionKind.OUTSIDE_FORECAST:
+            return abs(compared) > threshold

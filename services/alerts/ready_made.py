@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from brain.alerts.v1 import definition_pb2 as pb
 from brain.common.v1 import common_pb2
 
+from services.alerts.definitions import FORECASTING
+
+_OUTSIDE = pb.ALERT_CONDITION_OUTSIDE_FORECAST
 _HOUR, _DAY, _MONTH = common_pb2.INTERVAL_HOUR, common_pb2.INTERVAL_DAY, common_pb2.INTERVAL_MONTH
 
 
@@ -16,6 +19,12 @@ class ReadyMade:
     description: str
     definition: pb.AlertDefinition
     missing_labels: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The services it needs."""
+        own = self.definition.metric.source
+        return (own, FORECASTING) if self.definition.condition == _OUTSIDE else (own,)
 
 
 def _metric(source: str, name: str, interval: common_pb2.Interval.ValueType) -> pb.MetricReference:
@@ -75,6 +84,18 @@ RULES = (
             keep_firing_for_seconds=3_600,
         ),
         ("event",),
+    ),
+    ReadyMade(
+        "outside-forecast",
+        "A day's revenue lies more than four deviations from what the days before led to expect.",
+        pb.AlertDefinition(
+            name="Revenue outside forecast",
+            metric=_metric("events", "revenue", _DAY),
+            condition=pb.ALERT_CONDITION_OUTSIDE_FORECAST,
+            threshold=4.0,
+            recovery_threshold=3.0,
+            grace_seconds=900,
+        ),
     ),
     ReadyMade(
         "nothing-received",

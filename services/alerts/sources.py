@@ -30,6 +30,10 @@ class Wanted:
     end: int
 
 
+class SourceAwayError(Exception):
+    """No replica of a service answers; the message is for the history."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A service that has metrics."""
@@ -39,13 +43,16 @@ class Source:
     deadline_seconds: float
 
     def read(self, wanted: Sequence[Wanted]) -> "list[Answer]":
-        """Return the points of each series, or why there are none; never raises an error of the service."""
+        """Return the points of each series, or why there are none; raise SourceAwayError where it is down."""
         distinct = list(dict.fromkeys(wanted))
         request = pb.ReadMetricsRequest(queries=map(_query, distinct))
         try:
             results = self.stub.ReadMetrics(request, timeout=self.deadline_seconds).results
         except grpc.RpcError as error:
-            return [f"{self.name}: {_words(error)}"] * len(wanted)
+            words = f"{self.name}: {_words(error)}"
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise SourceAwayError(words) from error
+            return [words] * len(wanted)
         if len(results) != len(distinct):
             return [f"{self.name}: answered {len(results)} of {len(distinct)} series"] * len(wanted)
         answers = dict(zip(distinct, map(self._answer, results), strict=True))

@@ -264,9 +264,12 @@ def _settled(state: State) -> State:
 
 def _announce(state: State, reason: Reason, verdict: Verdict, policy: Policy, moment: Moment) -> Transition:
     """Return the transition with what receivers must be told now, and nothing that they know."""
-    if moment.held:
-        return Transition(state, reason)
     fires = state.condition in {Condition.FIRING, Condition.RECOVERING}
+    if moment.held:
+        # No news, but who forgets what it does not hear of would take silence for the end.
+        known = fires and state.announced and verdict is not Verdict.NOTHING
+        notices_held = (NoticeKind.REFRESH,) if known else ()
+        return Transition(replace(state, sequence=state.sequence + len(notices_held)), reason, notices_held)
     notices: list[NoticeKind] = []
     if fires and not state.announced:
         notices.append(NoticeKind.FIRE)

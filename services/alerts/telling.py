@@ -83,6 +83,8 @@ def rule_words(rule: Rule) -> str:
         case ConditionKind.EQUAL_TO:
             margin = f" ± {number(rule.tolerance)}" if rule.tolerance else ""
             return f"equal to {number(rule.threshold)}{margin}"
+        case ConditionKind.OUTSIDE_FORECAST:
+            return f"more than {number(rule.threshold)} deviations from what was forecast"
         case ConditionKind.CHANGE_RATIO:
             way = "rises" if rule.threshold > 0 else "falls"
             windows = "one window" if rule.baseline_offset == 1 else f"{rule.baseline_offset} windows"

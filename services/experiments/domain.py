@@ -140,6 +140,8 @@ class Experiment:
     confidence_level: float
     started_time: int | None
     winner: str | None
+    # Attributes that are kept at the assignment.
+    kept_attributes: tuple[str, ...] = ()
 
     def position(self, variant: str) -> int | None:
         """Return the position of a variant of this name."""
@@ -153,14 +155,3 @@ class Experiment:
     def primary(self) -> Metric:
         """Return the first metric that is no guardrail."""
         return next(each for each in self.metrics if not each.guardrail)
-
-
-class PersonKind(IntEnum):
-    """The two kinds of people, as stored."""
-
-    USER = 1
-    ANONYMOUS = 2
-
-
-# Somebody: (kind, id). Tuples, because they are the keys of the hottest dictionary.
-Who = tuple[PersonKind, str]

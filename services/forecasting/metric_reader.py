@@ -80,6 +80,9 @@ class MetricReader:
                     value=values.get(start),
                     sample_size=int(start in values),
                     complete=start in known or end <= self.clock(),
+                    absent_reason=""
+                    if start in values
+                    else "the metric's point has not begun or was not judged",
                 )
                 for start, end in asked.units
             ],

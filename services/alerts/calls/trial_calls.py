@@ -133,7 +133,7 @@ class TrialCalls:
                     description=rule.description,
                     definition=rule.definition,
                     missing_labels=rule.missing_labels,
-                    available=rule.definition.metric.source in self.sources,
+                    available=all(source in self.sources for source in rule.sources),
                 )
                 for rule in RULES
             ]

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
+from services.experiments.assigning.attributes import kept_values
 from services.experiments.assigning.choosing import NoVariant, choose
 from services.experiments.assigning.store import AssignmentStore, Kept
 from services.experiments.catalogue import Assigned, Catalogue, Snapshot
-from services.experiments.domain import Experiment, JsonValue, Status, Who
+from services.experiments.domain import Experiment, JsonValue, Status
 from shared.errors import Aborted
+from shared.who import Who
 
 Candidate = tuple[Who, Mapping[str, JsonValue]]
 
@@ -53,7 +55,8 @@ class Assigner:
             else:
                 chosen[who] = choice
         if chosen:
-            self.kept.add(experiment, chosen, self.clock())
+            known = {who: kept_values(experiment, attributes) for who, attributes in reversed(unseen)}
+            self.kept.add(experiment, chosen, known, self.clock())
             # Another replica may have been first, with other weights.
             kept |= self.kept.find(experiment, list(chosen))
             if not chosen.keys() <= kept.keys():

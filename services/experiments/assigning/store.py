@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.experiments.domain import Experiment, Who
-from services.experiments.users import UserDictionary
+from services.experiments.domain import Experiment
 from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,17 @@ SELECT %(experiment)s, user_key, variant, %(allocation)s, %(now)s, %(exposed)s
 FROM unnest(%(keys)s::int4[], %(variants)s::int2[]) AS chosen(user_key, variant)
 JOIN users USING (user_key)
 ORDER BY user_key FOR KEY SHARE OF users
+ON CONFLICT DO NOTHING
+"""
+
+# Of those who were assigned at that moment, not by another replica before.
+_ADD_ATTRIBUTES = """
+INSERT INTO assignment_attributes (experiment_id, user_key, attribute, value)
+SELECT a.experiment_id, a.user_key, known.attribute, known.value
+FROM unnest(%(keys)s::int4[], %(attributes)s::text[], %(values)s::text[]) AS known(user_key, attribute, value)
+JOIN assignments a ON a.experiment_id = %(experiment)s AND a.user_key = known.user_key
+WHERE a.assigned_time = %(now)s
+ORDER BY a.user_key, known.attribute
 ON CONFLICT DO NOTHING
 """
 
@@ -61,13 +73,19 @@ class AssignmentStore:
 
     def find(self, experiment: Experiment, people: "Sequence[Who]") -> dict[Who, Kept]:
         """Return what is kept of those of whom something is."""
-        parameters = self.users.hashes(people) | {"experiment": experiment.experiment_id}
+        parameters = self.users.packed(people) | {"experiment": experiment.experiment_id}
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_FIND, parameters).fetchall()
         return {people[position - 1]: Kept(*kept) for position, *kept in rows}
 
-    def add(self, experiment: Experiment, chosen: "Mapping[Who, int]", now: int) -> None:
-        """Keep the variants of people who have none; others keep theirs."""
+    def add(
+        self,
+        experiment: Experiment,
+        chosen: "Mapping[Who, int]",
+        known: "Mapping[Who, Mapping[str, str]]",
+        now: int,
+    ) -> None:
+        """Keep the variants of people who have none, and what is known of them; others keep theirs."""
         keys = self.users.keys(chosen)
         parameters = {
             "experiment": experiment.experiment_id,
@@ -79,6 +97,12 @@ class AssignmentStore:
         }
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             cursor.execute(_ADD, parameters)
+            rows = [(keys[who], name, value) for who in chosen for name, value in known[who].items()]
+            if rows:
+                columns = dict(
+                    zip(("keys", "attributes", "values"), map(list, zip(*rows, strict=True)), strict=True)
+                )
+                cursor.execute(_ADD_ATTRIBUTES, parameters | columns)
 
 
 def set_override(

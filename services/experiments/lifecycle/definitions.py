@@ -39,6 +39,7 @@ MAXIMUM_WINDOW_SECONDS = 2 * 366 * 86_400
 MAXIMUM_SAMPLE = 10**12
 MAXIMUM_VALUE_CHARACTERS = 65_536
 MAXIMUM_COVARIATE_DAYS = 90
+MAXIMUM_ATTRIBUTES = 5
 QUANTILES = (0.5, 0.9999)
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _KINDS = {"string_value", "number_value", "bool_value", "struct_value"}
@@ -66,6 +67,7 @@ def check(violations: Violations, field: str, definition: pb.ExperimentDefinitio
     targeting(violations, f"{field}.targeting", definition.targeting)
     _check_slice(violations, f"{field}.namespace_slice", definition)
     _check_limits(violations, field, definition)
+    _check_attributes(violations, f"{field}.break_down_attributes", definition.break_down_attributes)
 
 
 def hundredths(violations: Violations, field: str, percent: float) -> int:
@@ -165,6 +167,15 @@ def _check_slice(violations: Violations, field: str, definition: pb.ExperimentDe
     end = hundredths(violations, f"{field}.end_percent", part.end_percent)
     if start >= end:
         violations.add(f"{field}.end_percent", "must be above start_percent")
+
+
+def _check_attributes(violations: Violations, field: str, names: Sequence[str]) -> None:
+    if len(names) > MAXIMUM_ATTRIBUTES:
+        violations.add(field, f"at most {MAXIMUM_ATTRIBUTES}")
+    for index, name in enumerate(names):
+        text(violations, f"{field}[{index}]", name, maximum=MAXIMUM_NAME)
+        if name in names[:index]:
+            violations.add(f"{field}[{index}]", "is there twice")
 
 
 def _check_limits(violations: Violations, field: str, definition: pb.ExperimentDefinition) -> None:

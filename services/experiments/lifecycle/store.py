@@ -210,6 +210,7 @@ def _kept(row: "sqlalchemy.Row[tuple[object, ...]]") -> Kept:
         confidence_level=definition.confidence_level or 0.95,
         started_time=None if row.started_time is None else to_micros(row.started_time),
         winner=row.winner,
+        kept_attributes=tuple(definition.break_down_attributes),
     )
     times = cast("tuple[datetime, datetime | None, datetime | None]", row[4:7])
     return Kept(experiment, definition, *times)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from services.experiments.domain import VALUE_SCALE, Who
-from services.experiments.users import UserDictionary, tombstone_of
+from services.experiments.domain import VALUE_SCALE
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -16,14 +18,17 @@ if TYPE_CHECKING:
 
 _PAGE = 1_000
 
-_ERASED = "SELECT erased_time FROM tombstones WHERE who_digest = %(digest)s"
-
 _ASSIGNED = """
 SELECT e.key, e.definition->'variants'->a.variant::int->>'name', a.assigned_time, a.exposed_time,
        a.conflicting
 FROM assignments a JOIN experiments e USING (experiment_id)
 WHERE a.user_key = %(key)s AND a.experiment_id = ANY(SELECT experiment_id FROM experiments)
 ORDER BY e.key
+"""
+
+_KNOWN = """
+SELECT e.key, k.attribute, k.value FROM assignment_attributes k JOIN experiments e USING (experiment_id)
+WHERE k.user_key = %(key)s ORDER BY e.key, k.attribute
 """
 
 _OVERRIDDEN = """
@@ -54,9 +59,8 @@ class Exporter:
             return
         key = self.users.known_keys([who]).get(who)
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            digest = tombstone_of(self.users.index, self.users.hash_of(who))
-            erased = cursor.execute(_ERASED, {"digest": digest}).fetchone()
-            lines = [] if erased is None else [_line("tombstones", erased=erased[0])]
+            erased = self.users.erased(connection, [who]).get(who)
+            lines = [] if erased is None else [_line("tombstones", erased=to_datetime_utc(erased))]
             if key is not None:
                 lines += _lines(cursor, who, key)
         if lines:
@@ -81,6 +85,7 @@ def _lines(cursor: "Cursor[tuple[Any, ...]]", who: Who, key: int) -> list[str]:
     parameters = {"key": key}
     assigned = cursor.execute(_ASSIGNED, parameters).fetchall()
     overridden = cursor.execute(_OVERRIDDEN, parameters).fetchall()
+    known = cursor.execute(_KNOWN, parameters).fetchall()
     return [
         _line("users", kind=who[0].name.lower(), id=who[1], user_key=key),
         *(
@@ -93,6 +98,10 @@ def _lines(cursor: "Cursor[tuple[Any, ...]]", who: Who, key: int) -> list[str]:
                 conflicting=conflicting,
             )
             for experiment, variant, assigned_time, exposed_time, conflicting in assigned
+        ),
+        *(
+            _line("assignment_attributes", experiment=experiment, attribute=attribute, value=value)
+            for experiment, attribute, value in known
         ),
         *(_line("overrides", experiment=experiment, variant=variant) for experiment, variant in overridden),
     ]

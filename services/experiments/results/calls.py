@@ -14,7 +14,8 @@ from services.experiments.results import store
 from services.experiments.results.judging import objections
 from services.experiments.results.messages import to_results, to_variant_result
 from services.experiments.results.reader import ResultReader
-from services.experiments.results.report import Report, report
+from services.experiments.results.report import Report, adjusted_together, report
+from services.experiments.results.segments import read_segments
 from shared import audit
 from shared.audit import AuditEntry
 from shared.calendar import HOUR_MICROS, Interval, buckets
@@ -54,7 +55,31 @@ class ResultCalls:
         with self._one_snapshot() as connection, connection.begin():
             experiment = _started(connection, request.experiment_key)
             found = self._report(connection, experiment)
-        return pb.GetResultsResponse(results=to_results(experiment, found, self.clock()))
+            answer = pb.GetResultsResponse(results=to_results(experiment, found, self.clock()))
+            if request.break_down_attribute:
+                self._break_down(connection, experiment, request.break_down_attribute, answer)
+        return answer
+
+    def _break_down(
+        self, connection: "Connection", experiment: Experiment, attribute: str, answer: pb.GetResultsResponse
+    ) -> None:
+        if attribute not in experiment.kept_attributes:
+            violations = Violations()
+            violations.add("break_down_attribute", f"is none that {experiment.key} keeps")
+            violations.raise_if_any()
+        segments, answer.left_out_values = read_segments(connection, experiment, attribute)
+        reports = [
+            report(
+                experiment,
+                self.reader.segment_totals(connection, experiment, segment.people),
+                experiment.metrics,
+            )
+            for segment in segments
+        ]
+        for segment, found in zip(segments, adjusted_together(reports), strict=True):
+            message = answer.segments.add(value=segment.value)
+            message.results.CopyFrom(to_results(experiment, found, self.clock()))
+            message.results.ClearField("recommendation")
 
     def GetResultsOverTime(
         self, request: pb.GetResultsOverTimeRequest, context: "grpc.ServicerContext"

@@ -31,6 +31,7 @@ FROM (
     FROM conversions c JOIN assignments a USING (experiment_id, user_key)
     WHERE c.experiment_id = %(experiment)s AND c.metric = %(metric)s
       AND a.exposed_time < %(until)s AND NOT a.conflicting
+      AND (%(among)s::int4[] IS NULL OR c.user_key = ANY(%(among)s::int4[]))
       AND c.conversion_time >= a.exposed_time AND c.conversion_time < %(until)s
       AND (%(window)s::float8 IS NULL
            OR c.conversion_time < a.exposed_time + %(window)s::float8 * interval '1 second')
@@ -53,13 +54,20 @@ class Did:
     totals_before: NDArray[np.float64]
 
 
-def tracked(connection: "Connection", experiment: Experiment, metric: str, until: int | None) -> Did:
-    """Read what was tracked of a metric, up to a moment in Unix microseconds."""
+def tracked(
+    connection: "Connection",
+    experiment: Experiment,
+    metric: str,
+    until: int | None,
+    among: Sequence[int] | None = None,
+) -> Did:
+    """Read what was tracked of a metric, up to a moment in Unix microseconds; among people, where told."""
     parameters = {
         "experiment": experiment.experiment_id,
         "metric": metric,
         "until": _ALWAYS if until is None else to_datetime_utc(until),
         "window": experiment.window_seconds,
+        "among": among,
     }
     with driver_cursor(connection) as cursor:
         variants, conversions, totals = cursor.execute(_TRACKED, parameters).fetchone() or (None, None, None)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.experiments.domain import Experiment, Metric
 from services.experiments.results import store
 from services.experiments.results.feeds import EventFeeds
@@ -42,19 +45,48 @@ class ResultReader:
         if by_events and self.feeds is not None:
             sums = self.feeds.sums(connection, experiment, by_events, until)
             found = replace(found, sums={**found.sums, **sums})
-        participants = [found.participants(variant) for variant in range(len(experiment.variants))]
-        return replace(
-            found,
-            shaped={
-                metric.name: shaped(metric, self._did(connection, experiment, metric, until), participants)
-                for metric in metrics
-                if metric.needs_people
-            },
-        )
+        return self._shaped(connection, experiment, metrics, until, found, None)
+
+    def segment_totals(
+        self, connection: "Connection", experiment: Experiment, among: NDArray[np.int32]
+    ) -> Totals:
+        """Return totals of all metrics as they are now, over these people (our keys) alone."""
+        metrics = experiment.metrics
+        names = [metric.name for metric in metrics if metric.feed is None]
+        found = store.recount(connection, experiment, names, among=among.tolist())
+        by_events = [metric for metric in metrics if metric.feed is not None]
+        if by_events and self.feeds is not None:
+            sums = self.feeds.sums_among(connection, experiment, by_events, among)
+            found = replace(found, sums={**found.sums, **sums})
+        return self._shaped(connection, experiment, metrics, None, found, among)
 
     def _did(
-        self, connection: "Connection", experiment: Experiment, metric: Metric, until: int | None
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metric: Metric,
+        until: int | None,
+        among: NDArray[np.int32] | None,
     ) -> Did:
         if metric.feed is None or self.feeds is None:
-            return tracked(connection, experiment, metric.name, until)
-        return self.feeds.did(connection, experiment, metric, until)
+            people = None if among is None else among.tolist()
+            return tracked(connection, experiment, metric.name, until, people)
+        return self.feeds.did(connection, experiment, metric, until, among)
+
+    def _shaped(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        until: int | None,
+        found: Totals,
+        among: NDArray[np.int32] | None,
+    ) -> Totals:
+        """Return totals with what each participant did, of the metrics that need it."""
+        participants = [found.participants(variant) for variant in range(len(experiment.variants))]
+        did = {
+            metric.name: shaped(metric, self._did(connection, experiment, metric, until, among), participants)
+            for metric in metrics
+            if metric.needs_people
+        }
+        return replace(found, shaped=did)

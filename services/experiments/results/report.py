@@ -126,6 +126,12 @@ def report(experiment: Experiment, totals: Totals, metrics: Sequence[Metric]) ->
     )
 
 
+def adjusted_together(reports: Sequence[Report]) -> list[Report]:
+    """Return reports with p-values adjusted over all of them, as one family of questions."""
+    together = iter(_adjusted([metric for each in reports for metric in each.metrics]))
+    return [replace(each, metrics=tuple(next(together) for _ in each.metrics)) for each in reports]
+
+
 def _metric_report(experiment: Experiment, totals: Totals, metric: Metric, lead: Lead) -> MetricReport:
     samples = [_sample(totals, metric, variant) for variant in range(len(experiment.variants))]
     return MetricReport(

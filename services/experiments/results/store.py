@@ -25,6 +25,7 @@ _PARTICIPANTS = text("""
 SELECT a.variant, a.allocation, a.conflicting, count(*)
 FROM assignments a
 WHERE a.experiment_id = :experiment AND a.exposed_time < :until
+  AND (CAST(:among AS int4[]) IS NULL OR a.user_key = ANY(CAST(:among AS int4[])))
   AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
 GROUP BY a.variant, a.allocation, a.conflicting
 """)
@@ -42,6 +43,7 @@ FROM (
     FROM conversions c JOIN assignments a USING (experiment_id, user_key)
     WHERE c.experiment_id = :experiment AND c.metric = ANY(CAST(:metrics AS text[]))
       AND a.exposed_time < :until AND NOT a.conflicting
+      AND (CAST(:among AS int4[]) IS NULL OR c.user_key = ANY(CAST(:among AS int4[])))
       AND c.conversion_time >= a.exposed_time AND c.conversion_time < :until
       AND (CAST(:window AS float8) IS NULL
            OR c.conversion_time < a.exposed_time + CAST(:window AS float8) * interval '1 second')
@@ -107,14 +109,19 @@ def read_totals(
 
 
 def recount(
-    connection: "Connection", experiment: Experiment, metrics: Sequence[str], until: int | None = None
+    connection: "Connection",
+    experiment: Experiment,
+    metrics: Sequence[str],
+    until: int | None = None,
+    among: Sequence[int] | None = None,
 ) -> Totals:
-    """Return the same from everything that is kept, without what was folded."""
+    """Return the same from everything that is kept, without what was folded; among people, where told."""
     parameters: dict[str, Any] = {
         "experiment": experiment.experiment_id,
         "until": _ALWAYS if until is None else to_datetime_utc(until),
         "metrics": list(metrics),
         "window": experiment.window_seconds,
+        "among": among,
     }
     people = connection.execute(_PARTICIPANTS, parameters).all()
     split: dict[int, list[int]] = {}

@@ -213,14 +213,27 @@ def test_what_is_wrong_is_told(visitor: httpx.Client) -> None:
         assert visitor.get(f"{TAB}?{wrong}").status_code == 400
 
 
-def test_a_service_that_is_away_is_told_in_its_own_place(visitor: httpx.Client, forecasting: Service) -> None:
-    forecasting.application.stop()
-    page = visitor.get(TAB).text
+def test_a_service_that_is_away_is_told_in_its_own_place(
+    events_service: EventsService,
+    forecasting: Service,
+    dashboard_key_file: Path,
+    token_for: Callable[..., str],
+) -> None:
+    port = events_service.application.server.port
+    address = f"127.0.0.1:{forecasting.application.server.port}"
+    settings: dict[str, Any] = {"forecasting_address": address, "call_seconds": 3}
+    with (
+        gateway(port, dashboard_key_file, NOW.timestamp, **settings) as origin,
+        Site(origin, token_for(Role.ADMIN)).signed_in() as visitor,
+    ):
+        forecasting.application.stop()
+        page = visitor.get(TAB).text
+        file = visitor.get(f"{TAB}/forecast.csv")
     assert page.count('<div class="trouble"') == 3
     assert "Days out of the ordinary are not marked." in page
     assert "The forecasting service does not answer at the moment." in page
     assert "Daily active users" in page
-    assert visitor.get(f"{TAB}/forecast.csv").status_code in {503, 504}
+    assert file.status_code in {503, 504}
 
 
 def test_without_an_address_the_tab_says_which_setting_is_missing(

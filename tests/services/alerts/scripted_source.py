@@ -44,7 +44,7 @@ class Script:
         self.answers.wait(30)
         if self.fails_with is not None:
             raise self.fails_with
-        check_known(query.name, [NAME])
+        check_known(query.name, [NAME, "anomaly_score"])
         self.queries.append(query)
         violations = Violations()
         series = series_of(violations, query, list(INTERVALS.values()), ZoneInfo("UTC"))

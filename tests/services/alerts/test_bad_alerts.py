@@ -25,6 +25,7 @@ from tests.services.alerts.scripted_source import Script
 
 EQUAL = definition_pb2.ALERT_CONDITION_EQUAL_TO
 CHANGE = definition_pb2.ALERT_CONDITION_CHANGE_RATIO
+OUTSIDE = definition_pb2.ALERT_CONDITION_OUTSIDE_FORECAST
 EMAIL, SLACK, SMS = (
     definition_pb2.CHANNEL_KIND_EMAIL,
     definition_pb2.CHANNEL_KIND_SLACK,
@@ -52,6 +53,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"threshold": inf}, "threshold", "finite"),
     ({"threshold": None}, "threshold", "required"),
     ({"condition": 0}, "condition", "required"),
+    ({"condition": OUTSIDE}, "condition", "needs the service forecasting"),
     ({"condition": CHANGE, "threshold": 0.0}, "threshold", "must not be 0"),
     ({"recovery_threshold": 3.0}, "recovery_threshold", "does not breach"),
     ({"recovery_threshold": nan}, "recovery_threshold", "finite"),

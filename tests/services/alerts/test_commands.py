@@ -69,7 +69,7 @@ def test_a_ready_made_rule_is_previewed(run: Run, script: Script) -> None:
     shown = run("preview", "-", *bounds, standard_input=json.dumps(found)).output.splitlines()
     assert shown[0] == "fires from 2011-11-11T06:00:00Z to 2011-11-11T08:00:00Z"
     assert shown[1].startswith("1 episodes in 8 judged windows, 90 in 30 days")
-    assert len(rows(run("rules", "--json"))) == 7
+    assert len(rows(run("rules", "--json"))) == 8
     assert "give --label event=" in run("rule", "error-spike").output
 
 

@@ -1,5 +1,7 @@
 """Rules over the past: when they would have fired, and how often for nothing."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
@@ -83,16 +85,27 @@ def test_a_false_alert_rate_is_the_one_of_the_distribution(service: Service, scr
     assert found.episodes_per_30_days == pytest.approx(0.05 * 0.95 * 24 * 30, rel=0.25)
 
 
-def test_ready_made_rules_are_what_create_takes(service: Service) -> None:
+def test_ready_made_rules_are_what_create_takes(
+    start_service: Callable[..., Service], script: Script
+) -> None:
+    service = start_service(metric_sources={"events": script.address, "forecasting": script.address})
     rules = service.alerts.ListReadyMadeRules(pb.ListReadyMadeRulesRequest()).rules
     assert [each.rule_id for each in rules] == [each.rule_id for each in RULES]
     for rule in rules:
-        assert rule.available == (rule.definition.metric.source == "events")
         made = definition_pb2.AlertDefinition()
         made.CopyFrom(rule.definition)
         made.metric.source, made.metric.name = "events", "event_count"
         request = pb.CreateAlertRequest(alert_id=rule.rule_id, definition=made)
         assert service.alerts.CreateAlert(request).alert.definition == made, MessageToDict(made)
+
+
+def test_a_rule_is_available_where_its_services_are(service: Service) -> None:
+    rules = service.alerts.ListReadyMadeRules(pb.ListReadyMadeRulesRequest()).rules
+    assert {each.rule_id for each in rules if not each.available} == {
+        "outside-forecast",
+        "sample-ratio-broken",
+        "guardrail-harmed",
+    }
 
 
 def test_what_cannot_be_replayed_is_said(service: Service) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from brain.alerts.v1 import alert_pb2
+from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
 from shared.errors import NotFound, ServiceError, Unavailable
@@ -153,6 +153,24 @@ def test_a_clock_that_jumps_skips_no_window_and_judges_none_twice(
     skipped = [each.window for each in history(service) if each.reason == alert_pb2.TRANSITION_REASON_SKIPPED]
     covered = len(starts) + sum((each.end_time.seconds - each.start_time.seconds) // 3600 for each in skipped)
     assert covered == (starts[-1] - starts[0]) // 3600 + 1 + (starts[0] - (START // SECOND - 3600)) // 3600
+
+
+def test_what_is_outside_the_forecast_is_asked_of_forecasting(
+    start_service: Callable[..., Service], clock: Clock, script: Script
+) -> None:
+    service = start_service(metric_sources={"events": script.address, "forecasting": script.address})
+    outside = definition_pb2.ALERT_CONDITION_OUTSIDE_FORECAST
+    create(service, condition=outside, threshold=4.0, recovery_threshold=3.0)
+    conditions = []
+    for hour, score in enumerate((3.9, -4.1, -3.5, 2.9)):
+        script.values[START + hour * HOUR] = score
+        clock.micros = START + (hour + 1) * HOUR
+        service.look()
+        conditions.append(condition(service))
+    assert conditions == ["OK", "FIRING", "FIRING", "OK"]
+    asked = script.queries[-1]
+    assert asked.name == "anomaly_score"
+    assert dict(asked.labels) == {"source": "events", "name": "event_count", "event": "error"}
 
 
 def test_pages_of_history_are_the_whole(service: Service, clock: Clock, script: Script) -> None:

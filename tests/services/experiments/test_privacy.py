@@ -14,7 +14,7 @@ from brain.events.v1 import events_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
-from services.experiments.users import UserDictionary
+from shared.people import UserDictionary
 from tests.refusals import refusal
 from tests.services.events.identity.searching import found
 from tests.services.experiments.asking import (
@@ -58,11 +58,11 @@ def exported(service: Service, name: str = "ann@example.org") -> list[dict[str, 
 
 def a_life(service: Service) -> None:
     """Let ann and bob take part and buy; ann has an override elsewhere."""
-    create(service, what=definition(metrics=[REVENUE]))
+    create(service, what=definition(metrics=[REVENUE], break_down_attributes=["plan"]))
     start(service)
     create(service, "other")
     for name in ("ann@example.org", "bob"):
-        assign(service, name)
+        assign(service, name, plan="pro")
         for number in range(2):
             convert(service, f"order-{name}-{number}", name, value=10 + number)
     request = pb.SetOverrideRequest(experiment_key="other", person=person("ann@example.org"), variant="b")
@@ -85,9 +85,10 @@ def test_all_that_is_held_is_exported(service: Service) -> None:
     a_life(service)
     lines = exported(service)
     assert [line["table"] for line in lines] == [
-        "users", "assignments", "overrides", "conversions", "conversions",
+        "users", "assignments", "assignment_attributes", "overrides", "conversions", "conversions",
     ]  # fmt: skip
-    user, assignment, override, *conversions = lines
+    user, assignment, known, override, *conversions = lines
+    assert (known["attribute"], known["value"]) == ("plan", "pro")
     assert (user["kind"], user["id"]) == ("user", "ann@example.org")
     assert assignment["variant"] == assign(service, "ann@example.org").variant
     assert assignment["experiment"] == "colour"
@@ -101,7 +102,14 @@ def test_erasing_takes_a_person_out_of_everything(
 ) -> None:
     a_life(service)
     assert counted(service) == (2, 42)
-    assert erase(service) == {"conversions": 2, "assignments": 1, "overrides": 1, "users": 1, "tombstones": 1}
+    assert erase(service) == {
+        "conversions": 2,
+        "assignment_attributes": 1,
+        "assignments": 1,
+        "overrides": 1,
+        "users": 1,
+        "tombstones": 1,
+    }
     assert counted(service) == (1, 21)
     assert found(reader, SECRETS) == []
     assert [line["table"] for line in exported(service)] == ["tombstones"]
@@ -150,7 +158,8 @@ def test_late_retries_do_not_bring_anybody_back(service: Service, clock: Clock) 
 def test_somebody_never_seen_leaves_a_tombstone_alone(
     mode: "privacy_pb2.ErasureMode.ValueType", service: Service
 ) -> None:
-    nothing = {"conversions": 0, "assignments": 0, "overrides": 0, "users": 0}
+    tables = ("conversions", "assignment_attributes", "assignments", "overrides", "users")
+    nothing = dict.fromkeys(tables, 0)
     assert erase(service, mode=mode) == {**nothing, "tombstones": 1}
     assert erase(service, "s-1", mode, SESSION) == {**nothing, "tombstones": 0}
     bad = privacy_pb2.EraseUserRequest(user=events_pb2.UserReference(id="x\0"))

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import grpc
@@ -67,6 +68,15 @@ def test_what_can_only_be_positive_stays_so(alone: Service) -> None:
         assert min(each.lower for point in found.points for each in point.intervals) >= 0
 
 
+def test_a_day_of_refunds_makes_no_loss_expected(alone: Service) -> None:
+    values = [float(each) for each in weekly(84)]
+    values[80] = -50.0
+    found = alone.forecasting.ForecastSeries(ask(values)).forecast
+    assert min(each.lower for point in found.points for each in point.intervals) == 0
+    losses = alone.forecasting.ForecastSeries(ask([-each for each in values])).forecast
+    assert max(point.expected for point in losses.points) < 0
+
+
 def test_closures_are_forecast_as_nothing(alone: Service) -> None:
     closed = pb.BusinessCalendar(closures=["2012-02-05"])  # 85 days after 2011-11-12
     options = pb.ForecastOptions(horizon=3, calendar=closed)
@@ -77,47 +87,48 @@ def test_closures_are_forecast_as_nothing(alone: Service) -> None:
     assert found.points[0].expected > 0
 
 
-@pytest.mark.parametrize(
-    "values", [[3.0], [3.0, 4.0], [0.0] * 5, [7.0] * 40, [1.0, math.nan, 3.0] + [math.nan] * 30 + [2.0] * 3]
-)
-def test_little_or_dull_history_has_a_forecast_and_a_warning(alone: Service, values: list[float]) -> None:
-    found = alone.forecasting.ForecastSeries(ask(values, 2)).forecast
-    assert found.warnings
-    assert len(found.points) == 2
-    for point in found.points:
-        assert all(math.isfinite(each) and each >= 0 for each in (point.expected, point.intervals[1].upper))
+DULL = [[3.0], [3.0, 4.0], [0.0] * 5, [7.0] * 40, [1.0, math.nan, 3.0] + [math.nan] * 30 + [2.0] * 3]
 
 
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (ask([]), "points"),
-        (ask([math.nan] * 9), "points"),
-        (ask([1.0, math.inf]), "points[1].value"),
-        (ask([], points=[*points([1.0, 2.0]), *points([1.0])]), "points[2].start_time"),
-        (ask([], points=points([1.0, 2.0], step=0)), "points[1].start_time"),
-        (ask([], points=points([1.0, 2.0], step=DAY + 1)), "points[1].start_time"),
-        (ask([], points=[pb.SeriesPoint(value=1.0)]), "points[0].start_time"),
-        (ask([1.0] * 20, 41), "options.horizon"),
-        (ask([1.0] * 20, -1), "options.horizon"),
-        (ask([1.0] * 20, options=pb.ForecastOptions(levels=[1.0])), "options.levels[0]"),
-        (ask([1.0] * 20, options=pb.ForecastOptions(levels=[math.nan])), "options.levels[0]"),
-        (ask([1.0] * 20, interval=0), "interval"),
-        (ask([1.0] * 20, interval=9), "interval"),
-        (ask([1.0] * 20, time_zone="Mars/North"), "time_zone"),
-        (ask([], points=points([1.0, 2.0], step=40 * 365 * DAY)), "points"),
-        (
-            ask([1.0] * 9, options=pb.ForecastOptions(calendar=pb.BusinessCalendar(holidays=["25.12."]))),
-            "options.calendar.holidays[0]",
-        ),
-    ],
-)
-def test_bad_questions_are_refused_by_field(
-    alone: Service, request_: pb.ForecastSeriesRequest, field: str
-) -> None:
-    refused = refusal(lambda: alone.forecasting.ForecastSeries(request_))
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert field in refused.fields
+def test_little_or_dull_history_has_a_forecast_and_a_warning(alone: Service) -> None:
+    for values in DULL:
+        found = alone.forecasting.ForecastSeries(ask(values, 2)).forecast
+        assert found.warnings
+        assert len(found.points) == 2
+        for point in found.points:
+            assert all(
+                math.isfinite(each) and each >= 0 for each in (point.expected, point.intervals[1].upper)
+            )
+
+
+BAD = [
+    (ask([]), "points"),
+    (ask([math.nan] * 9), "points"),
+    (ask([1.0, math.inf]), "points[1].value"),
+    (ask([], points=[*points([1.0, 2.0]), *points([1.0])]), "points[2].start_time"),
+    (ask([], points=points([1.0, 2.0], step=0)), "points[1].start_time"),
+    (ask([], points=points([1.0, 2.0], step=DAY + 1)), "points[1].start_time"),
+    (ask([], points=[pb.SeriesPoint(value=1.0)]), "points[0].start_time"),
+    (ask([1.0] * 20, 41), "options.horizon"),
+    (ask([1.0] * 20, -1), "options.horizon"),
+    (ask([1.0] * 20, options=pb.ForecastOptions(levels=[1.0])), "options.levels[0]"),
+    (ask([1.0] * 20, options=pb.ForecastOptions(levels=[math.nan])), "options.levels[0]"),
+    (ask([1.0] * 20, interval=0), "interval"),
+    (ask([1.0] * 20, interval=9), "interval"),
+    (ask([1.0] * 20, time_zone="Mars/North"), "time_zone"),
+    (ask([], points=points([1.0, 2.0], step=40 * 365 * DAY)), "points"),
+    (
+        ask([1.0] * 9, options=pb.ForecastOptions(calendar=pb.BusinessCalendar(holidays=["25.12."]))),
+        "options.calendar.holidays[0]",
+    ),
+]
+
+
+def test_bad_questions_are_refused_by_field(alone: Service) -> None:
+    for request_, field in BAD:
+        refused = refusal(partial(alone.forecasting.ForecastSeries, request_))
+        assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert field in refused.fields
 
 
 def test_every_fault_is_told_at_once(alone: Service) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import pytest
@@ -242,35 +243,35 @@ def test_pages_go_through_everything_once(alone: Service) -> None:
     assert found == ["p-2", "p-5", "p-1", "p-4", "p-0", "p-3", "p-6"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"prediction_id": ""}, "prediction.prediction_id"),
-        ({"prediction_id": "a b"}, "prediction.prediction_id"),
-        ({"type": 0}, "prediction.type"),
-        ({"type": 99}, "prediction.type"),
-        ({"target": ""}, "prediction"),
-        ({"target": "a\0"}, "prediction.target"),
-        ({"period": None}, "prediction.period"),
-        ({"period": period(TODAY, 0)}, "prediction.period.end_time"),
-        ({"predicted": float("nan")}, "prediction.predicted"),
-        ({"predicted": 1e200}, "prediction.predicted"),
-        ({"type": pb.PREDICTION_TYPE_CHURN, "predicted": 1.5}, "prediction.predicted"),
-        ({"confidence_ratio": 1.1}, "prediction.confidence_ratio"),
-        ({"scale": 0.0}, "prediction.scale"),
-        ({"horizon": -1}, "prediction.horizon"),
-        ({"model": ""}, "prediction.model"),
-        ({"actual": 1.0}, "prediction.actual"),
-        ({"user": events_pb2.UserReference(id="x")}, "prediction.user.kind"),
-        (
-            {"interval": forecasts_pb2.ForecastInterval(level_ratio=0.8, lower=2, upper=1)},
-            "prediction.interval",
-        ),
-        ({"metric": REVENUE, "period": period(TODAY, 2)}, "prediction.period"),
-        ({"metric": forecasts_pb2.MetricReference(name="revenue")}, "prediction.metric.interval"),
-    ],
-)
-def test_bad_predictions_are_refused_by_field(alone: Service, changes: dict[str, object], field: str) -> None:
-    refused = refusal(lambda: save(alone, prediction(**changes)))  # type: ignore[arg-type]
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert field in refused.fields
+BAD: list[tuple[dict[str, object], str]] = [
+    ({"prediction_id": ""}, "prediction.prediction_id"),
+    ({"prediction_id": "a b"}, "prediction.prediction_id"),
+    ({"type": 0}, "prediction.type"),
+    ({"type": 99}, "prediction.type"),
+    ({"target": ""}, "prediction"),
+    ({"target": "a\0"}, "prediction.target"),
+    ({"period": None}, "prediction.period"),
+    ({"period": period(TODAY, 0)}, "prediction.period.end_time"),
+    ({"predicted": float("nan")}, "prediction.predicted"),
+    ({"predicted": 1e200}, "prediction.predicted"),
+    ({"type": pb.PREDICTION_TYPE_CHURN, "predicted": 1.5}, "prediction.predicted"),
+    ({"confidence_ratio": 1.1}, "prediction.confidence_ratio"),
+    ({"scale": 0.0}, "prediction.scale"),
+    ({"horizon": -1}, "prediction.horizon"),
+    ({"model": ""}, "prediction.model"),
+    ({"actual": 1.0}, "prediction.actual"),
+    ({"user": events_pb2.UserReference(id="x")}, "prediction.user.kind"),
+    (
+        {"interval": forecasts_pb2.ForecastInterval(level_ratio=0.8, lower=2, upper=1)},
+        "prediction.interval",
+    ),
+    ({"metric": REVENUE, "period": period(TODAY, 2)}, "prediction.period"),
+    ({"metric": forecasts_pb2.MetricReference(name="revenue")}, "prediction.metric.interval"),
+]
+
+
+def test_bad_predictions_are_refused_by_field(alone: Service) -> None:
+    for changes, field in BAD:
+        refused = refusal(partial(save, alone, prediction(**changes)))  # type: ignore[arg-type]
+        assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert field in refused.fields

@@ -73,7 +73,7 @@ def repeating(draw: st.DrawFn) -> tuple[Rules, People]:
     return rules, draw(st.dictionaries(st.integers(1, 4), st.lists(happened, max_size=6), max_size=4))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(repeating())
 def test_repeated_steps_are_matched_together(case: tuple[Rules, People]) -> None:
     rules, people = case

@@ -148,7 +148,7 @@ def test_counts_are_of_different_events_at_all_times(
                 track(replica, *everything[start : start + 500])
         assert counted(replicas[0]) == (turmoil.allowed, DEVICES // 2)
         assert recount(reader, "UTC").mismatches == []
-    assert turmoil.retried > turmoil.accepted
+    assert turmoil.retried > BATCH, "hardly anything was sent again"
 
 
 def test_an_interrupted_merge_is_finished_by_somebody(

@@ -262,7 +262,7 @@ class HistoryEntry(_message.Message):
     entry_id: _builtins.int
     """Rises with time."""
     value: _builtins.float
-    """The metric's value."""
+    """The metric's value; for OUTSIDE_FORECAST its deviations from what was expected."""
     baseline_value: _builtins.float
     """The earlier window's value, for CHANGE_RATIO."""
     compared: _builtins.float

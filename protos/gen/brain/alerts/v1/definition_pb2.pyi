@@ -39,6 +39,10 @@ class _AlertConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertC
     which way: −0.3 fires on falls of more than 30 %, 0.5 on rises of more than 50 %. From 0 to something it
     is infinite and fires, from 0 to 0 it is 0.
     """
+    ALERT_CONDITION_OUTSIDE_FORECAST: _AlertCondition.ValueType  # 5
+    """More than so many deviations from what was expected of the window by those before it, either way: the
+    metric's anomaly_score, which the forecasting service makes. Needs "forecasting" in ALERTS_METRIC_SOURCES.
+    """
 
 class AlertCondition(_AlertCondition, metaclass=_AlertConditionEnumTypeWrapper):
     """How a window's value is compared with the threshold."""
@@ -55,6 +59,10 @@ ALERT_CONDITION_CHANGE_RATIO: AlertCondition.ValueType  # 4
 """(value − baseline) ÷ |baseline|, against an earlier window of the same length. The threshold's sign says
 which way: −0.3 fires on falls of more than 30 %, 0.5 on rises of more than 50 %. From 0 to something it
 is infinite and fires, from 0 to 0 it is 0.
+"""
+ALERT_CONDITION_OUTSIDE_FORECAST: AlertCondition.ValueType  # 5
+"""More than so many deviations from what was expected of the window by those before it, either way: the
+metric's anomaly_score, which the forecasting service makes. Needs "forecasting" in ALERTS_METRIC_SOURCES.
 """
 Global___AlertCondition: _TypeAlias = AlertCondition  # noqa: Y015
 
@@ -303,7 +311,7 @@ class AlertDefinition(_message.Message):
     condition: Global___AlertCondition.ValueType
     """How it is compared. Required."""
     threshold: _builtins.float
-    """With what. Required; a number that is finite, and for CHANGE_RATIO not 0."""
+    """With what. Required; a number that is finite, for CHANGE_RATIO not 0, for OUTSIDE_FORECAST above 0."""
     recovery_threshold: _builtins.float
     """Where a breach is over, on the clear side of the threshold; absent: the threshold. Not for EQUAL_TO."""
     tolerance: _builtins.float
@@ -321,7 +329,7 @@ class AlertDefinition(_message.Message):
     no_data_policy: Global___NoDataPolicy.ValueType
     """Absent values."""
     min_sample: _builtins.int
-    """Windows with fewer observations are not judged, 0 or more."""
+    """Windows with fewer observations are not judged, 0 or more. Not for OUTSIDE_FORECAST."""
     grace_seconds: _builtins.int
     """How long a window waits for late data after its end, 0 to 2,592,000 (30 days)."""
     time_zone: _builtins.str

@@ -340,6 +340,7 @@ class ExperimentDefinition(_message.Message):
     CONVERSION_WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     PLANNED_SAMPLE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    BREAK_DOWN_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """For people, 1 to 200 characters."""
     hypothesis: _builtins.str
@@ -370,6 +371,14 @@ class ExperimentDefinition(_message.Message):
     def namespace_slice(self) -> Global___NamespaceSlice:
         """Absent: no exclusion."""
 
+    @_builtins.property
+    def break_down_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attributes whose values are kept when somebody is assigned, to break results down by: up to 5 names of 1 to
+        100 characters. Texts (their first 100 characters), numbers and booleans are kept, readably; anything else
+        counts as absent. What is known at the assignment cannot be changed by a variant, so that comparing within
+        a value is sound.
+        """
+
     def __init__(
         self,
         *,
@@ -384,10 +393,11 @@ class ExperimentDefinition(_message.Message):
         conversion_window_seconds: _builtins.int | None = ...,
         planned_sample: _builtins.int | None = ...,
         confidence_level: _builtins.float = ...,
+        break_down_attributes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "confidence_level", b"confidence_level", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "hypothesis", b"hypothesis", "metrics", b"metrics", "name", b"name", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample", "targeting", b"targeting", "tracks_exposures", b"tracks_exposures", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds", "_coverage_percent", b"_coverage_percent", "_planned_sample", b"_planned_sample", "break_down_attributes", b"break_down_attributes", "confidence_level", b"confidence_level", "conversion_window_seconds", b"conversion_window_seconds", "coverage_percent", b"coverage_percent", "hypothesis", b"hypothesis", "metrics", b"metrics", "name", b"name", "namespace_slice", b"namespace_slice", "planned_sample", b"planned_sample", "targeting", b"targeting", "tracks_exposures", b"tracks_exposures", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_window_seconds: _TypeAlias = _typing.Literal["conversion_window_seconds"]  # noqa: Y015
     _WhichOneofArgType__conversion_window_seconds: _TypeAlias = _typing.Literal["_conversion_window_seconds", b"_conversion_window_seconds"]  # noqa: Y015
@@ -1597,20 +1607,56 @@ class GetResultsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_KEY_FIELD_NUMBER: _builtins.int
+    BREAK_DOWN_ATTRIBUTE_FIELD_NUMBER: _builtins.int
     experiment_key: _builtins.str
     """Which. Required."""
+    break_down_attribute: _builtins.str
+    """Break down by this one of the experiment's break_down_attributes, too; empty: not."""
     def __init__(
         self,
         *,
         experiment_key: _builtins.str = ...,
+        break_down_attribute: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_key", b"experiment_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_down_attribute", b"break_down_attribute", "experiment_key", b"experiment_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetResultsRequest: _TypeAlias = GetResultsRequest  # noqa: Y015
+
+@_typing.final
+class Segment(_message.Message):
+    """Results of those who had one value of an attribute when they were assigned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value; absent: of those without one."""
+    @_builtins.property
+    def results(self) -> Global___Results:
+        """Theirs. p-values are adjusted over all segments together, and there is no recommendation: segments tell where
+        to look next, and decide nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        value: _builtins.str | None = ...,
+        results: Global___Results | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "results", b"results", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "results", b"results", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
 class VariantResult(_message.Message):
@@ -1836,18 +1882,28 @@ class GetResultsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_VALUES_FIELD_NUMBER: _builtins.int
+    left_out_values: _builtins.int
+    """How many values more there are."""
     @_builtins.property
     def results(self) -> Global___Results:
         """All of it."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """With a break_down_attribute: of the 20 most frequent values, the most frequent first."""
 
     def __init__(
         self,
         *,
         results: Global___Results | None = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
+        left_out_values: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out_values", b"left_out_values", "results", b"results", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

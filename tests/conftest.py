@@ -88,3 +88,15 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 def token_keys() -> tuple[bytes, bytes]:
     """An Ed25519 pair in PEM: (private, public)."""
     return auth.generate_keys()
+
+
+@pytest.fixture(scope="session")
+def forecasting_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.forecasting", "forecasting")
+
+
+@pytest.fixture
+def forecasting_database(postgres: EmbeddedPostgres, forecasting_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the forecasting service, for the role `forecasting`."""
+    with databases.clone(postgres, forecasting_template) as name:
+        yield postgres.url(name, "forecasting")

@@ -2,7 +2,13 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.dashboard import events_tab, experiments_tab, funnels_tab, retention_tab
+from gateway.dashboard import (
+    events_tab,
+    experiments_tab,
+    funnels_tab,
+    predictions_tab,
+    retention_tab,
+)
 
 if TYPE_CHECKING:
     from gateway.dashboard.frame import Tab
@@ -12,5 +18,6 @@ TABS: "Final[tuple[Tab, ...]]" = (
     events_tab.TAB,
     experiments_tab.TAB,
     funnels_tab.TAB,
+    predictions_tab.TAB,
     retention_tab.TAB,
 )

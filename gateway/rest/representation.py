@@ -22,6 +22,7 @@ JSON_TEXT: Final = "_json"
 TIMESTAMP: Final = "google.protobuf.Timestamp"
 STRUCT: Final = "google.protobuf.Struct"
 VALUE: Final = "google.protobuf.Value"
+_REASONS: Final = "_reasons"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRUCT_DEPTH = 64
 
@@ -58,8 +59,8 @@ def to_json(message: "Message") -> dict[str, object]:
     found: dict[str, object] = {}
     for field in descriptor_of(message).fields:
         value = getattr(message, field.name)
-        if is_text_map(field):
-            found[key(field)] = {camel(name): text for name, text in value.items()}
+        if is_map(field):
+            found[key(field)] = {_name(field, name): each for name, each in value.items()}
         elif field.is_repeated:
             found[key(field)] = [_value(field, each) for each in value]
         elif is_always_there(field) or (message.HasField(field.name) if field.has_presence else value):
@@ -67,10 +68,21 @@ def to_json(message: "Message") -> dict[str, object]:
     return found
 
 
-def is_text_map(field: FieldDescriptor) -> bool:
-    """Return whether a field is a map of texts by name, as reasons by field are."""
+def is_map(field: FieldDescriptor) -> bool:
+    """Return whether a field is a map of plain values by name."""
     entry = field.message_type
     return entry is not None and bool(entry.GetOptions().map_entry)
+
+
+def value_of(field: FieldDescriptor) -> FieldDescriptor:
+    """Return what the values of a map are."""
+    assert field.message_type is not None, "is_map() looked"
+    return field.message_type.fields_by_name["value"]
+
+
+def _name(field: FieldDescriptor, name: str) -> str:
+    """Return a name of a map: reasons are by field, whose names are ours; other names are the caller's."""
+    return camel(name) if field.name.endswith(_REASONS) else name
 
 
 def instant(stamp: "Timestamp") -> str:

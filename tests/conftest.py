@@ -100,3 +100,15 @@ def forecasting_database(postgres: EmbeddedPostgres, forecasting_template: str) 
     """The URL of a migrated database of the forecasting service, for the role `forecasting`."""
     with databases.clone(postgres, forecasting_template) as name:
         yield postgres.url(name, "forecasting")
+
+
+@pytest.fixture(scope="session")
+def alerts_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.alerts", "alerts")
+
+
+@pytest.fixture
+def alerts_database(postgres: EmbeddedPostgres, alerts_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the alerts service, for the role `alerts`."""
+    with databases.clone(postgres, alerts_template) as name:
+        yield postgres.url(name, "alerts")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from gateway.dashboard import (
+    alerts_tab,
     events_tab,
     experiments_tab,
     funnels_tab,
@@ -20,4 +21,5 @@ TABS: "Final[tuple[Tab, ...]]" = (
     funnels_tab.TAB,
     predictions_tab.TAB,
     retention_tab.TAB,
+    alerts_tab.TAB,
 )

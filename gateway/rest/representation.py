@@ -2,9 +2,11 @@
 
 Names are camelCase. A field `…_json` holds JSON text and appears parsed, without that ending. Instants are
 RFC 3339 in UTC, enum values lower-case words, 64-bit integers numbers. What is absent is left out, an empty
-text too; numbers, booleans and lists are always there unless their field is optional.
+text too; numbers, booleans and lists are always there unless their field is optional. An optional number that
+is infinite is left out.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +65,8 @@ def to_json(message: "Message") -> dict[str, object]:
             found[key(field)] = {_name(field, name): each for name, each in value.items()}
         elif field.is_repeated:
             found[key(field)] = [_value(field, each) for each in value]
+        elif is_infinite(value) and field.has_presence:
+            continue  # JSON has no such number
         elif is_always_there(field) or (message.HasField(field.name) if field.has_presence else value):
             found[key(field)] = _value(field, value)
     return found
@@ -72,6 +76,11 @@ def is_map(field: FieldDescriptor) -> bool:
     """Return whether a field is a map of plain values by name."""
     entry = field.message_type
     return entry is not None and bool(entry.GetOptions().map_entry)
+
+
+def is_infinite(value: object) -> bool:
+    """Return whether a value is a number that JSON cannot write: a change from 0 to something is infinite."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def value_of(field: FieldDescriptor) -> FieldDescriptor:

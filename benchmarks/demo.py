@@ -52,6 +52,8 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         funnels_metrics_port=ports[8],
         alerts_port=ports[9],
         alerts_metrics_port=ports[10],
+        forecasting_port=ports[11],
+        forecasting_metrics_port=ports[12],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -68,6 +70,7 @@ def _answer(suite: Suite) -> None:
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
         "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
+        "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
         "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
@@ -80,5 +83,5 @@ def _answer(suite: Suite) -> None:
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(11)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(13)]
         return [int(probe.getsockname()[1]) for probe in probes]

@@ -40,7 +40,7 @@ class _Service:
 @click.option(
     "--alerts-address",
     envvar="BRAIN_ALERTS_ADDRESS",
-    default="127.0.0.1:50054",
+    default="127.0.0.1:50055",
     show_default=True,
     show_envvar=True,
     help="Where the alerts service listens.",

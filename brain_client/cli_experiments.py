@@ -152,20 +152,23 @@ def convert(service: _Service, /, key: str, user: str, anonymous: str, **asked: 
 
 @experiments.command()
 @click.argument("key")
+@click.option("--by", default="", metavar="ATTRIBUTE", help="By an attribute that the experiment keeps, too.")
 @click.option("--json", "as_json", is_flag=True, help="The whole answer as one JSON object.")
 @click.pass_obj
-def results(service: _Service, /, key: str, *, as_json: bool) -> None:
+def results(service: _Service, /, key: str, by: str, *, as_json: bool) -> None:
     """Show what came of each variant of KEY, and what to do."""
     with service.calls("admin") as calls:
-        found = calls.GetResults(pb.GetResultsRequest(experiment_key=key)).results
+        answer = calls.GetResults(pb.GetResultsRequest(experiment_key=key, break_down_attribute=by))
+    found = answer.results
     if as_json:
-        click.echo(MessageToJson(found, preserving_proto_field_name=True, indent=None))
+        told = answer if by else found
+        click.echo(MessageToJson(told, preserving_proto_field_name=True, indent=None))
         return
-    tables.show(
-        [_result_row(each.metric.name, variant) for each in found.metrics for variant in each.variants],
-        as_json=False,
-    )
+    tables.show(_result_rows(found), as_json=False)
     click.echo(found.recommendation)
+    for segment in answer.segments:
+        click.echo(f"\n{by}: {segment.value if segment.HasField('value') else '(none)'}")
+        tables.show(_result_rows(segment.results), as_json=False)
 
 
 @experiments.command()
@@ -212,6 +215,10 @@ def _row(experiment: pb.Experiment) -> tables.Row:
         "variants": ", ".join(f"{each.name} {each.allocation_percent:g}%" for each in variants),
         "winner": experiment.winner or None,
     }
+
+
+def _result_rows(found: pb.Results) -> list[tables.Row]:
+    return [_result_row(each.metric.name, variant) for each in found.metrics for variant in each.variants]
 
 
 def _result_row(metric: str, result: pb.VariantResult) -> tables.Row:

@@ -35,7 +35,7 @@ class _Service:
 @click.option(
     "--forecasting-address",
     envvar="BRAIN_FORECASTING_ADDRESS",
-    default="127.0.0.1:50055",
+    default="127.0.0.1:50054",
     show_default=True,
     show_envvar=True,
     help="Where the forecasting service listens.",

@@ -20,7 +20,9 @@ def funnel_row(funnel: pb.Funnel) -> tables.Row:
 
 def step_rows(results: results_pb2.FunnelResults) -> list[tables.Row]:
     """Return the steps of everybody, then those of each group."""
-    rows: list[tables.Row] = [_step_row(step) for step in results.steps]
+    if not results.groups:
+        return [_step_row(step) for step in results.steps]
+    rows: list[tables.Row] = [{"group": "(everybody)", **_step_row(step)} for step in results.steps]
     for group in results.groups:
         value = group.group if group.HasField("group") else None
         rows += [{"group": value, **_step_row(step)} for step in group.steps]

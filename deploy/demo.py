@@ -7,7 +7,7 @@ import grpc
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brain_client import explain
-from examples import online_retail, shop_alerts, shop_experiments, shop_funnels
+from examples import online_retail, shop_alerts, shop_experiments, shop_forecast, shop_funnels
 
 
 class DemoSettings(BaseSettings):
@@ -17,6 +17,7 @@ class DemoSettings(BaseSettings):
 
     address: str
     experiments_address: str
+    forecasting_address: str
     funnels_address: str
     alerts_address: str
     token: str
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     try:
         first, last = online_retail.demo(settings.address, settings.token, settings.shift_file)
         shop_funnels.demo(settings.funnels_address, settings.token, first, last)
+        shop_forecast.demo(settings.forecasting_address, settings.token, last)
         customers = shop_experiments.customers(event for _, event in online_retail.events())
         shop_experiments.run(settings.experiments_address, settings.token, customers)
         print("Two A/A tests of the shop's customers are in the dashboard's tab A/B Tests.", flush=True)

@@ -44,12 +44,12 @@ class LocalSettings(BaseSettings):
     experiments_metrics_port: int = Field(default=9102, ge=1, le=65535)
     # Where OpenFeature's flagd providers ask for flags.
     experiments_flagd_port: int = Field(default=8013, ge=1, le=65535)
-    forecasting_port: int = Field(default=50055, ge=1, le=65535)
-    forecasting_metrics_port: int = Field(default=9105, ge=1, le=65535)
+    forecasting_port: int = Field(default=50054, ge=1, le=65535)
+    forecasting_metrics_port: int = Field(default=9104, ge=1, le=65535)
     funnels_port: int = Field(default=50053, ge=1, le=65535)
     funnels_metrics_port: int = Field(default=9103, ge=1, le=65535)
-    alerts_port: int = Field(default=50054, ge=1, le=65535)
-    alerts_metrics_port: int = Field(default=9104, ge=1, le=65535)
+    alerts_port: int = Field(default=50055, ge=1, le=65535)
+    alerts_metrics_port: int = Field(default=9105, ge=1, le=65535)
     # PostgreSQL's max_wal_size. Ingest is refused while less than twice this is free on the disk.
     max_wal_mebibytes: int = Field(default=2048, ge=64)
 

@@ -160,8 +160,10 @@ def _value(violations: Violations, value: "Json", place: str) -> Value:
         case str():
             made.string_value = value
         case dict():
+            made.struct_value.SetInParent()  # an empty one is one, too
             made.struct_value.update(value)
         case list():
+            made.list_value.SetInParent()
             made.list_value.extend(value)  # type: ignore[arg-type]  # depth() looked: JSON all the way down
         case None:
             made.null_value = NULL_VALUE

@@ -40,8 +40,8 @@ class AlertsSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="ALERTS_", frozen=True, hide_input_in_errors=True)
 
-    address: str = "127.0.0.1:50054"
-    metrics_address: str = "127.0.0.1:9104"
+    address: str = "127.0.0.1:50055"
+    metrics_address: str = "127.0.0.1:9105"
     database_schema: str = Field(default="alerts", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     # Connections to PostgreSQL for calls; looking and telling have one for each source and deliverer besides.
     database_connections: int = Field(default=8, ge=1)

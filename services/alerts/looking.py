@@ -88,7 +88,7 @@ def see(plan: Plan, points: Sequence[Point], place: int) -> tuple[Seen, Judgemen
         baseline = next((each for each in points[: place + 1] if each.start == wanted), None)
     before = None if baseline is None else Observation(baseline.value, baseline.sample)
     judgement = judge(plan.rule, Observation(point.value, point.sample), before)
-    [(_, end)] = plan.grid.windows(point.start, point.start + 1)
+    end = plan.grid.end(point.start)
     seen = Seen(
         point.start, end, point.value, before.value if before else None, judgement.compared, point.sample
     )

@@ -5,6 +5,7 @@ microseconds.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from shared.calendar import HOUR_MICROS, Interval, buckets
@@ -30,6 +31,22 @@ _LONGEST_MICROS = {
 }
 
 
+# Alerts that come due together ask the same of the same calendar.
+_REMEMBERED = 4_096
+
+
+@lru_cache(_REMEMBERED)
+def _last_closed(interval: Interval, zone: "ZoneInfo", until: int) -> tuple[int, int]:
+    whole = buckets(until - 2 * _LONGEST_MICROS[interval], until, interval, zone)
+    return next(window for window in reversed(whole) if window[1] <= until)
+
+
+@lru_cache(_REMEMBERED)
+def _end(interval: Interval, zone: "ZoneInfo", instant: int) -> int:
+    [*_, (_, end)] = buckets(instant, instant + 1, interval, zone)
+    return end
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """The windows of an alert: the unit, its calendar, and how long a window waits for late data."""
@@ -44,15 +61,15 @@ class Grid:
 
     def last_closed(self, now: int) -> tuple[int, int]:
         """Return the latest window whose grace is over."""
-        until = now - self.grace_micros
-        whole = self.windows(until - 2 * _LONGEST_MICROS[self.interval], until)
-        return next(window for window in reversed(whole) if window[1] <= until)
+        return _last_closed(self.interval, self.zone, now - self.grace_micros)
 
     def next_close(self, now: int) -> int:
         """Return when the next window can be judged: its end and its grace."""
-        until = now - self.grace_micros
-        [*_, (_, end)] = self.windows(until, until + 1)
-        return end + self.grace_micros
+        return _end(self.interval, self.zone, now - self.grace_micros) + self.grace_micros
+
+    def end(self, instant: int) -> int:
+        """Return the end of the window that an instant lies in."""
+        return _end(self.interval, self.zone, instant)
 
     def back(self, start: int, count: int) -> int:
         """Return where the window begins that lies `count` before the one that begins at `start`."""

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from services.alerts.outcome import Claimed, Outcome
     from services.alerts.plan import Plan
 
-# So that all calls of a claim end before its lease does: five of 200 series, ten seconds each.
-CLAIMED_AT_ONCE = 1_000
+# Many, so that alerts that share a series meet: it is read once for them.
+CLAIMED_AT_ONCE = 5_000
 SERIES_A_CALL = 200
+# Written in one transaction.
+ALERTS_A_CALL = 1_000
 # No call begins later after its lease was taken: it takes 11 s at most, and leases last 60.
 _LOOKING_SECONDS = 45.0
 # One series that takes the whole deadline fails those it is read with: those that failed are read in small
@@ -52,7 +54,7 @@ class Worker:
     def chore(self) -> Chore:
         """Return the work to do again and again."""
         name = self.source.name if self.source else "unknown sources"
-        return Chore(f"judging {name}", lambda: 0.0 if self.step() == CLAIMED_AT_ONCE else IDLE_SECONDS)
+        return Chore(f"judging {name}", lambda: 0.0 if self.step() else IDLE_SECONDS)
 
     def step(self) -> int:
         """Look at the alerts that are due, at most CLAIMED_AT_ONCE; return how many were."""
@@ -67,12 +69,14 @@ class Worker:
         subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
         until = self.monotonic() + _LOOKING_SECONDS
         away: str | None = None
-        for chunk in _chunks(subjects):
-            # What is left is claimed again, by whomever, once the lease is over.
-            if self.monotonic() > until:
-                break
-            away = self._look(chunk, silent, now, away)
-        return len(claimed)
+        chunks = _chunks(subjects)
+        while chunks and self.monotonic() <= until:
+            away = self._look(chunks.pop(0), silent, now, away)
+        left = [subject.claimed for chunk in chunks for subject in chunk]
+        if left:
+            with self.engine.begin() as connection:
+                states.release(connection, left)
+        return len(claimed) - len(left)
 
     def _look(
         self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int, away: str | None
@@ -138,10 +142,27 @@ def _version(claimed: "Claimed") -> tuple[int, int]:
     return claimed.alert_key, claimed.version
 
 
-def _chunks(subjects: "Sequence[Subject]") -> "Iterator[Sequence[Subject]]":
+def _chunks(subjects: "Sequence[Subject]") -> "list[list[Subject]]":
+    """Return alerts in groups of which each is read by one call, those first that did not fail before."""
     steady = [each for each in subjects if not each.claimed.attempts]
     failed = [each for each in subjects if each.claimed.attempts]
     random.shuffle(failed)
-    for group, size in ((steady, SERIES_A_CALL), (failed, SERIES_A_CALL_AFTER_FAILURE)):
-        for first in range(0, len(group), size):
-            yield group[first : first + size]
+    return [*_calls(steady, SERIES_A_CALL), *_calls(failed, SERIES_A_CALL_AFTER_FAILURE)]
+
+
+def _calls(subjects: "Sequence[Subject]", maximum_series: int) -> "list[list[Subject]]":
+    """Return groups of at most so many series and ALERTS_A_CALL alerts, equal series together."""
+    sharing: dict[bytes, list[Subject]] = {}
+    for subject in subjects:
+        sharing.setdefault(subject.plan.query, []).append(subject)
+    groups: list[list[Subject]] = []
+    series = maximum_series
+    for alike in sharing.values():
+        for first in range(0, len(alike), ALERTS_A_CALL):
+            part = alike[first : first + ALERTS_A_CALL]
+            if series == maximum_series or len(groups[-1]) + len(part) > ALERTS_A_CALL:
+                groups.append([])
+                series = 0
+            groups[-1] += part
+            series += 1
+    return groups

@@ -22,7 +22,6 @@ from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import AssignmentCalls
 from services.experiments.assigning.store import AssignmentStore
 from services.experiments.catalogue import Catalogue
-from services.experiments.domain import Who
 from services.experiments.flags.calls import FlagCalls
 from services.experiments.flags.servicer import FlagServicer
 from services.experiments.flags.streams import EventStreams
@@ -39,17 +38,18 @@ from services.experiments.results.reader import ResultReader
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
-from services.experiments.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.people import UserDictionary
 from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
 from shared.tombstones import Journal
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from services.experiments.domain import Experiment, Who
+from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store
+from shared.who import Who
 
 if TYPE_CHECKING:
     from brain.experiments.v1.experiments_pb2 import AssignmentReason

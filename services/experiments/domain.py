@@ -155,14 +155,3 @@ class Experiment:
     def primary(self) -> Metric:
         """Return the first metric that is no guardrail."""
         return next(each for each in self.metrics if not each.guardrail)
-
-
-class PersonKind(IntEnum):
-    """The two kinds of people, as stored."""
-
-    USER = 1
-    ANONYMOUS = 2
-
-
-# Somebody: (kind, id). Tuples, because they are the keys of the hottest dictionary.
-Who = tuple[PersonKind, str]

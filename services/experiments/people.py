@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from services.experiments.domain import PersonKind, Who
 from shared.validation import text
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     from shared.validation import Violations

@@ -31,7 +31,6 @@ from services.forecasting.predictions.calls import PredictionCalls
 from services.forecasting.privacy.erasing import Eraser
 from services.forecasting.privacy.exporting import Exporter
 from services.forecasting.sources import EVENTS, Sources
-from services.forecasting.users import UserDictionary, Who, who_of
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.calendar import MICROS
@@ -39,10 +38,12 @@ from shared.chores import Housekeeper
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.people import UserDictionary, who_of
 from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
 from shared.tombstones import Journal
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,7 +161,7 @@ def _parts(
 ) -> _Parts:
     zone = settings.reporting_time_zone
     stubs = {name: MetricSourceServiceStub(opened) for name, opened in channels.items()}
-    users = UserDictionary(settings.keyring, settings.blind_index)
+    users = UserDictionary(engine, settings.keyring, settings.blind_index)
     reader = CustomerReader(EventsServiceStub(channels[EVENTS]), zone) if EVENTS in channels else None
     grace = round(settings.actuals_grace_seconds * MICROS)
     customers = CustomerKeeper(engine, users, clock, grace)

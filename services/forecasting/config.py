@@ -13,8 +13,8 @@ class ForecastingSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="FORECASTING_", frozen=True, hide_input_in_errors=True)
 
-    address: str = "127.0.0.1:50055"
-    metrics_address: str = "127.0.0.1:9105"
+    address: str = "127.0.0.1:50054"
+    metrics_address: str = "127.0.0.1:9104"
     database_schema: str = Field(default="forecasting", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     # Services whose metrics may be forecast, as JSON: {"events": "127.0.0.1:50051"}. Purchases and contracts
     # are read from `events`.

@@ -18,10 +18,8 @@ from services.funnels.analysis.calls import CountingCalls
 from services.funnels.analysis.dropoff_calls import DropoffCalls
 from services.funnels.analysis.found import FoundCache
 from services.funnels.analysis.people_calls import PeopleCalls
-from services.funnels.domain import Who
 from services.funnels.keeping.calls import KeepingCalls
 from services.funnels.metric_reader import METRICS, MetricReader
-from services.funnels.people import who
 from services.funnels.privacy.erasing import Eraser
 from services.funnels.privacy.exporting import Exporter
 from services.funnels.privacy.same_person import SamePerson
@@ -32,16 +30,17 @@ from services.funnels.reading.scanning import Scanner
 from services.funnels.reading.unseen import UnseenEvents
 from services.funnels.tracking.calls import TrackingCalls
 from services.funnels.tracking.store import RecordStore
-from services.funnels.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
+from shared.people import UserDictionary, who_of
 from shared.privacy_servicer import PrivacyServicer
 from shared.server import RunningServer, build
 from shared.servicers import joined
 from shared.tombstones import Journal
+from shared.who import Who
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -140,4 +139,4 @@ class _Parts:
         eraser = Eraser(self.engine, users, same_person, journal, self.clock)
         if journal is not None:
             eraser.apply(journal.read(), "funnels")
-        return PrivacyServicer(who, Exporter(self.engine, users, same_person), eraser)
+        return PrivacyServicer(who_of, Exporter(self.engine, users, same_person), eraser)

@@ -1,7 +1,7 @@
 """The words of this service: funnels, the events that fill their steps, people."""
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 
 from services.funnels.rules import Entry, OrderMode, Rules
 from services.funnels.rules import Exclusion as ExclusionRule
@@ -78,15 +78,3 @@ class Population(Enum):
     ACTORS = "actors"
     PEOPLE = "people"
     KNOWN = "known"
-
-
-class PersonKind(IntEnum):
-    """What an id is, as stored and as events number it."""
-
-    USER = 1
-    ANONYMOUS = 2
-    SESSION = 3
-
-
-# Somebody: (kind, id).
-Who = tuple[PersonKind, str]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from services.funnels.analysis.analyst import Analysis
+    from services.funnels.domain import Funnel
 
 # Each point is matched for itself.
 MAXIMUM_POINTS = 1_000
@@ -73,10 +74,7 @@ class MetricReader:
         step = _step(violations, labels)
         violations.raise_if_any(prefix=f"{path}.")
         funnel = kept_funnel(self.engine, labels["funnel_id"])
-        if step is not None:
-            step_of(violations, "labels[step]", step, funnel, lost=False)
-        if step == 0:
-            violations.add("labels[step]", "the first step has no step before")
+        _check(violations, query, funnel, step)
         violations.raise_if_any(prefix=f"{path}.")
         if not series.units:
             return pb.MetricSeries(time_zone=series.zone.key)
@@ -87,6 +85,17 @@ class MetricReader:
             time_zone=series.zone.key,
             points=[_point(loaded.beginning(unit), step) for unit in series.units],
         )
+
+
+def _check(violations: Violations, query: pb.MetricQuery, funnel: "Funnel", step: int | None) -> None:
+    """Check what depends on the funnel."""
+    if step is not None:
+        step_of(violations, "labels[step]", step, funnel, lost=False)
+    if step == 0:
+        violations.add("labels[step]", "the first step has no step before")
+    room = property_filters.MAXIMUM_FILTERS - max(len(each.pattern.filters) for each in funnel.steps)
+    if len(query.filters) > room:
+        violations.add("filters", f"at most {room}, beside those of the funnel's steps")
 
 
 def _step(violations: Violations, labels: dict[str, str]) -> int | None:

@@ -13,6 +13,7 @@ def test_a_failed_import_is_told_in_a_line(scratch_directory: Path) -> None:
         **os.environ,
         "BRAIN_ADDRESS": served.address,
         "BRAIN_EXPERIMENTS_ADDRESS": served.address,
+        "BRAIN_FORECASTING_ADDRESS": served.address,
         "BRAIN_FUNNELS_ADDRESS": served.address,
         "BRAIN_ALERTS_ADDRESS": served.address,
         "BRAIN_TOKEN": "t",

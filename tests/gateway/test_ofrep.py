@@ -32,6 +32,7 @@ def flag(service: ExperimentsService, key: str, *values: object) -> None:
     for variant, value in zip(what.variants, values, strict=False):
         message = Value()
         if isinstance(value, dict):
+            message.struct_value.SetInParent()
             message.struct_value.update(value)
         elif isinstance(value, bool):
             message.bool_value = value
@@ -49,14 +50,13 @@ def test_an_application_gets_what_is_stored(
     flag(experiments, "shown", True, False)
     flag(experiments, "size", 10, 20)
     flag(experiments, "rate", 0.5, 1)
-    flag(experiments, "config", {"depth": 1, "names": ["x"]}, {"depth": 2, "names": []})
+    flag(experiments, "config", {"depth": 1, "names": ["x"]}, {})
     asked: dict[str, tuple[Any, object, dict[str, object]]] = {
         "colour": (client.get_string_details, "none", {"a": "a", "b": "b"}),
         "shown": (client.get_boolean_details, False, {"a": True, "b": False}),
         "size": (client.get_integer_details, 0, {"a": 10, "b": 20}),
         "rate": (client.get_float_details, 0.0, {"a": 0.5, "b": 1.0}),
-        "config": (client.get_object_details, {}, {"a": {"depth": 1, "names": ["x"]},
-                                                   "b": {"depth": 2, "names": []}}),
+        "config": (client.get_object_details, {}, {"a": {"depth": 1, "names": ["x"]}, "b": {}}),
     }  # fmt: skip
     for key, (ask, default, values) in asked.items():
         for name in ("ann", "bob", "cat", "Zoë"):

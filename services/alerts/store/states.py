@@ -67,6 +67,12 @@ WHERE s.alert_key = r.alert_key AND s.fence = r.fence
 RETURNING s.alert_key
 """)
 
+_RELEASE = text("""
+UPDATE alert_states s SET lease_until_time = '-infinity'
+FROM unnest(CAST(:keys AS int8[]), CAST(:fences AS int8[])) AS r(alert_key, fence)
+WHERE s.alert_key = r.alert_key AND s.fence = r.fence
+""")
+
 _APPEND = text("""
 INSERT INTO history (alert_key, recorded_time, window_start_time, window_end_time, value, baseline_value,
     compared, threshold, sample_size, condition, health, reason, episode, notices, held, changed, detail)
@@ -157,6 +163,12 @@ def write(connection: "sqlalchemy.Connection", outcomes: Sequence[Outcome]) -> s
         if made:
             connection.execute(statement, {"rows": json.dumps(made)})
     return written
+
+
+def release(connection: "sqlalchemy.Connection", untouched: Sequence[Claimed]) -> None:
+    """Give back what was taken and not looked at."""
+    keys, fences = [each.alert_key for each in untouched], [each.fence for each in untouched]
+    connection.execute(_RELEASE, {"keys": keys, "fences": fences})
 
 
 def acknowledge(

@@ -10,8 +10,8 @@ from services.events.identity.log import append, lock
 from services.events.identity.merging import settle_about
 from services.events.identity.moving import Mover
 from services.events.whereabouts import hash_of, read_whereabouts, tombstone_of
+from shared import tombstone_table
 from shared.audit import AuditEntry, record
-from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
 from shared.encryption import BlindIndex, Keyring
 from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
@@ -29,21 +29,6 @@ ORDER BY kind, user_key
 
 _ALL_IDS = "SELECT user_key, who_hash FROM users WHERE user_key > %(after)s ORDER BY user_key LIMIT 100000"
 
-_BURY = """
-INSERT INTO tombstones (who_digest, erased_time, mode)
-SELECT * FROM unnest(%(digests)s::bytea[], %(times)s::timestamptz[], %(modes)s::int2[])
-ON CONFLICT (who_digest) DO UPDATE SET erased_time = greatest(tombstones.erased_time, excluded.erased_time),
-    mode = excluded.mode
-"""
-
-_BURIED = """
-SELECT who_digest, erased_time FROM tombstones WHERE who_digest = ANY(%(digests)s::bytea[])
-"""
-
-_LIST = """
-SELECT who_digest, erased_time, mode FROM tombstones
-WHERE who_digest > %(after)s::bytea ORDER BY who_digest LIMIT %(limit)s
-"""
 
 _NOBODY = """
 INSERT INTO users (user_key, kind, who_hash, who_encrypted)
@@ -84,7 +69,7 @@ class Eraser:
             ids = self._ids(connection, cursor, who)
             hashes = {hash_of(self.index, who), *(who_hash for _, _, who_hash in ids)}
             buried = [Tombstone(tombstone_of(self.index, each), now, mode) for each in sorted(hashes)]
-            self._bury(cursor, buried)
+            tombstone_table.bury(cursor, buried)
             rows, position = self._forget(cursor, ids, mode)
             _audit(connection, actor, "EraseUser", {"ids": len(ids), "mode": mode.name.lower()})
             if self.journal is not None:
@@ -96,14 +81,15 @@ class Eraser:
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
         """Erase whom tombstones name; return how many of them said anything new, and how many ids went."""
-        new = self._unknown(tombstones)
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            new = tombstone_table.news(cursor, tombstones)
         if not new:
             return 0, 0
         keys = self._keys_of({each.who_digest: each.mode for each in new})
         position = erased = 0
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             lock(cursor)
-            self._bury(cursor, new)
+            tombstone_table.bury(cursor, new)
             for mode in ErasureMode:
                 for key in keys[mode]:  # each a person of their own
                     ids = cursor.execute(_IDS, {"keys": [key]}).fetchall()
@@ -116,8 +102,7 @@ class Eraser:
     def buried(self, after: bytes, limit: int) -> list[Tombstone]:
         """Return tombstones behind a digest, in order."""
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            rows = cursor.execute(_LIST, {"after": after, "limit": limit}).fetchall()
-        return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
+            return tombstone_table.buried(cursor, after, limit)
 
     def _ids(
         self, connection: "Connection", cursor: "Cursor[tuple[Any, ...]]", who: Who
@@ -135,19 +120,6 @@ class Eraser:
         place = read_whereabouts(cursor, self.index, [who]).get(who)
         return None if place is None else place.merged_into or place.key
 
-    def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
-        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            digests = [each.who_digest for each in tombstones]
-            known = dict(cursor.execute(_BURIED, {"digests": digests}).fetchall())
-        latest: dict[bytes, Tombstone] = {}
-        for each in sorted(tombstones, key=lambda each: each.erased):
-            latest[each.who_digest] = each
-        return [
-            each
-            for digest, each in sorted(latest.items())
-            if digest not in known or to_micros(known[digest]) < each.erased
-        ]
-
     def _keys_of(self, modes: dict[bytes, ErasureMode]) -> dict[ErasureMode, list[int]]:
         """Look through everybody, as only the tombstone can be made from what is stored of them."""
         keys: dict[ErasureMode, list[int]] = {mode: [] for mode in ErasureMode}
@@ -162,14 +134,6 @@ class Eraser:
             if not rows:
                 return keys
             after = rows[-1][0]
-
-    def _bury(self, cursor: "Cursor[tuple[Any, ...]]", tombstones: Sequence[Tombstone]) -> None:
-        parameters = {
-            "digests": [each.who_digest for each in tombstones],
-            "times": [to_datetime_utc(each.erased) for each in tombstones],
-            "modes": [each.mode.value for each in tombstones],
-        }
-        cursor.execute(_BURY, parameters)
 
     def _forget(
         self, cursor: "Cursor[tuple[Any, ...]]", ids: "Sequence[tuple[Any, ...]]", mode: ErasureMode

@@ -9,8 +9,9 @@ from services.experiments.assigning.attributes import kept_values
 from services.experiments.assigning.choosing import NoVariant, choose
 from services.experiments.assigning.store import AssignmentStore, Kept
 from services.experiments.catalogue import Assigned, Catalogue, Snapshot
-from services.experiments.domain import Experiment, JsonValue, Status, Who
+from services.experiments.domain import Experiment, JsonValue, Status
 from shared.errors import Aborted
+from shared.who import Who
 
 Candidate = tuple[Who, Mapping[str, JsonValue]]
 

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from services.experiments.assigning.assigner import Assigner, Candidate
 from services.experiments.assigning.store import AssignmentStore, set_override
 from services.experiments.catalogue import Assigned
-from services.experiments.domain import Experiment, JsonValue, PersonKind, Status, Who
+from services.experiments.domain import Experiment, JsonValue, Status
 from services.experiments.lifecycle import store as experiments
 from services.experiments.people import who
 from shared import audit
@@ -20,6 +20,7 @@ from shared.errors import FailedPrecondition, NotFound
 from shared.json_values import struct_to_dict
 from shared.timestamps import from_micros
 from shared.validation import Violations
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     import grpc
@@ -185,6 +186,7 @@ def put_value(message: Value, value: JsonValue) -> None:
         case str():
             message.string_value = value
         case dict():
+            message.struct_value.SetInParent()  # an empty one is one, too
             message.struct_value.update(value)
         case _:
             raise TypeError("variants are strings, booleans, numbers or objects")

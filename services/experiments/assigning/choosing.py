@@ -5,7 +5,8 @@ from enum import Enum
 
 from services.experiments.assigning import hashing
 from services.experiments.assigning.targeting import meets
-from services.experiments.domain import Experiment, JsonValue, Who
+from services.experiments.domain import Experiment, JsonValue
+from shared.who import Who
 
 
 class NoVariant(Enum):

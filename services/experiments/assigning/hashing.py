@@ -13,7 +13,8 @@ import hashlib
 from collections.abc import Sequence
 from itertools import accumulate
 
-from services.experiments.domain import WHOLE, PersonKind, Who
+from services.experiments.domain import WHOLE
+from shared.who import PersonKind, Who
 
 _SPAN = 1 << 64
 _KINDS = {PersonKind.USER: "user", PersonKind.ANONYMOUS: "anonymous"}

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.experiments.domain import Experiment, Who
-from services.experiments.users import UserDictionary
+from services.experiments.domain import Experiment
 from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ class AssignmentStore:
 
     def find(self, experiment: Experiment, people: "Sequence[Who]") -> dict[Who, Kept]:
         """Return what is kept of those of whom something is."""
-        parameters = self.users.hashes(people) | {"experiment": experiment.experiment_id}
+        parameters = self.users.packed(people) | {"experiment": experiment.experiment_id}
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             rows = cursor.execute(_FIND, parameters).fetchall()
         return {people[position - 1]: Kept(*kept) for position, *kept in rows}

@@ -8,9 +8,10 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import put_value, read_attributes
 from services.experiments.catalogue import Assigned
-from services.experiments.domain import Experiment, JsonValue, Status, Who
+from services.experiments.domain import Experiment, JsonValue, Status
 from services.experiments.people import who
 from shared.validation import Violations
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,11 +12,12 @@ from google.protobuf.struct_pb2 import Struct
 from services.experiments.assigning.assigner import Assigner
 from services.experiments.assigning.calls import read_attributes
 from services.experiments.catalogue import Assigned
-from services.experiments.domain import Experiment, JsonValue, PersonKind, Status
+from services.experiments.domain import Experiment, JsonValue, Status
 from services.experiments.flags.streams import EventStreams
 from services.experiments.people import MAXIMUM_ID
 from shared.errors import FieldViolation, InvalidArgument
 from shared.validation import Violations, text
+from shared.who import PersonKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

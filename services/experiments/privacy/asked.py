@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2
 
-from services.experiments.domain import PersonKind, Who
 from services.experiments.people import MAXIMUM_ID
 from shared.validation import text
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2 import UserReference

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from services.experiments.domain import VALUE_SCALE, Who
-from services.experiments.users import UserDictionary, tombstone_of
+from services.experiments.domain import VALUE_SCALE
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from psycopg import Cursor
     from sqlalchemy import Engine
 
 _PAGE = 1_000
-
-_ERASED = "SELECT erased_time FROM tombstones WHERE who_digest = %(digest)s"
 
 _ASSIGNED = """
 SELECT e.key, e.definition->'variants'->a.variant::int->>'name', a.assigned_time, a.exposed_time,
@@ -59,9 +59,8 @@ class Exporter:
             return
         key = self.users.known_keys([who]).get(who)
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            digest = tombstone_of(self.users.index, self.users.hash_of(who))
-            erased = cursor.execute(_ERASED, {"digest": digest}).fetchone()
-            lines = [] if erased is None else [_line("tombstones", erased=erased[0])]
+            erased = self.users.erased(connection, [who]).get(who)
+            lines = [] if erased is None else [_line("tombstones", erased=to_datetime_utc(erased))]
             if key is not None:
                 lines += _lines(cursor, who, key)
         if lines:

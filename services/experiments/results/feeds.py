@@ -6,7 +6,8 @@ chunks.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 
 from services.experiments.domain import Experiment, Metric, Status
 from services.experiments.results.attribution import (
-    Events,
     Owners,
     People,
     owners_of,
@@ -26,6 +26,7 @@ from services.experiments.results.attribution import (
     sums_of,
     two_variants,
 )
+from services.experiments.results.chunks import Chunk, Chunks, chunk_of
 from services.experiments.results.identities import Identities
 from services.experiments.results.participants import ParticipantColumns, Participants
 from services.experiments.results.people import Did, fed
@@ -42,40 +43,12 @@ if TYPE_CHECKING:
 
 WARMING_SECONDS: Final = 30.0
 _REST_RATIO: Final = 20.0
-# About 20 bytes each.
-_CACHED_EVENTS: Final = 20_000_000
+_TURN_SECONDS: Final = 10.0
 _DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Events may be stamped so far ahead.
 _AHEAD_MICROS: Final = _DAY_MICROS
 # Keys from here on are of sessions, which take no part.
 _FIRST_SESSION_KEY: Final = 2**30
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Chunk:
-    revision: int
-    events: Events
-
-
-class _Chunks:
-    """Chunks by feed and day; all are dropped where they become too many."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._held: dict[EventFeed, dict[int, _Chunk]] = {}
-
-    def held(self, feed: "EventFeed") -> dict[int, _Chunk]:
-        """Return what is held of a feed."""
-        with self._lock:
-            return dict(self._held.get(feed, {}))
-
-    def keep(self, feed: "EventFeed", chunks: dict[int, _Chunk]) -> None:
-        """Hold these of a feed in place of others."""
-        with self._lock:
-            self._held[feed] = chunks
-            rows = sum(len(each.events.keys) for held in self._held.values() for each in held.values())
-            if rows > _CACHED_EVENTS:
-                self._held = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,10 +67,10 @@ class _Summed:
     """Sums of a feed by variant, and what they were made from."""
 
     attributed: _Attributed
-    chunks: list[_Chunk]
+    chunks: list[Chunk]
     sums: dict[int, Sums]
 
-    def is_of(self, attributed: _Attributed, chunks: list[_Chunk]) -> bool:
+    def is_of(self, attributed: _Attributed, chunks: list[Chunk]) -> bool:
         """Return whether they are the sums of the same."""
         return self.attributed is attributed and list(map(id, self.chunks)) == list(map(id, chunks))
 
@@ -110,7 +83,8 @@ class EventFeeds:
     identities: Identities
     clock: Callable[[], int]
     _participants: ParticipantColumns = field(default_factory=ParticipantColumns)
-    _chunks: _Chunks = field(default_factory=_Chunks)
+    _chunks: Chunks = field(default_factory=Chunks)
+    _turns: dict[int, Lock] = field(default_factory=dict)
     # By experiment; by experiment and feed.
     _attributed: dict[int, _Attributed] = field(default_factory=dict)
     _summed: "dict[tuple[int, EventFeed], _Summed]" = field(default_factory=dict)
@@ -123,6 +97,23 @@ class EventFeeds:
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
     ) -> dict[tuple[str, int], Sums]:
         """Return the sums of metrics that events feed, by metric and variant."""
+        with self._turn(experiment):
+            return self._read_sums(connection, experiment, metrics, until)
+
+    @contextmanager
+    def _turn(self, experiment: Experiment) -> Iterator[None]:
+        """Wait for who reads the same now, not for ever: what they keep need not be read again."""
+        turn = self._turns.setdefault(experiment.experiment_id, Lock())
+        taken = turn.acquire(timeout=_TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if taken:
+                turn.release()
+
+    def _read_sums(
+        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
+    ) -> dict[tuple[str, int], Sums]:
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return {}
@@ -179,7 +170,7 @@ class EventFeeds:
         if until is not None:
             owners = owners.before(until)
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
-        chunks: list[_Chunk] = []
+        chunks: list[Chunk] = []
         if len(participants.user_keys):
             chunks = self._scan(metric.feed, _start(participants, [metric]))
         events = (chunk.events for chunk in chunks)
@@ -198,7 +189,7 @@ class EventFeeds:
         return made
 
     def _meets_strangers(
-        self, experiment: Experiment, attributed: _Attributed, chunks: "dict[EventFeed, list[_Chunk]]"
+        self, experiment: Experiment, attributed: _Attributed, chunks: "dict[EventFeed, list[Chunk]]"
     ) -> bool:
         """Return whether somebody did events whom we took for unknown there."""
         if (attributed.keys > 0).all():
@@ -220,7 +211,7 @@ class EventFeeds:
         experiment: Experiment,
         attributed: _Attributed,
         feed: "EventFeed",
-        chunks: list[_Chunk],
+        chunks: list[Chunk],
         until: int | None,
     ) -> dict[int, Sums]:
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
@@ -234,7 +225,7 @@ class EventFeeds:
             self._summed[place] = held
         return held.sums
 
-    def _scan(self, feed: "EventFeed", start: int) -> list[_Chunk]:
+    def _scan(self, feed: "EventFeed", start: int) -> list[Chunk]:
         held = self._chunks.held(feed)
         request = events_pb2.ScanEventsRequest(
             events=[feed.event],
@@ -248,13 +239,13 @@ class EventFeeds:
                 for day, chunk in held.items()
             ],
         )
-        found: dict[int, _Chunk] = {}
+        found: dict[int, Chunk] = {}
         parts: list[events_pb2.ScanEventsResponse] = []
         for message in self.events.ScanEvents(request):
             parts.append(message)
             if message.partial:
                 continue
-            found[message.day] = held[message.day] if message.unchanged else _chunk(parts)
+            found[message.day] = held[message.day] if message.unchanged else chunk_of(parts)
             parts = []
         self._chunks.keep(feed, found)
         return list(found.values())
@@ -270,17 +261,6 @@ def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
     """Return from when on events are needed, in Unix microseconds."""
     before = max((metric.covariate_days or 0 for metric in metrics), default=0)
     return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
-
-
-def _chunk(parts: "Sequence[events_pb2.ScanEventsResponse]") -> _Chunk:
-    return _Chunk(
-        parts[0].revision,
-        Events(
-            np.frombuffer(b"".join(each.user_keys for each in parts), "<i4"),
-            np.frombuffer(b"".join(each.event_times for each in parts), "<i8"),
-            np.frombuffer(b"".join(each.values for each in parts), "<i8"),
-        ),
-    )
 
 
 def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:

@@ -17,14 +17,14 @@ import numpy as np
 from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
-from services.experiments.domain import PersonKind
 from shared.database import driver_cursor
 from shared.packed_arrays import INT4, PackedArray
+from shared.who import PersonKind
 
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub
 
-    from services.experiments.users import UserDictionary
+    from shared.people import UserDictionary
 
 _RESOLVED_AT_ONCE: Final = 10_000
 _TRUSTED_SECONDS: Final = 60.0

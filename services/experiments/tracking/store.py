@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from services.experiments.domain import Who
-from services.experiments.users import UserDictionary
 from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ class TrackingStore:
 
     def add_conversions(self, conversions: "Sequence[Conversion]") -> tuple[list[Fate], int]:
         """Return the fate of each, and how many were kept now."""
-        parameters = self.users.hashes([each.who for each in conversions]) | {
+        parameters = self.users.packed([each.who for each in conversions]) | {
             "experiments": [each.experiment_id for each in conversions],
             "metrics": [each.metric for each in conversions],
             "times": [to_datetime_utc(each.time) for each in conversions],
@@ -126,7 +126,7 @@ class TrackingStore:
 
     def add_exposures(self, exposures: "Sequence[Exposure]") -> list[Fate]:
         """Return the fate of each."""
-        parameters = self.users.hashes([each.who for each in exposures]) | {
+        parameters = self.users.packed([each.who for each in exposures]) | {
             "experiments": [each.experiment_id for each in exposures],
             "times": [to_datetime_utc(each.time) for each in exposures],
             "variants": [each.variant for each in exposures],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from services.forecasting.users import Who
+    from shared.who import Who
 
 T = TypeVar("T")
 _BG_NBD, _WITH_AMOUNTS, _KAPLAN_MEIER = "bg_nbd", "bg_nbd_gamma_gamma", "kaplan_meier"
@@ -68,6 +68,7 @@ class CustomerCalls:
             model=messages.model(_BG_NBD if which == "purchases" else _KAPLAN_MEIER, found.parameters),
             hold_out=messages.churn_scores(found.hold_out),
             warnings=found.warnings,
+            bands=messages.churn_bands(found),
             next_page_token=_next_token(request, page, found.keys.size),
         )
         if page.save_id:

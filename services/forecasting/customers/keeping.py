@@ -14,11 +14,12 @@ from services.forecasting.customers.questions import Span
 from services.forecasting.customers.reading import CustomerReader, days_after
 from services.forecasting.predictions import store
 from services.forecasting.predictions.prediction import Made, Prediction, PredictionType
-from services.forecasting.users import UserDictionary, Who
 from shared import audit
 from shared.audit import AuditEntry
 from shared.calls import current_caller
 from shared.errors import AlreadyExists
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -72,7 +73,7 @@ class CustomerKeeper:
                 raise AlreadyExists(message, "SAVE_ID_TAKEN")
             erased = self.users.erased(connection, [each.who for each in said])
             kept = [each for each in said if erased.get(each.who, 0) <= saying.span.end]
-            keys = self.users.keys(connection, [each.who for each in kept])
+            keys = self.users.hold(connection, [each.who for each in kept])
             end = days_after(saying.span.end, saying.span.horizon, reader.zone)
             made = [_prediction(saying, each, keys[each.who], end) for each in kept]
             added = store.add(connection, made, saying.run_id, now, self.grace_micros)
@@ -94,7 +95,7 @@ class CustomerKeeper:
         with self.engine.begin() as connection:
             question = pb.PurchaseHistory.FromString(store.run_question(connection, run_id))
             keys = [each.user_key for each in predictions if each.user_key]
-            people = self.users.read(connection, keys)
+            people = self.users.read_in(connection, keys)
         start, end = predictions[0].start, predictions[0].end
         bought = reader.purchases(question.events, question.filters, start, end)
         theirs = reader.keys(list(people.values()))

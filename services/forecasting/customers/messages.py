@@ -8,8 +8,9 @@ import numpy as np
 from brain.forecasting.v1 import customers_pb2 as pb
 
 from services.forecasting.customers.predicting import VERSION, Churn, Values, ValueScores
-from services.forecasting.users import Who, to_reference
+from shared.people import to_reference
 from shared.timestamps import from_micros
+from shared.who import Who
 
 if TYPE_CHECKING:
     from services.forecasting.customers.scoring import Scores
@@ -38,6 +39,17 @@ def churn_customer(found: Churn, row: int, people: Mapping[int, Who]) -> pb.Cust
     if who is not None:
         message.user.CopyFrom(to_reference(who))
     return message
+
+
+def churn_bands(found: Churn) -> Sequence[pb.ChurnBand]:
+    """Return how many customers are how likely to leave."""
+    counts, edges = np.histogram(found.leaves[~np.isnan(found.leaves)], bins=_BANDS, range=(0, 1))
+    return [
+        pb.ChurnBand(lower_ratio=lower, upper_ratio=upper, customers=customers)
+        for lower, upper, customers in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True
+        )
+    ]
 
 
 def churn_scores(scores: "Scores | None") -> pb.ChurnHoldOut | None:

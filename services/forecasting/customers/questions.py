@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from services.forecasting.customers.reading import day_start
 from services.forecasting.forecasts.keeping import save_id
-from services.forecasting.users import Who, who_of
 from shared.intervals import EARLIEST
 from shared.pagination import decode_token
+from shared.people import who_of
 from shared.validation import Violations, instant, page_size, text
+from shared.who import Who
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -11,9 +11,10 @@ from brain.events.v1 import events_pb2
 
 from services.forecasting.customers.contracts import Contracts, contracts
 from services.forecasting.customers.histories import Purchases, daily
-from services.forecasting.users import Who, to_reference
 from shared.calendar import Interval, buckets
+from shared.people import to_reference
 from shared.timestamps import from_micros
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -56,7 +57,7 @@ class CustomerReader:
         """Return who keys stand for; those the events service does not know any more are left out."""
         return {
             each.asked_user_key if each.HasField("asked_user_key") else each.user_key: (
-                each.user.kind,
+                PersonKind(each.user.kind),
                 each.user.id,
             )
             for part in _parts(keys)
@@ -69,7 +70,7 @@ class CustomerReader:
         for part in _parts(people):
             references = [to_reference(who) for who in part]
             reply = self.events.ResolveUsers(events_pb2.ResolveUsersRequest(users=references))
-            found |= {(each.user.kind, each.user.id): each.user_key for each in reply.users}
+            found |= {(PersonKind(each.user.kind), each.user.id): each.user_key for each in reply.users}
         return found
 
     def _scan(

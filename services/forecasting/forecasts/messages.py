@@ -15,6 +15,8 @@ from shared.timestamps import from_micros
 from shared.validation import Violations, chosen
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from services.forecasting.series import Grid
 
 HORIZONS = {
@@ -25,6 +27,7 @@ HORIZONS = {
 }
 MAXIMUM_HORIZON = 1_000
 _MAXIMUM_LEVELS = 5
+_OFTEN = 0.05
 _AMOUNT = (0.0, None)
 _RATIO = (0.0, 1.0)
 _ANY = (None, None)
@@ -74,7 +77,7 @@ def bounds_of_unit(unit: str) -> tuple[float | None, float | None]:
 
 
 def to_series(grid: "Grid", bounds: tuple[float | None, float | None]) -> Series:
-    """Return what models take; a bound that the history itself does not keep is none."""
+    """Return what models take; a bound that the history itself often breaks is none."""
     lower, upper = bounds
     present = grid.values[~np.isnan(grid.values)]
     return Series(
@@ -82,9 +85,14 @@ def to_series(grid: "Grid", bounds: tuple[float | None, float | None]) -> Series
         Step[grid.interval.name],
         grid.dates()[0],
         grid.hour() if grid.interval is calendar.Interval.HOUR else 0,
-        lower_bound=None if lower is None or np.any(present < lower) else lower,
-        upper_bound=None if upper is None or np.any(present > upper) else upper,
+        lower_bound=None if lower is None or _often(present < lower) else lower,
+        upper_bound=None if upper is None or _often(present > upper) else upper,
     )
+
+
+def _often(broken: "NDArray[np.bool_]") -> bool:
+    """Return whether more than single values, a day of refunds for instance, are beyond a bound."""
+    return bool(broken.size) and float(np.mean(broken)) > _OFTEN
 
 
 def answered(violations: Violations, fields: dict[str, str], series: Series, asked: Question) -> Forecast:

@@ -11,13 +11,13 @@ from services.forecasting.predictions import accuracies, messages, store
 from services.forecasting.predictions.prediction import Actual, Kept, Prediction, PredictionType, accuracy
 from services.forecasting.predictions.selection import Selection
 from services.forecasting.sources import Sources
-from services.forecasting.users import UserDictionary, who_of
 from shared import audit
 from shared.audit import AuditEntry
 from shared.calendar import buckets
 from shared.calls import current_caller
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.pagination import decode_token, encode_token
+from shared.people import UserDictionary, who_of
 from shared.validation import Violations, page_size
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class PredictionCalls:
         with self.engine.begin() as connection:
             if who is not None:
                 _refuse_erased(self.users.erased(connection, [who]).get(who), prediction)
-                prediction = replace(prediction, user_key=self.users.keys(connection, [who])[who])
+                prediction = replace(prediction, user_key=self.users.hold(connection, [who])[who])
             grace = self.grace_micros if reference else None
             if store.add(connection, [prediction], None, now, grace):
                 _record(connection, "SavePrediction", prediction.prediction_id)
@@ -141,12 +141,12 @@ class PredictionCalls:
         violations.raise_if_any()
         if who is None:
             return selection
-        key = self.users.find(connection, who)
+        key = self.users.find(connection, [who]).get(who)
         return replace(selection, user_key=_NOBODY if key is None else key)
 
     def _told(self, connection: "Connection", kept: "Sequence[Kept]") -> list[pb.Prediction]:
         keys = {each.prediction.user_key for each in kept}
-        people = self.users.read(connection, [key for key in keys if key is not None])
+        people = self.users.read_in(connection, [key for key in keys if key is not None])
         return [messages.to_message(each, people) for each in kept]
 
 

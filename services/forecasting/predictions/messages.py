@@ -20,9 +20,10 @@ from services.forecasting.predictions.prediction import (
     Span,
 )
 from services.forecasting.predictions.selection import Selection
-from services.forecasting.users import Who, to_reference
+from shared.people import to_reference
 from shared.timestamps import from_micros
 from shared.validation import Violations, chosen, optional_range, required_range, text
+from shared.who import Who
 
 if TYPE_CHECKING:
     from services.forecasting.sources import MetricKey

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from services.forecasting.users import UserDictionary, Who
-from shared import audit
+from shared import audit, tombstone_table
 from shared.audit import AuditEntry
-from shared.calendar import to_datetime_utc, to_micros
+from shared.database import driver_cursor
+from shared.people import UserDictionary
 from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
+from shared.who import Who
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -37,23 +38,6 @@ _ANONYMIZE = {
     "users": _ERASE["users"],
 }
 
-_BURY = text("""
-INSERT INTO tombstones (who_digest, erased_time, mode) VALUES (:digest, :erased, :mode)
-ON CONFLICT (who_digest) DO UPDATE
-SET erased_time = greatest(tombstones.erased_time, excluded.erased_time), mode = excluded.mode
-""")
-
-_BURIED = text("SELECT who_digest, erased_time FROM tombstones WHERE who_digest = ANY(:digests)")
-
-_LIST = text("""
-SELECT who_digest, erased_time, mode FROM tombstones
-WHERE who_digest > :after ORDER BY who_digest LIMIT :limit
-""")
-
-_EVERYBODY = text(
-    "SELECT user_key, who_hash FROM users WHERE user_key > :after ORDER BY user_key LIMIT 100000"
-)
-
 
 @dataclass(frozen=True)
 class Eraser:
@@ -67,10 +51,10 @@ class Eraser:
     def erase(self, who: Who, mode: ErasureMode, actor: str) -> Receipt:
         """Erase somebody; one never seen leaves a tombstone alone."""
         now = self.clock()
-        buried = Tombstone(self.users.tombstone(who), now, mode)
-        with self.engine.begin() as connection:
-            _bury(connection, [buried])
-            key = self.users.find(connection, who)
+        buried = Tombstone(self.users.tombstone_of(self.users.hash_of(who)), now, mode)
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            tombstone_table.bury(cursor, [buried])
+            key = self.users.find(connection, [who]).get(who)
             rows = _forget(connection, [] if key is None else [key], mode)
             audit.record(connection, AuditEntry(actor, f"{mode.name.lower()} user", "a person", rows))
             if self.journal is not None:
@@ -79,46 +63,23 @@ class Eraser:
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
         """Erase whom tombstones name; return how many of them said anything new, and how many ids went."""
-        new = self._unknown(tombstones)
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            new = tombstone_table.news(cursor, tombstones)
         if not new:
             return 0, 0
-        keys = self._keys_of({each.who_digest: each.mode for each in new})
-        erased = sum(map(len, keys.values()))
-        with self.engine.begin() as connection:
-            _bury(connection, new)
+        named = self.users.named_by({each.who_digest: each.mode for each in new})
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            tombstone_table.bury(cursor, new)
             for mode in ErasureMode:
-                _forget(connection, keys[mode], mode)
-            details = {"tombstones": len(new), "ids": erased}
+                _forget(connection, [key for key, _, of in named if of is mode], mode)
+            details = {"tombstones": len(new), "ids": len(named)}
             audit.record(connection, AuditEntry(actor, "apply tombstones", "people", details))
-        return len(new), erased
+        return len(new), len(named)
 
     def buried(self, after: bytes, limit: int) -> list[Tombstone]:
         """Return tombstones behind a digest, in order."""
-        with self.engine.begin() as connection:
-            rows = connection.execute(_LIST, {"after": after, "limit": limit}).all()
-        return [Tombstone(bytes(row[0]), to_micros(row[1]), ErasureMode(row[2])) for row in rows]
-
-    def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
-        with self.engine.begin() as connection:
-            rows = connection.execute(_BURIED, {"digests": [each.who_digest for each in tombstones]})
-            known = {bytes(row[0]): to_micros(row[1]) for row in rows}
-        latest = {each.who_digest: each for each in sorted(tombstones, key=lambda each: each.erased)}
-        return [each for digest, each in sorted(latest.items()) if known.get(digest, -1) < each.erased]
-
-    def _keys_of(self, modes: dict[bytes, ErasureMode]) -> dict[ErasureMode, list[int]]:
-        """Look through everybody, as only the tombstone can be made from what is stored of them."""
-        keys: dict[ErasureMode, list[int]] = {mode: [] for mode in ErasureMode}
-        after = 0
-        while True:
-            with self.engine.begin() as connection:
-                rows = connection.execute(_EVERYBODY, {"after": after}).all()
-            for key, who_hash in rows:
-                mode = modes.get(self.users.tombstone_of(bytes(who_hash)))
-                if mode is not None:
-                    keys[mode].append(key)
-            if not rows:
-                return keys
-            after = rows[-1][0]
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            return tombstone_table.buried(cursor, after, limit)
 
 
 def _forget(connection: "Connection", keys: Sequence[int], mode: ErasureMode) -> dict[str, int]:
@@ -133,13 +94,3 @@ def _forget(connection: "Connection", keys: Sequence[int], mode: ErasureMode) ->
             for table, statement in statements.items()
         }
     return rows
-
-
-def _bury(connection: "Connection", tombstones: Sequence[Tombstone]) -> None:
-    for each in tombstones:
-        parameters = {
-            "digest": each.who_digest,
-            "erased": to_datetime_utc(each.erased),
-            "mode": each.mode.value,
-        }
-        connection.execute(_BURY, parameters)

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from brain.events.v1 import events_pb2
-from sqlalchemy import text
 
 from services.forecasting.predictions import store
 from services.forecasting.predictions.prediction import Kept
 from services.forecasting.predictions.selection import Selection
-from services.forecasting.users import UserDictionary, Who
 from shared.calendar import to_datetime_utc
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _PAGE = 1_000
-_ERASED = text("SELECT erased_time FROM tombstones WHERE who_digest = :digest")
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class Exporter:
     def export(self, who: Who) -> Iterator[list[str]]:
         """Yield lines, some at a time; no transaction stays open in between."""
         with self.engine.begin() as connection:
-            key = self.users.find(connection, who)
-            erased = connection.execute(_ERASED, {"digest": self.users.tombstone(who)}).scalar()
-        lines = [] if erased is None else [_line("tombstones", erased=erased.isoformat())]
+            key = self.users.find(connection, [who]).get(who)
+            erased = self.users.erased(connection, [who]).get(who)
+        lines = [] if erased is None else [_line("tombstones", erased=to_datetime_utc(erased).isoformat())]
         if key is not None:
             kind = events_pb2.UserKind.Name(who[0]).removeprefix("USER_KIND_").lower()  # type: ignore[arg-type]  # a number of the enum
             lines.insert(0, _line("users", kind=kind, id=who[1], user_key=key))

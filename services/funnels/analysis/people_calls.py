@@ -14,12 +14,12 @@ from services.funnels.analysis.questions import Scope
 from services.funnels.columns import NEVER
 from services.funnels.domain import Population
 from services.funnels.journey import AttemptFate, Tried, journey
-from services.funnels.people import to_reference, who
 from services.funnels.reading.identities import Identities
 from services.funnels.reading.loading import Loaded
 from services.funnels.search import History
 from shared.intervals import range_of
 from shared.pagination import decode_token, encode_token
+from shared.people import to_reference, who_of
 from shared.timestamps import from_micros
 from shared.validation import Violations, chosen, page_size
 
@@ -91,7 +91,7 @@ class PeopleCalls:
         """Tell every attempt of somebody."""
         funnel = kept_funnel(self.engine, request.funnel_id)
         violations = Violations()
-        person = who(violations, "user", request.user)
+        person = who_of(violations, "user", request.user)
         entries = range_of(violations, request)
         entry = chosen(violations, "entry", request.entry, questions.ENTRIES)
         size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from services.funnels.domain import PersonKind, Who
 from services.funnels.privacy.same_person import SamePerson
-from services.funnels.users import UserDictionary
+from shared import tombstone_table
 from shared.audit import AuditEntry, record
-from shared.calendar import to_datetime_utc, to_micros
 from shared.database import driver_cursor
+from shared.people import UserDictionary
 from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -24,21 +24,6 @@ WHERE (kind, who_hash) IN (SELECT * FROM unnest(%(kinds)s::int2[], %(hashes)s::b
 ORDER BY user_key FOR UPDATE
 """
 
-_BURY = """
-INSERT INTO tombstones (who_digest, erased_time, mode)
-SELECT * FROM unnest(%(digests)s::bytea[], %(times)s::timestamptz[], %(modes)s::int2[])
-ON CONFLICT (who_digest) DO UPDATE SET erased_time = greatest(tombstones.erased_time, excluded.erased_time),
-    mode = excluded.mode
-"""
-
-_BURIED = """
-SELECT who_digest, erased_time FROM tombstones WHERE who_digest = ANY(%(digests)s::bytea[])
-"""
-
-_LIST = """
-SELECT who_digest, erased_time, mode FROM tombstones
-WHERE who_digest > %(after)s::bytea ORDER BY who_digest LIMIT %(limit)s
-"""
 
 _NOBODY = """
 INSERT INTO users (kind, who_hash, who_encrypted) VALUES (%(kind)s, %(who_hash)s, %(encrypted)s)
@@ -56,10 +41,6 @@ _FORGET_RECORDS = "DELETE FROM step_records WHERE user_key = ANY(%(keys)s::int4[
 
 _FORGET = "DELETE FROM users WHERE user_key = ANY(%(keys)s::int4[])"
 
-_ALL_IDS = """
-SELECT user_key, kind, who_hash FROM users WHERE user_key > %(after)s ORDER BY user_key LIMIT 100000
-"""
-
 
 @dataclass(frozen=True)
 class Eraser:
@@ -76,10 +57,10 @@ class Eraser:
         now = self.clock()
         people = self.same_person.of(who)
         columns = self.users.columns(people)
-        buried = [Tombstone(digest, now, mode) for digest in sorted(map(_bytes, columns["digests"]))]
+        buried = [Tombstone(digest, now, mode) for digest in sorted(columns["digests"])]
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
             keys = [key for (key,) in cursor.execute(_HOLD, columns).fetchall()]
-            _bury(cursor, buried)
+            tombstone_table.bury(cursor, buried)
             rows = self._forget(cursor, keys, who[0], mode)
             _audit(connection, actor, f"{mode.name.lower()} user", {"ids": len(keys)})
             if self.journal is not None:
@@ -88,12 +69,13 @@ class Eraser:
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
         """Erase whom tombstones name; return how many of them said anything new, and how many ids went."""
-        new = self._unknown(tombstones)
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            new = tombstone_table.news(cursor, tombstones)
         if not new:
             return 0, 0
-        ids = self._ids_of({each.who_digest: each.mode for each in new})
+        ids = self.users.named_by({each.who_digest: each.mode for each in new})
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            _bury(cursor, new)
+            tombstone_table.bury(cursor, new)
             for key, kind, mode in ids:  # each a person of their own
                 self._forget(cursor, [key], kind, mode)
             details = {"tombstones": len(new), "ids": len(ids)}
@@ -103,35 +85,7 @@ class Eraser:
     def buried(self, after: bytes, limit: int) -> list[Tombstone]:
         """Return tombstones behind a digest, in order."""
         with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            rows = cursor.execute(_LIST, {"after": after, "limit": limit}).fetchall()
-        return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
-
-    def _unknown(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
-        latest: dict[bytes, Tombstone] = {}
-        for each in sorted(tombstones, key=lambda each: each.erased):
-            latest[each.who_digest] = each
-        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            known = dict(cursor.execute(_BURIED, {"digests": list(latest)}).fetchall())
-        return [
-            each
-            for digest, each in sorted(latest.items())
-            if digest not in known or to_micros(known[digest]) < each.erased
-        ]
-
-    def _ids_of(self, modes: dict[bytes, ErasureMode]) -> list[tuple[int, PersonKind, ErasureMode]]:
-        """Look through everybody, as only the tombstone can be made from what is stored of them."""
-        found: list[tuple[int, PersonKind, ErasureMode]] = []
-        after = 0
-        while True:
-            with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-                rows = cursor.execute(_ALL_IDS, {"after": after}).fetchall()
-            if not rows:
-                return found
-            for key, kind, who_hash in rows:
-                mode = modes.get(self.users.tombstone_of(who_hash))
-                if mode is not None:
-                    found.append((key, PersonKind(kind), mode))
-            after = rows[-1][0]
+            return tombstone_table.buried(cursor, after, limit)
 
     def _forget(
         self, cursor: "Cursor[tuple[Any, ...]]", keys: list[int], kind: PersonKind, mode: ErasureMode
@@ -153,19 +107,5 @@ class Eraser:
         return int(key)
 
 
-def _bury(cursor: "Cursor[tuple[Any, ...]]", tombstones: Sequence[Tombstone]) -> None:
-    parameters = {
-        "digests": [each.who_digest for each in tombstones],
-        "times": [to_datetime_utc(each.erased) for each in tombstones],
-        "modes": [each.mode.value for each in tombstones],
-    }
-    cursor.execute(_BURY, parameters)
-
-
 def _audit(connection: "Connection", actor: str, action: str, details: dict[str, int]) -> None:
     record(connection, AuditEntry(actor, action, "a person", details))
-
-
-def _bytes(digest: object) -> bytes:
-    assert isinstance(digest, bytes), "digests are"
-    return digest

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.funnels.domain import PersonKind, Who
 from services.funnels.privacy.same_person import SamePerson
+from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Engine
 
-    from services.funnels.users import UserDictionary
+    from shared.people import UserDictionary
 
 _PAGE = 1_000
 
@@ -27,8 +26,6 @@ WHERE user_key = ANY(%(keys)s::int4[])
           > (%(time)s::timestamptz, %(funnel)s::int4, %(key)s::int4, %(step)s::int2))
 ORDER BY step_time, funnel_number, user_key, step LIMIT %(limit)s
 """
-
-_BURIED = "SELECT erased_time FROM tombstones WHERE who_digest = %(digest)s"
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,13 @@ class Exporter:
         people = self.same_person.of(who)
         known = self.users.known_keys(people)
         lines = [_line("users", kind=PersonKind(kind).name.lower(), id=name) for kind, name in sorted(known)]
-        erased = self._erased(who)
+        with self.engine.begin() as connection:
+            erased = self.users.erased(connection, [who]).get(who)
         if erased is not None:
-            lines.insert(0, _line("tombstones", erased=erased.isoformat()))
+            lines.insert(0, _line("tombstones", erased=to_datetime_utc(erased).isoformat()))
         if lines:
             yield lines
         yield from self._records(sorted(known.values()))
-
-    def _erased(self, who: Who) -> "datetime | None":
-        digest = self.users.tombstone_of(self.users.hash_of(who))
-        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
-            row: Any = cursor.execute(_BURIED, {"digest": digest}).fetchone()
-        found: datetime | None = row[0] if row else None
-        return found
 
     def _records(self, keys: list[int]) -> Iterator[list[str]]:
         after: tuple[Any, ...] = (None, None, None, None)

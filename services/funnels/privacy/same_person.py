@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.funnels.domain import Who
     from services.funnels.reading.identities import Identities
-    from services.funnels.users import UserDictionary
+    from shared.people import UserDictionary
+    from shared.who import Who
 
 _PAGE = 10_000
 

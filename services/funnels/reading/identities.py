@@ -8,9 +8,9 @@ import numpy as np
 from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
-from services.funnels.domain import PersonKind, Population, Who
-from services.funnels.people import to_reference
-from services.funnels.users import UserDictionary
+from services.funnels.domain import Population
+from shared.people import UserDictionary, to_reference
+from shared.who import PersonKind, Who
 
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub

@@ -8,11 +8,10 @@ from brain.funnels.v1 import funnels_pb2 as pb
 
 from services.funnels.keeping import store
 from services.funnels.keeping.store import Kept
-from services.funnels.people import who
 from services.funnels.tracking.store import Fate, Record, RecordStore
-from services.funnels.users import UserDictionary
 from shared.calendar import HOUR_MICROS
 from shared.errors import FailedPrecondition, InvalidArgument, ServiceError
+from shared.people import UserDictionary, who_of
 from shared.timestamps import from_micros
 from shared.validation import Violations, instant
 
@@ -75,7 +74,7 @@ class TrackingCalls:
         records = [each for each in outcomes if isinstance(each, Record)]
         if not records:
             return 0, outcomes
-        self.users.add([each.who for each in records])
+        self.users.keys([each.who for each in records])
         with self.engine.begin() as connection:
             kept = store.hold(connection, wanted)  # until this transaction ends
             outcomes = [
@@ -107,7 +106,7 @@ def _outcome(step: pb.StepRecord, kept: Mapping[str, Kept], now: int) -> Record 
 
 def _record(step: pb.StepRecord, kept: Mapping[str, Kept], now: int) -> Record:
     violations = Violations()
-    person = who(violations, "user", step.user)
+    person = who_of(violations, "user", step.user)
     time = now
     if step.HasField("step_time"):
         time = instant(violations, "step_time", step.step_time) or 0

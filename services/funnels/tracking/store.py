@@ -8,11 +8,11 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from services.funnels.domain import Who
-from services.funnels.users import UserDictionary
 from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
 from shared.errors import Aborted
+from shared.people import UserDictionary
+from shared.who import Who
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

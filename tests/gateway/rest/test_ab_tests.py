@@ -14,7 +14,7 @@ DEFINITION = {
     "name": "Button colour",
     "variants": [
         {"name": "red", "value": {"colour": "red", "sizes": [1, 2.5]}, "allocationPercent": 50},
-        {"name": "blue", "value": {"colour": "blue", "sizes": []}, "allocationPercent": 50},
+        {"name": "blue", "value": {"colour": "blue", "sizes": [], "more": {}}, "allocationPercent": 50},
     ],
     "metrics": [
         {"name": "signup", "kind": "conversion"},

@@ -63,3 +63,16 @@ def test_mistakes_are_told(run: Run) -> None:
     assert "EXPERIMENT_UNKNOWN" in run("start", "nothing").output
     assert run("complete", "colour").output == "colour is completed\n"
     assert run("assign", "colour", "--user", "ann").output == "no variant: not_running\n"
+
+
+def test_results_are_broken_down(run: Run) -> None:
+    definition_text = MessageToJson(definition(break_down_attributes=["plan"]))
+    run("create", "colour", "-", standard_input=definition_text)
+    run("start", "colour")
+    for name, attribute in (("ann", "plan=pro"), ("bob", "age=7")):
+        run("assign", "colour", "--user", name, "--attribute", attribute)
+    shown = run("results", "colour", "--by", "plan").output
+    assert "\nplan: pro\n" in shown
+    assert "\nplan: (none)\n" in shown
+    whole = json.loads(run("results", "colour", "--by", "plan", "--json").output)
+    assert [each.get("value") for each in whole["segments"]] == ["pro", None]

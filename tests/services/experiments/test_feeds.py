@@ -14,7 +14,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.experiments.results import feeds
+from services.experiments.results import identities
 from shared.auth import Role, mint_token
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
@@ -181,7 +181,8 @@ def test_anonymous_people_are_others_than_users(
 def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_differ(
     service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "_KNOWN_SECONDS", 0.0)  # who is who is asked again each time
+    monkeypatch.setattr(identities, "_TRUSTED_SECONDS", 0.0)  # who is who is asked again each time
+    monkeypatch.setattr(identities, "_TRUSTED_SECONDS", -1.0)  # who is who is asked again each time
     create(service, what=definition(metrics=FED[:1]))
     start(service)
     devices: dict[str, str] = {}

@@ -8,7 +8,8 @@ from scipy.stats import chisquare
 
 from services.experiments.assigning.hashing import is_below, position, variant_at
 from services.experiments.assigning.targeting import meets
-from services.experiments.domain import Condition, JsonValue, Operator, PersonKind
+from services.experiments.domain import Condition, JsonValue, Operator
+from shared.who import PersonKind
 
 ALPHABETS = {"digits": "user-{}", "latin": "größe-{}-ñ", "japanese": "利用者{}番", "emoji": "{}💡"}
 

@@ -10,11 +10,11 @@ import pytest
 from brain.events.v1 import events_pb2
 from brain.events.v1.identity_pb2 import LinkUserRequest
 
-from services.experiments.domain import PersonKind, Who
 from services.experiments.results.identities import Identities
-from services.experiments.users import UserDictionary
 from shared.auth import Role, mint_token
 from shared.encryption import BlindIndex, Keyring
+from shared.people import UserDictionary
+from shared.who import PersonKind, Who
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign_all, create, definition, results, start

@@ -14,7 +14,7 @@ from brain.events.v1 import events_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
-from services.experiments.users import UserDictionary
+from shared.people import UserDictionary
 from tests.refusals import refusal
 from tests.services.events.identity.searching import found
 from tests.services.experiments.asking import (

@@ -79,6 +79,8 @@ def test_churn_is_what_the_purchases_say(service: Service, events: EventsService
     assert known.hold_out is not None
     assert first.hold_out.brier == pytest.approx(known.hold_out.brier, rel=1e-4)
     assert sum(each.customers for each in first.hold_out.bins) == known.hold_out.customers
+    tenths = [int(min(9, ratio * 10)) for ratio in known.leaves.tolist()]
+    assert [band.customers for band in first.bands] == [tenths.count(tenth) for tenth in range(10)]
     found = everybody(service, request)
     for row, key in enumerate(known.keys.tolist()):
         said = found[names[key]]

@@ -68,6 +68,15 @@ def test_what_can_only_be_positive_stays_so(alone: Service) -> None:
         assert min(each.lower for point in found.points for each in point.intervals) >= 0
 
 
+def test_a_day_of_refunds_makes_no_loss_expected(alone: Service) -> None:
+    values = [float(each) for each in weekly(84)]
+    values[80] = -50.0
+    found = alone.forecasting.ForecastSeries(ask(values)).forecast
+    assert min(each.lower for point in found.points for each in point.intervals) == 0
+    losses = alone.forecasting.ForecastSeries(ask([-each for each in values])).forecast
+    assert max(point.expected for point in losses.points) < 0
+
+
 def test_closures_are_forecast_as_nothing(alone: Service) -> None:
     closed = pb.BusinessCalendar(closures=["2012-02-05"])  # 85 days after 2011-11-12
     options = pb.ForecastOptions(horizon=3, calendar=closed)

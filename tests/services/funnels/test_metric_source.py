@@ -7,7 +7,7 @@ from brain.funnels.v1 import funnels_pb2 as pb
 from brain.metrics.v1 import metrics_pb2
 
 from tests.refusals import refusal
-from tests.services.funnels.asking import create, equals, event, span, track
+from tests.services.funnels.asking import create, equals, event, span, steps, track
 from tests.services.funnels.conftest import Service
 
 A_DAY = 86_400
@@ -54,6 +54,16 @@ def test_filters_hold_for_the_events_of_all_steps(service: Service) -> None:
     funnel = people(service)
     found = read(service, "funnel_conversion_ratio", {"funnel_id": funnel}, filters=[equals("plan", "pro")])
     assert values(found)[:3] == [0, 0, 0]
+
+
+def test_filters_of_query_and_steps_together_have_a_limit(service: Service) -> None:
+    made = steps("AB")
+    made[1].filters.extend([equals("plan", "pro")] * 19)
+    labels = {"funnel_id": create(service, "", steps=made)}
+    read(service, "funnel_conversion_ratio", labels, filters=[equals("plan", "pro")])
+    two = [equals("plan", "pro")] * 2
+    refused = refusal(lambda: read(service, "funnel_conversion_ratio", labels, filters=two))
+    assert set(refused.fields) == {"query.filters"}
 
 
 def test_bad_queries_name_their_fields(service: Service) -> None:

@@ -285,6 +285,36 @@ class CustomerChurn(_message.Message):
 Global___CustomerChurn: _TypeAlias = CustomerChurn  # noqa: Y015
 
 @_typing.final
+class ChurnBand(_message.Message):
+    """Customers by how likely they are to leave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOWER_RATIO_FIELD_NUMBER: _builtins.int
+    UPPER_RATIO_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
+    lower_ratio: _builtins.float
+    """From this on."""
+    upper_ratio: _builtins.float
+    """To below this; the last band includes 1."""
+    customers: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        lower_ratio: _builtins.float = ...,
+        upper_ratio: _builtins.float = ...,
+        customers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "lower_ratio", b"lower_ratio", "upper_ratio", b"upper_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChurnBand: _TypeAlias = ChurnBand  # noqa: Y015
+
+@_typing.final
 class PredictChurnRequest(_message.Message):
     """Asks who leaves."""
 
@@ -356,6 +386,7 @@ class PredictChurnResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SAVED_PREDICTIONS_FIELD_NUMBER: _builtins.int
+    BANDS_FIELD_NUMBER: _builtins.int
     total_customers: _builtins.int
     """How many customers there are."""
     expected_churned: _builtins.float
@@ -380,6 +411,10 @@ class PredictChurnResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to know."""
 
+    @_builtins.property
+    def bands(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChurnBand]:
+        """Ten bands from 0 to 1, of the customers with a probability."""
+
     def __init__(
         self,
         *,
@@ -391,10 +426,11 @@ class PredictChurnResponse(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         next_page_token: _builtins.str = ...,
         saved_predictions: _builtins.int = ...,
+        bands: _abc.Iterable[Global___ChurnBand] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_out", b"hold_out", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "expected_churned", b"expected_churned", "hold_out", b"hold_out", "model", b"model", "next_page_token", b"next_page_token", "saved_predictions", b"saved_predictions", "total_customers", b"total_customers", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "customers", b"customers", "expected_churned", b"expected_churned", "hold_out", b"hold_out", "model", b"model", "next_page_token", b"next_page_token", "saved_predictions", b"saved_predictions", "total_customers", b"total_customers", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,21 +29,21 @@ class _ValueKind:
 class _ValueKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValueKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VALUE_KIND_UNSPECIFIED: _ValueKind.ValueType  # 0
-    """Counts or amounts: forecasts are 0 or more, unless the history itself has values below 0."""
+    """Counts or amounts: forecasts are 0 or more, unless more than one value in twenty of the history is below."""
     VALUE_KIND_ANY: _ValueKind.ValueType  # 1
     """Anything."""
     VALUE_KIND_RATIO: _ValueKind.ValueType  # 2
-    """Ratios: forecasts lie between 0 and 1, unless the history itself does not."""
+    """Ratios: forecasts lie between 0 and 1, unless more than one value in twenty of the history does not."""
 
 class ValueKind(_ValueKind, metaclass=_ValueKindEnumTypeWrapper):
     """What values of a series can be."""
 
 VALUE_KIND_UNSPECIFIED: ValueKind.ValueType  # 0
-"""Counts or amounts: forecasts are 0 or more, unless the history itself has values below 0."""
+"""Counts or amounts: forecasts are 0 or more, unless more than one value in twenty of the history is below."""
 VALUE_KIND_ANY: ValueKind.ValueType  # 1
 """Anything."""
 VALUE_KIND_RATIO: ValueKind.ValueType  # 2
-"""Ratios: forecasts lie between 0 and 1, unless the history itself does not."""
+"""Ratios: forecasts lie between 0 and 1, unless more than one value in twenty of the history does not."""
 Global___ValueKind: _TypeAlias = ValueKind  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,60 @@
+"""Chunks of events as the events service sent them, kept by revision."""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from services.experiments.results.attribution import Events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brain.events.v1 import events_pb2
+
+    from services.experiments.domain import EventFeed
+
+# About 20 bytes each.
+_CACHED_EVENTS: Final = 20_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """The events of one name and day."""
+
+    revision: int
+    events: Events
+
+
+class Chunks:
+    """Chunks by feed and day; all are dropped where they become too many."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: dict[EventFeed, dict[int, Chunk]] = {}
+
+    def held(self, feed: "EventFeed") -> dict[int, Chunk]:
+        """Return what is held of a feed."""
+        with self._lock:
+            return dict(self._held.get(feed, {}))
+
+    def keep(self, feed: "EventFeed", chunks: dict[int, Chunk]) -> None:
+        """Hold these of a feed in place of others."""
+        with self._lock:
+            self._held[feed] = chunks
+            rows = sum(len(each.events.keys) for held in self._held.values() for each in held.values())
+            if rows > _CACHED_EVENTS:
+                self._held = {}
+
+
+def chunk_of(parts: "Sequence[events_pb2.ScanEventsResponse]") -> Chunk:
+    """Return the chunk that came in these parts."""
+    return Chunk(
+        parts[0].revision,
+        Events(
+            np.frombuffer(b"".join(each.user_keys for each in parts), "<i4"),
+            np.frombuffer(b"".join(each.event_times for each in parts), "<i8"),
+            np.frombuffer(b"".join(each.values for each in parts), "<i8"),
+        ),
+    )

@@ -86,7 +86,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 @click.argument("funnel")
 @click.argument("events", nargs=-1)
 @click.option("--name", default="", help="What people call it; FUNNEL where absent.")
-@click.option("--window-minutes", type=int, default=0, help="60 where absent.")
+@click.option("--window-minutes", type=int, default=60, show_default=True)
 @click.option("--order", type=click.Choice(list(ORDERS)), default="ordered", show_default=True)
 @click.option("--optional", type=int, multiple=True, help="A step that may be skipped, from 0; repeatable.")
 @click.option(

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Stands for "not reached" in columns of times.
 NEVER = np.iinfo(np.int64).max
+# Keys of a table, at 5 bytes each.
+_MAXIMUM_TABLE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Source:
     @classmethod
     def joined(cls, sources: "Sequence[Source]") -> "Source":
         """Return the rows of several, one after the other."""
+        if len(sources) == 1:
+            return sources[0]
         names = ("user_keys", "times", "steps", "bans")
         return cls(*(np.concatenate([getattr(source, name) for source in sources]) for name in names))
 
@@ -90,12 +94,14 @@ class Packing:
 def _ranked(user_keys: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the different keys, rising, and the place of each row's among them.
 
-    Where they lie close together they are marked in a table, which is quicker than sorting.
+    Where they lie close together they are marked in a table, which is quicker than sorting but takes memory
+    for every key between.
     """
     base, top = int(user_keys.min()), int(user_keys.max())
-    if top - base > 50 * len(user_keys):
+    if top - base > min(50 * len(user_keys), _MAXIMUM_TABLE):
         people, places = np.unique(user_keys, return_inverse=True)
         return people, places
     seen = np.zeros(top - base + 1, bool)
     seen[user_keys - base] = True
-    return (np.flatnonzero(seen) + base).astype(np.int32), (np.cumsum(seen) - 1)[user_keys - base]
+    places = (np.cumsum(seen, dtype=np.int32) - 1)[user_keys - base].astype(np.int64)
+    return (np.flatnonzero(seen) + base).astype(np.int32), places

@@ -1,10 +1,11 @@
 """Every attempt of one person, and why it counts or not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from services.funnels.rules import Attempt, Entry, Rules
-from services.funnels.search import History, attempt_from, entry_events
+from services.funnels.search import History, Search, entry_events
 
 
 class AttemptFate(Enum):
@@ -25,13 +26,20 @@ class Tried:
     fate: AttemptFate
 
 
-def journey(history: History, rules: Rules, entries: tuple[int, int]) -> list[Tried]:
-    """Return the attempts that begin in [start, end), by time of entry; at most one counts."""
+def journey(
+    history: History, rules: Rules, entries: tuple[int, int], proceed: Callable[[], None] = lambda: None
+) -> list[Tried]:
+    """Return the attempts that begin in [start, end), by time of entry; at most one counts.
+
+    `proceed` is called again and again, and raises where nobody waits any more.
+    """
     events = entry_events(history, rules, entries)
     if not events:
         return []
     first = history.times[events[0]]
-    tried = [_tried(history, rules, event, first) for event in events]
+    search = Search(history, rules, proceed)
+    unspoiled = Search(history, replace(rules, exclusions=()), proceed)
+    tried = [_tried(search, unspoiled, event, first) for event in events]
     candidates = [each.attempt for each in tried if each.fate is AttemptFate.COUNTS]
     best = min(candidates, key=lambda attempt: attempt.rank(rules.optional), default=None)
     counted = False
@@ -45,14 +53,14 @@ def journey(history: History, rules: Rules, entries: tuple[int, int]) -> list[Tr
     return told
 
 
-def _tried(history: History, rules: Rules, event: int, first: int) -> Tried:
-    """Return an attempt whose fate is COUNTS while it may count."""
-    attempt = attempt_from(history, rules, event)
+def _tried(search: Search, unspoiled: Search, event: int, first: int) -> Tried:
+    """Return an attempt whose fate is COUNTS while it may count; `unspoiled` searches without exclusions."""
+    attempt = search.attempt_from(event)
     fate = AttemptFate.COUNTS
     if attempt is None:
-        attempt, fate = attempt_from(history, replace(rules, exclusions=()), event), AttemptFate.SPOILED
+        attempt, fate = unspoiled.attempt_from(event), AttemptFate.SPOILED
         assert attempt is not None, "exclusions alone spoil attempts"
-    if rules.entry is Entry.FIRST and history.times[event] != first:
+    if search.rules.entry is Entry.FIRST and search.history.times[event] != first:
         fate = AttemptFate.NOT_FIRST
     return Tried(attempt, fate)
 

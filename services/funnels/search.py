@@ -5,11 +5,12 @@ behind it in its window. It is spoiled where an exclusion event lies strictly af
 before step `before`, or up to the end of its window where `before` was not reached.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 from services.funnels.fitting import augment, can_fill
+from services.funnels.outlook import Outlook, Rank, possible_rank
 from services.funnels.rules import Attempt, Entry, OrderMode, Rules
 
 
@@ -37,7 +38,9 @@ class History:
             yield time, [event for event in group if event != entry]
 
 
-def best_attempt(history: History, rules: Rules, entries: tuple[int, int]) -> Attempt | None:
+def best_attempt(
+    history: History, rules: Rules, entries: tuple[int, int], proceed: Callable[[], None] = lambda: None
+) -> Attempt | None:
     """Return the attempt that counts: highest level, then earliest entry, then earliest times.
 
     None where nobody entered, or where every attempt is spoiled.
@@ -46,49 +49,40 @@ def best_attempt(history: History, rules: Rules, entries: tuple[int, int]) -> At
         history: of one person.
         rules: of the funnel.
         entries: [start, end) in Unix µs, inside which attempts begin.
+        proceed: called again and again; raises where nobody waits any more.
 
     """
     begun = entry_events(history, rules, entries)
     if rules.entry is Entry.FIRST:
         begun = [event for event in begun if history.times[event] == history.times[begun[0]]]
-    return _best_from(history, rules, begun)
+    return _best_from(Search(history, rules, proceed), begun)
 
 
-def _best_from(history: History, rules: Rules, begun: Sequence[int]) -> Attempt | None:
+def _best_from(search: "Search", begun: Sequence[int]) -> Attempt | None:
     """Return the best attempt that begins with one of these events, which are in the order of time.
 
-    Nothing that begins later is better than an attempt that fills every step there is an event for.
+    Of two attempts that fill as much the one that begins sooner is the better: what can at best be filled
+    from an entry, and from any, tells which need not be tried.
     """
-    possible = _possible_rank(history, rules)
+    history, optional = search.history, search.rules.optional
+    outlook = Outlook(history.times, history.steps, search.rules)
     best: Attempt | None = None
+    rank: tuple[int, int, tuple[float, ...]] = (0, 0, ())
     tried: set[tuple[int, int]] = set()
     for event in begun:
-        if (
-            best is not None
-            and history.times[event] > best.entry
-            and best.rank(rules.optional)[:2] <= possible
-        ):
-            break
         alike = history.times[event], history.steps[event]
         if alike in tried:
             continue
+        if best is not None and history.times[event] > best.entry:
+            if rank[:2] <= search.possible:
+                break
+            if rank[:2] <= outlook.rank(history.times[event]):
+                continue
         tried.add(alike)
-        attempt = attempt_from(history, rules, event)
-        if attempt and (best is None or attempt.rank(rules.optional) < best.rank(rules.optional)):
-            best = attempt
+        attempt = search.attempt_from(event)
+        if attempt and (best is None or attempt.rank(optional) < rank):
+            best, rank = attempt, attempt.rank(optional)
     return best
-
-
-def _possible_rank(history: History, rules: Rules) -> tuple[int, int]:
-    """Return a bound of the rank of attempts: all steps done for which there are events at all."""
-    fillable = 0
-    for steps in history.steps:
-        fillable |= steps
-    there = {step for step in range(rules.steps) if fillable >> step & 1}
-    if rules.mode is not OrderMode.UNORDERED:
-        missing = (step for step in range(rules.steps) if step not in there | rules.optional)
-        there &= set(range(next(missing, rules.steps)))
-    return -len(there - rules.optional), -len(there & rules.optional)
 
 
 def entry_events(history: History, rules: Rules, entries: tuple[int, int]) -> list[int]:
@@ -101,10 +95,19 @@ def entry_events(history: History, rules: Rules, entries: tuple[int, int]) -> li
     ]
 
 
-def attempt_from(history: History, rules: Rules, event: int) -> Attempt | None:
-    """Return the best attempt that begins with one event; None where every such attempt is spoiled."""
-    search = _unordered if rules.mode is OrderMode.UNORDERED else _best_of_entry
-    return search(history, rules, event)
+class Search:
+    """The search through one person's events; `proceed` as in best_attempt."""
+
+    def __init__(self, history: History, rules: Rules, proceed: Callable[[], None]) -> None:
+        self.history = history
+        self.rules = rules
+        self.proceed = proceed
+        self.possible: Rank = possible_rank(history.steps, rules)
+
+    def attempt_from(self, event: int) -> Attempt | None:
+        """Return the best attempt that begins with one event; None where every such attempt is spoiled."""
+        self.proceed()
+        return (_unordered if self.rules.mode is OrderMode.UNORDERED else _best_of_entry)(self, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +154,14 @@ def _sooner(way: _Way, other: _Way) -> bool:
     return key(way.times) < key(other.times)
 
 
-def _best_of_entry(history: History, rules: Rules, entry: int) -> Attempt | None:
-    groups = list(history.from_entry(entry, rules.window))
-    last = {
-        step: time
-        for time, events in groups
-        for event in events
-        for step in range(rules.steps)
-        if history.steps[event] >> step & 1
-    }
+def _best_of_entry(search: Search, entry: int) -> Attempt | None:
+    history, rules = search.history, search.rules
+    last = _last_times(history, rules, entry) if rules.exclusions else {}
     ways = [_Way((history.times[entry],), may_end=False)]
-    for time, events in groups:
+    for time, events in history.from_entry(entry, rules.window):
+        if _are_over(ways, search):
+            break
+        search.proceed()
         masks = [history.steps[event] for event in events]
         banned = 0
         for event in events:
@@ -176,17 +176,43 @@ def _best_of_entry(history: History, rules: Rules, entry: int) -> Attempt | None
     return min(attempts, key=lambda attempt: attempt.rank(rules.optional), default=None)
 
 
+def _last_times(history: History, rules: Rules, entry: int) -> dict[int, int]:
+    """Return when the last event of each step was in the window."""
+    return {
+        step: time
+        for time, events in history.from_entry(entry, rules.window)
+        for event in events
+        for step in range(rules.steps)
+        if history.steps[event] >> step & 1
+    }
+
+
+def _are_over(ways: Sequence[_Way], search: Search) -> bool:
+    """Tell whether no later event makes the best of the ways another.
+
+    In order and without exclusions, of the ways that fill all that can be filled the one that got there first
+    has the earliest times: had another sooner ones up to some step, it could have gone on with the events
+    of the first.
+    """
+    rules = search.rules
+    if rules.exclusions:
+        return all(len(way.times) == rules.steps for way in ways)
+    if rules.mode is OrderMode.ORDERED and rules.optional:
+        return any(way.attempt(rules.steps).rank(rules.optional)[:2] <= search.possible for way in ways)
+    return all(way.is_broken or len(way.times) == rules.steps for way in ways)
+
+
 def _go_on(way: _Way, rules: Rules, time: int, masks: Sequence[int], last: dict[int, int]) -> Iterator[_Way]:
     """Yield every way on through the events at one time, the one that fills nothing among them."""
     if way.is_broken:
         yield way
         return
-    for filled in _fillings(len(way.times) - 1, (), rules, masks):
+    for filled in _fillings(len(way.times) - 1, rules, masks):
         times = way.times
         for step in filled:
             times += (-1,) * (step - len(times)) + (time,)
         may_end = way.may_end
-        if filled or times[-1] == time:  # the entry itself, where nothing is filled
+        if rules.exclusions and (filled or times[-1] == time):  # the entry itself, where nothing is filled
             may_end = not any(
                 last.get(step, time) > time or can_fill((*filled, step), masks)
                 for step in rules.following(len(times) - 1)
@@ -195,15 +221,23 @@ def _go_on(way: _Way, rules: Rules, time: int, masks: Sequence[int], last: dict[
         yield _Way(times, may_end, is_broken)
 
 
-def _fillings(
-    step: int, filled: tuple[int, ...], rules: Rules, masks: Sequence[int]
-) -> Iterator[tuple[int, ...]]:
-    """Yield every set of steps, in order, that events at one time can fill behind a step."""
-    yield filled
-    for following in rules.following(step):
-        longer = (*filled, following)
-        if can_fill(longer, masks):
-            yield from _fillings(following, longer, rules, masks)
+def _fillings(step: int, rules: Rules, masks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield no steps, and for each that can be the last filled at one time the most steps behind a step.
+
+    Of as many the first ones: sets of steps that different events can fill are a matroid, in which taking
+    one after the other gives just that. Fewer are never better, whatever follows.
+    """
+    yield ()
+    options: dict[int, list[int]] = {}
+    for last in range(step + 1, rules.steps):
+        options[last] = [event for event, mask in enumerate(masks) if mask >> last & 1]
+        needed = [each for each in range(step + 1, last) if each not in rules.optional] + [last]
+        step_of: dict[int, int] = {}
+        if options[last] and all(augment(each, options, step_of) for each in needed):
+            more = (each for each in range(step + 1, last) if each in rules.optional)
+            yield tuple(sorted(needed + [each for each in more if augment(each, options, step_of)]))
+        elif last not in rules.optional:
+            return
 
 
 def _breaks(step: int, filled: tuple[int, ...], masks: Sequence[int]) -> bool:
@@ -211,13 +245,7 @@ def _breaks(step: int, filled: tuple[int, ...], masks: Sequence[int]) -> bool:
     repeated = 1 << step
     for each in filled:
         repeated |= 1 << each
-    needed = {
-        event: [each for each in filled if mask >> each & 1]
-        for event, mask in enumerate(masks)
-        if not mask & repeated
-    }
-    event_of: dict[int, int] = {}
-    return not all(augment(event, needed, event_of) for event in needed)
+    return any(not mask & repeated for mask in masks)
 
 
 def _is_spoiled(way: _Way, rules: Rules, time: int, banned: int) -> bool:
@@ -230,16 +258,20 @@ def _is_spoiled(way: _Way, rules: Rules, time: int, banned: int) -> bool:
     )
 
 
-def _unordered(history: History, rules: Rules, entry: int) -> Attempt:
+def _unordered(search: Search, entry: int) -> Attempt:
     """Return when the person had done one, two … different steps, the first of them by the entry.
 
     An event is given a step where others can make room: what is filled stays filled, so that the number grows
     with every event that any assignment can use.
     """
+    history, rules = search.history, search.rules
     options: dict[int, list[int]] = {}
     event_of: dict[int, int] = {}
     times: list[int | None] = []
-    for time, events in [(history.times[entry], [entry]), *history.from_entry(entry, rules.window)]:
+    for time, events in chain([(history.times[entry], [entry])], history.from_entry(entry, rules.window)):
+        if len(times) == -search.possible[0]:
+            break
+        search.proceed()
         for event in events:
             options[event] = [step for step in range(rules.steps) if history.steps[event] >> step & 1]
             if augment(event, options, event_of):

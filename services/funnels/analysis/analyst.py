@@ -78,7 +78,7 @@ class Reading:
 
     def _found(self, loaded: Loaded, scope: Scope) -> Found:
         rules, mode = self.funnel.rules(scope.entry), self.funnel.mode
-        matches = match([loaded.events], rules, scope.entries, _proceed)
+        matches = match([loaded.events], rules, scope.entries, ensure_awaited)
         late = late_entries(loaded.events, rules, scope.entries, self.now)
         values = None
         if loaded.codes is not None:
@@ -114,7 +114,7 @@ class Analyst:
         return analysis
 
 
-def _proceed() -> None:
+def ensure_awaited() -> None:
     """Raise DeadlineExceeded where the caller of this thread's call waits no more."""
     if not remaining_seconds():
         raise DeadlineExceeded("matching took too long: ask for a shorter range", "FUNNEL_TIMEOUT")

@@ -8,7 +8,7 @@ from brain.funnels.v1 import funnels_pb2 as pb
 from brain.funnels.v1 import results_pb2
 
 from services.funnels.analysis import answers, questions
-from services.funnels.analysis.analyst import Analysis, Analyst, Reading
+from services.funnels.analysis.analyst import Analysis, Analyst, Reading, ensure_awaited
 from services.funnels.analysis.calls import kept_funnel
 from services.funnels.analysis.questions import Scope
 from services.funnels.columns import NEVER
@@ -99,7 +99,11 @@ class PeopleCalls:
         violations.raise_if_any()
         key = self.identities.key_of(person)
         reading = self.analyst.load(funnel, Scope(entries, entry, Population.ACTORS))
-        tried = [] if key is None else journey(_history(reading.loaded, key), funnel.rules(entry), entries)
+        tried = (
+            []
+            if key is None
+            else journey(_history(reading.loaded, key), funnel.rules(entry), entries, ensure_awaited)
+        )
         first = 0 if after is None else max(0, cast("int", after[0]))
         token = encode_token(request, [first + size]) if first + size < len(tried) else ""
         return pb.GetUserJourneyResponse(

@@ -55,9 +55,8 @@ def check(violations: Violations, definition: pb.CreateFunnelRequest | pb.Analyz
         violations.add("steps", "orders must be 0, 1, 2 … without gaps or repeats")
     for index, step in enumerate(definition.steps[:MAXIMUM_STEPS]):
         _check_step(violations, f"steps[{index}]", step, len(definition.steps))
-    minutes = definition.time_window_minutes
-    if not 0 <= minutes <= MAXIMUM_WINDOW_MINUTES:
-        limits = f"must be 1 to {MAXIMUM_WINDOW_MINUTES:,}, or 0 for {DEFAULT_WINDOW_MINUTES}"
+    if not 1 <= window_minutes(definition) <= MAXIMUM_WINDOW_MINUTES:
+        limits = f"must be 1 to {MAXIMUM_WINDOW_MINUTES:,}, or absent for {DEFAULT_WINDOW_MINUTES}"
         violations.add("time_window_minutes", limits)
     if definition.order_mode not in _MODES:
         violations.add("order_mode", f"has no meaning for the value {definition.order_mode}")
@@ -135,8 +134,10 @@ def to_funnel(definition: Definition, number: int | None = None) -> Funnel:
 
 
 def window_minutes(definition: Definition) -> int:
-    """Return the window of a checked definition."""
-    return definition.time_window_minutes or DEFAULT_WINDOW_MINUTES
+    """Return the window of a definition; of a kept one it is always there."""
+    if isinstance(definition, pb.Funnel) or definition.HasField("time_window_minutes"):
+        return definition.time_window_minutes
+    return DEFAULT_WINDOW_MINUTES
 
 
 def completed(request: pb.CreateFunnelRequest) -> pb.Funnel:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from brain.common.v1.common_pb2 import TimeRange
+from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator, TimeRange
 from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
@@ -37,7 +37,7 @@ class Asked:
     """What to load: a funnel, when its attempts begin ([start, end) in Unix µs), who counts.
 
     path: a property to load besides, "" for none. further: filters that all events of steps must meet besides
-    their own, as the contract's bytes.
+    their own, as the contract's bytes; step records have no properties.
     """
 
     funnel: Funnel
@@ -135,7 +135,7 @@ class Loader:
         ]
 
     def _records(self, asked: Asked) -> Source | None:
-        if asked.funnel.number is None:
+        if asked.funnel.number is None or not all(map(_is_met_by_nothing, asked.further)):
             return None
         with self.engine.begin() as connection:
             records = self.records.read(connection, asked.funnel.number, asked.times)
@@ -145,6 +145,12 @@ class Loader:
         steps = np.left_shift(np.uint64(1), records.steps.astype(np.uint64))
         found = Source(user_keys, records.times, steps, np.zeros(len(steps), np.uint64))
         return found.rows(counts & (records.steps < len(asked.funnel.steps)))
+
+
+def _is_met_by_nothing(condition: bytes) -> bool:
+    """Tell whether an event without properties meets a filter."""
+    operator = PropertyFilter.FromString(condition).operator
+    return operator == PropertyOperator.PROPERTY_OPERATOR_NOT_EQUALS
 
 
 _NOTHING = Source(

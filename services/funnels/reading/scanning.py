@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub
 
 _DAY_MICROS = 24 * HOUR_MICROS
-# What one call may name.
+# What one call may name, and a part of what it may weigh: all chunks that are held are named in it.
 _EVENTS_AT_ONCE = 100
+_REQUEST_BYTES = 4 * 2**20
+# What naming a chunk takes beside the name of its event.
+_KNOWN_BYTES = 24
 
 
 def days_of(start: int, end: int) -> tuple[int, int]:
@@ -42,8 +45,8 @@ class Scanner:
             alike[Columns("", columns.filters, columns.match_sets, columns.path)].append(columns)
         found: dict[Columns, list[Chunk]] = {}
         for group in alike.values():
-            for at in range(0, len(group), _EVENTS_AT_ONCE):
-                found |= self._read(group[at : at + _EVENTS_AT_ONCE], days)
+            for some in batches(group, days):
+                found |= self._read(some, days)
         return found
 
     def _read(self, group: list[Columns], days: tuple[int, int]) -> dict[Columns, list[Chunk]]:
@@ -51,7 +54,7 @@ class Scanner:
         held = {columns.event: self.cache.held(columns, days) for columns in group}
         found: dict[str, dict[int, Chunk]] = {columns.event: {} for columns in group}
         new: dict[str, list[tuple[int, Chunk]]] = defaultdict(list)
-        for parts in _whole(self.events.ScanEvents(_request(group, days, held))):
+        for parts in _whole(self.events.ScanEvents(scan_request(group, days, held))):
             event, day = parts[0].event, parts[0].day
             if parts[0].unchanged:
                 found[event][day] = held[event][day]
@@ -65,9 +68,25 @@ class Scanner:
         }
 
 
-def _request(
+def batches(group: Sequence[Columns], days: tuple[int, int]) -> Iterator[list[Columns]]:
+    """Yield columns that one call may ask for together, though every chunk of them be held."""
+    batch: list[Columns] = []
+    size = 0
+    for columns in group:
+        more = (days[1] - days[0]) * (len(columns.event.encode()) + _KNOWN_BYTES)
+        if batch and (len(batch) == _EVENTS_AT_ONCE or size + more > _REQUEST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(columns)
+        size += more
+    if batch:
+        yield batch
+
+
+def scan_request(
     group: list[Columns], days: tuple[int, int], held: dict[str, dict[int, Chunk]]
 ) -> pb.ScanEventsRequest:
+    """Return what asks for columns on days, of which chunks are held by event and day."""
     columns = group[0]
     return pb.ScanEventsRequest(
         events=[each.event for each in group],

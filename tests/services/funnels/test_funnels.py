@@ -81,6 +81,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"steps": [pb.FunnelStep(order=0), pb.FunnelStep(event="B", order=1)]}, "steps[0].event"),
     ({"steps": [pb.FunnelStep(event="\0"), pb.FunnelStep(event="B", order=1)]}, "steps[0].event"),
     ({"time_window_minutes": -1}, "time_window_minutes"),
+    ({"time_window_minutes": 0}, "time_window_minutes"),
     ({"time_window_minutes": 366 * 24 * 60 + 1}, "time_window_minutes"),
     ({"order_mode": 9}, "order_mode"),
     ({"exclusions": [pb.Exclusion(event="X", from_step=1, to_step=1)]}, "exclusions[0].to_step"),

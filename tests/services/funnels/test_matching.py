@@ -92,6 +92,29 @@ def test_repeated_steps_are_matched_together(case: tuple[Rules, People]) -> None
     assert dict(found) == expected
 
 
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[Rules, People]:
+    """More events that are alike than there are steps."""
+    rules = draw(funnels())
+    steps = st.frozensets(st.integers(0, rules.steps - 1), max_size=2)
+    bans = st.frozensets(st.just(0)) if rules.exclusions else st.just(frozenset())
+    some = st.lists(st.builds(Happened, st.integers(0, 3), steps, bans), min_size=1, max_size=2)
+    return rules, {user: 3 * draw(some) for user in range(draw(st.integers(1, 3)))}
+
+
+@settings(max_examples=60, deadline=None)
+@given(alike(), st.tuples(st.integers(0, 1), st.integers(2, 5)))
+def test_events_that_are_alike_each_fill_a_step(case: tuple[Rules, People], entries: tuple[int, int]) -> None:
+    rules, people = case
+    expected = {
+        user: tuple(NEVER if time is None else time for time in attempt.times)
+        for user, events in people.items()
+        if (attempt := best(events, rules, entries))
+    }
+    matches = match(sources(people, 1), rules, entries)
+    assert dict(zip(matches.user_keys.tolist(), map(tuple, matches.times.tolist()), strict=True)) == expected
+
+
 def test_nobody_gives_nothing() -> None:
     matches = match([source([])], Rules(3, 10), ALL)
     assert matches.times.shape == (0, 3)

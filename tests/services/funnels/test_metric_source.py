@@ -7,7 +7,7 @@ from brain.funnels.v1 import funnels_pb2 as pb
 from brain.metrics.v1 import metrics_pb2
 
 from tests.refusals import refusal
-from tests.services.funnels.asking import create, equals, event, span, steps, track
+from tests.services.funnels.asking import create, equals, event, span, steps, track, track_step
 from tests.services.funnels.conftest import Service
 
 A_DAY = 86_400
@@ -54,6 +54,17 @@ def test_filters_hold_for_the_events_of_all_steps(service: Service) -> None:
     funnel = people(service)
     found = read(service, "funnel_conversion_ratio", {"funnel_id": funnel}, filters=[equals("plan", "pro")])
     assert values(found)[:3] == [0, 0, 0]
+
+
+def test_a_step_record_meets_no_filter_but_those_that_nothing_meets(service: Service) -> None:
+    funnel = people(service)
+    track_step(service, funnel, 2, "bob", A_DAY + 120)
+    labels = {"funnel_id": funnel}
+    free = read(service, "funnel_conversion_ratio", labels, filters=[equals("plan", "free")])
+    assert values(free)[1] == 0
+    other = equals("plan", "pro")
+    other.operator = common_pb2.PROPERTY_OPERATOR_NOT_EQUALS
+    assert values(read(service, "funnel_conversion_ratio", labels, filters=[other]))[1] == 1
 
 
 def test_filters_of_query_and_steps_together_have_a_limit(service: Service) -> None:

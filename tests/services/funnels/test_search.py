@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +124,53 @@ def excluding(draw: st.DrawFn) -> tuple[Rules, list[Happened]]:
 def test_spoiled_attempts_are_those_that_trying_everything_finds(case: tuple[Rules, list[Happened]]) -> None:
     rules, events = case
     assert found(events, rules) == best(events, rules, ALL)
+
+
+def test_many_optional_steps_at_one_instant_are_found_at_once() -> None:
+    optional = frozenset(range(1, 63))
+    both = [Happened(5, optional)] * 62
+    events = [Happened(0, frozenset({0})), *both, Happened(6, frozenset({63}))]
+    assert found(events, Rules(64, 10, optional=optional)) == Attempt((0, *[5] * 62, 6))
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> tuple[Rules, list[Happened]]:
+    """Five steps of which most are optional, at few times: where choosing some takes room from others."""
+    optional = frozenset(draw(st.sets(st.integers(1, 3), min_size=1)))
+    mode = draw(st.sampled_from([OrderMode.ORDERED, OrderMode.STRICT]))
+    exclusions: tuple[Exclusion, ...] = ()
+    if mode is OrderMode.ORDERED and draw(st.booleans()):
+        exclusions = (Exclusion(0, 4),)
+    rules = Rules(5, draw(st.integers(1, 4)), mode, optional=optional, exclusions=exclusions)
+    happened = st.builds(
+        Happened,
+        st.integers(0, 3),
+        st.frozensets(st.integers(0, 4), max_size=3),
+        st.frozensets(st.just(0)) if exclusions else st.just(frozenset()),
+    )
+    return rules, draw(st.lists(happened, min_size=3, max_size=5))
+
+
+@settings(max_examples=100, deadline=None)
+@given(crowded())
+def test_of_optional_steps_that_compete_the_most_are_filled(case: tuple[Rules, list[Happened]]) -> None:
+    rules, events = case
+    assert found(events, rules) == best(events, rules, ALL)
+
+
+class NobodyWaitsError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("rules", [BETWEEN_B_AND_C, Rules(2, 10, OrderMode.UNORDERED)])
+def test_the_search_through_one_person_ends_where_nobody_waits(rules: Rules) -> None:
+    asked = 0
+
+    def proceed() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            raise NobodyWaitsError
+
+    with pytest.raises(NobodyWaitsError):
+        best_attempt(history(happened("AAAAAAAB")), rules, ALL, proceed)

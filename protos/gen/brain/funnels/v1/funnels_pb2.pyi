@@ -257,7 +257,7 @@ class CreateFunnelRequest(_message.Message):
     name: _builtins.str
     """What people call it, 1 to 200 characters. Required."""
     time_window_minutes: _builtins.int
-    """1 to 527,040 (366 days); 0 means 60."""
+    """1 to 527,040 (366 days); absent means 60."""
     order_mode: Global___OrderMode.ValueType
     """How the events may lie; unspecified means in order."""
     @_builtins.property
@@ -274,15 +274,17 @@ class CreateFunnelRequest(_message.Message):
         funnel_id: _builtins.str = ...,
         name: _builtins.str = ...,
         steps: _abc.Iterable[Global___FunnelStep] | None = ...,
-        time_window_minutes: _builtins.int = ...,
+        time_window_minutes: _builtins.int | None = ...,
         order_mode: Global___OrderMode.ValueType = ...,
         exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes", "time_window_minutes", b"time_window_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclusions", b"exclusions", "funnel_id", b"funnel_id", "name", b"name", "order_mode", b"order_mode", "steps", b"steps", "time_window_minutes", b"time_window_minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes", "exclusions", b"exclusions", "funnel_id", b"funnel_id", "name", b"name", "order_mode", b"order_mode", "steps", b"steps", "time_window_minutes", b"time_window_minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__time_window_minutes: _TypeAlias = _typing.Literal["time_window_minutes"]  # noqa: Y015
+    _WhichOneofArgType__time_window_minutes: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_window_minutes) -> _WhichOneofReturnType__time_window_minutes | None: ...
 
 Global___CreateFunnelRequest: _TypeAlias = CreateFunnelRequest  # noqa: Y015
 
@@ -743,7 +745,7 @@ class AnalyzeFunnelRequest(_message.Message):
     GROUP_LIMIT_FIELD_NUMBER: _builtins.int
     WITH_HISTOGRAMS_FIELD_NUMBER: _builtins.int
     time_window_minutes: _builtins.int
-    """1 to 527,040 (366 days); 0 means 60."""
+    """1 to 527,040 (366 days); absent means 60."""
     order_mode: Global___OrderMode.ValueType
     """How the events may lie; unspecified means in order."""
     entry: _results_pb2.FunnelEntry.ValueType
@@ -776,7 +778,7 @@ class AnalyzeFunnelRequest(_message.Message):
         self,
         *,
         steps: _abc.Iterable[Global___FunnelStep] | None = ...,
-        time_window_minutes: _builtins.int = ...,
+        time_window_minutes: _builtins.int | None = ...,
         order_mode: Global___OrderMode.ValueType = ...,
         exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
         time_range: _common_pb2.TimeRange | None = ...,
@@ -788,11 +790,13 @@ class AnalyzeFunnelRequest(_message.Message):
         group_limit: _builtins.int = ...,
         with_histograms: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes", "time_range", b"time_range", "time_window_minutes", b"time_window_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "attribution_step", b"attribution_step", "entry", b"entry", "exclusions", b"exclusions", "group_limit", b"group_limit", "group_property", b"group_property", "order_mode", b"order_mode", "population", b"population", "steps", b"steps", "time_range", b"time_range", "time_window_minutes", b"time_window_minutes", "with_histograms", b"with_histograms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes", "attribution", b"attribution", "attribution_step", b"attribution_step", "entry", b"entry", "exclusions", b"exclusions", "group_limit", b"group_limit", "group_property", b"group_property", "order_mode", b"order_mode", "population", b"population", "steps", b"steps", "time_range", b"time_range", "time_window_minutes", b"time_window_minutes", "with_histograms", b"with_histograms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__time_window_minutes: _TypeAlias = _typing.Literal["time_window_minutes"]  # noqa: Y015
+    _WhichOneofArgType__time_window_minutes: _TypeAlias = _typing.Literal["_time_window_minutes", b"_time_window_minutes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_window_minutes) -> _WhichOneofReturnType__time_window_minutes | None: ...
 
 Global___AnalyzeFunnelRequest: _TypeAlias = AnalyzeFunnelRequest  # noqa: Y015
 

@@ -52,6 +52,8 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         funnels_metrics_port=ports[8],
         alerts_port=ports[9],
         alerts_metrics_port=ports[10],
+        forecasting_port=ports[11],
+        forecasting_metrics_port=ports[12],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -78,5 +80,5 @@ def _answer(suite: Suite) -> None:
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(11)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(13)]
         return [int(probe.getsockname()[1]) for probe in probes]

@@ -69,7 +69,9 @@ def _answer(suite: Suite) -> None:
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
+        "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
+        "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }

@@ -7,7 +7,7 @@ import grpc
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brain_client import explain
-from examples import online_retail, shop_experiments, shop_forecast, shop_funnels
+from examples import online_retail, shop_alerts, shop_experiments, shop_forecast, shop_funnels
 
 
 class DemoSettings(BaseSettings):
@@ -19,6 +19,7 @@ class DemoSettings(BaseSettings):
     experiments_address: str
     forecasting_address: str
     funnels_address: str
+    alerts_address: str
     token: str
     shift_file: Path
 
@@ -32,6 +33,8 @@ if __name__ == "__main__":
         customers = shop_experiments.customers(event for _, event in online_retail.events())
         shop_experiments.run(settings.experiments_address, settings.token, customers)
         print("Two A/A tests of the shop's customers are in the dashboard's tab A/B Tests.", flush=True)
+        shop_alerts.demo(settings.alerts_address, settings.token)
+        print("Three alerts are in its tab Alerts; one fires, for the data ends last week.", flush=True)
     except grpc.RpcError as error:
         sys.exit("The demo failed. " + explain(error).replace("\n  ", "; "))
     except (OSError, ValueError) as error:  # a file of the example that is missing or cut

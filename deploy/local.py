@@ -94,6 +94,7 @@ def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
         "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
         "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
+        "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }

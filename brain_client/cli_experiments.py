@@ -171,6 +171,31 @@ def results(service: _Service, /, key: str, by: str, *, as_json: bool) -> None:
         tables.show(_result_rows(segment.results), as_json=False)
 
 
+@experiments.command("over-time")
+@click.argument("key")
+@click.option("--metric", default="", help="The primary one where absent.")
+@click.option("--time-zone", default="", help="IANA name; the deployment's where absent.")
+@_json
+@click.pass_obj
+def over_time(service: _Service, /, key: str, metric: str, time_zone: str, *, as_json: bool) -> None:
+    """Show a metric of KEY as it stood at the end of each day, by variant."""
+    request = pb.GetResultsOverTimeRequest(experiment_key=key, metric=metric, time_zone=time_zone)
+    with service.calls("admin") as calls:
+        reply = calls.GetResultsOverTime(request)
+    rows = [
+        {
+            "end_time": tables.instant(point.end_time, reply.time_zone),
+            "complete": point.complete,
+            "variant": each.variant,
+            "participants": each.participants,
+            "value": each.value if each.HasField("value") else None,
+        }
+        for point in reply.points
+        for each in point.variants
+    ]
+    tables.show(rows, as_json=as_json)
+
+
 @experiments.command()
 @click.argument("key")
 @click.argument("variant")

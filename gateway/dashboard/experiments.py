@@ -91,6 +91,9 @@ class Chosen:
     metrics: tuple[str, ...]
     steps: tuple[str, ...]
     is_draft: bool
+    # What may be looked at more closely: any metric, by attributes that are kept.
+    measured: tuple[str, ...]
+    attributes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ def chosen(experiment: pb.Experiment, now: "datetime") -> Chosen:
         metrics=tuple(each.name for each in definition.metrics if not each.guardrail),
         steps=_STEPS.get(line.status, ()),
         is_draft=line.status == "draft",
+        measured=tuple(each.name for each in definition.metrics),
+        attributes=tuple(definition.break_down_attributes),
     )
 
 
@@ -152,6 +157,27 @@ def found(experiment: pb.Experiment, results: pb.Results) -> Found:
         recommendation=results.recommendation,
         banners=tuple(_banners(experiment, results)),
         tables=tuple(metric_table(each, fixed=fixed) for each in results.metrics),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One metric of those who had one value of an attribute."""
+
+    value: str
+    table: MetricTable
+
+
+def segments(found: pb.GetResultsResponse, metric: str) -> tuple[Segment, ...]:
+    """Return what came of a metric by the values of an attribute."""
+    return tuple(
+        Segment(
+            each.value if each.HasField("value") else "without a value",
+            metric_table(result, fixed=each.results.leading_method == pb.LEADING_METHOD_FIXED_HORIZON),
+        )
+        for each in found.segments
+        for result in each.results.metrics
+        if result.metric.name == metric
     )
 
 

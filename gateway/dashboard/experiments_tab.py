@@ -1,7 +1,7 @@
 """The tab A/B Tests."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -9,7 +9,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from starlette.routing import BaseRoute, Route
 
-from gateway.dashboard import experiments, visits
+from gateway.dashboard import course, experiments, visits
 from gateway.dashboard.answers import Failure, answered
 from gateway.dashboard.frame import Notice, Tab
 from gateway.dashboard.signing_in import SigningIn
@@ -27,7 +27,22 @@ if TYPE_CHECKING:
 _SERVICE: Final = "experiments"
 _PAGE: Final = 200
 _DECISIONS: Final = 10
-_LONGEST_KEY: Final = 100
+_LONGEST_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the tab shows. It lives in the page's address."""
+
+    key: str
+    # Of one metric: how it developed, and its results by an attribute. Empty: the primary one, and none.
+    metric: str = ""
+    by: str = ""
+
+    def parameters(self, key: str) -> dict[str, str]:
+        """Return what makes the same choice again, in an address."""
+        given = {"key": key, "metric": self.metric, "by": self.by}
+        return {name: value for name, value in given.items() if value}
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class ExperimentsTab:
 
     async def show(self, request: "Request") -> "Response":
         """Show the list, and one experiment."""
-        visit, key = await self._chosen(request)
+        visit, choice = await self._chosen(request)
+        key = choice.key
         above, found = await asyncio.gather(
             visits.overview(visit),
             _listed(visit),
@@ -50,14 +66,16 @@ class ExperimentsTab:
             values["more"] = bool(found.next_page_token)
             values["key"] = key = key or experiments.first(found.experiments)
             if key:
-                values |= await _one(visit, key)
-        return visit.page("experiments.html", "experiments", {"key": key} if key else {}, values)
+                values |= await _one(visit, replace(choice, key=key))
+        return visit.page("experiments.html", "experiments", choice.parameters(key), values)
 
     async def file(self, request: "Request") -> "Response":
         """Return results as CSV."""
-        visit, key = await self._chosen(request)
-        found = answered(await _results(visit, key))
-        return visits.file(f"results-{key}", experiments.CSV_HEADER, experiments.exported(found.results))
+        visit, choice = await self._chosen(request)
+        found = answered(await _results(visit, choice.key))
+        return visits.file(
+            f"results-{choice.key}", experiments.CSV_HEADER, experiments.exported(found.results)
+        )
 
     async def start(self, request: "Request") -> "Response":
         """Start an experiment."""
@@ -119,18 +137,19 @@ class ExperimentsTab:
         notice = Notice(answer.text if isinstance(answer, Failure) else f"{key} {done}.", trouble=trouble)
         return visit.back("experiments", {"key": key}, notice)
 
-    async def _chosen(self, request: "Request") -> "tuple[Visit, str]":
+    async def _chosen(self, request: "Request") -> "tuple[Visit, Choice]":
         violations = Violations()
         visit = await visits.arrived(self.signing, request, violations)
-        key = request.query_params.get("key", "")
-        text(violations, "key", key, maximum=_LONGEST_KEY, required=False)
+        given = {name: request.query_params.get(name, "") for name in ("key", "metric", "by")}
+        for name, value in given.items():
+            text(violations, name, value, maximum=_LONGEST_NAME, required=False)
         violations.raise_if_any()
-        return visit, key
+        return visit, Choice(**given)
 
 
-async def _one(visit: "Visit", key: str) -> dict[str, object]:
+async def _one(visit: "Visit", choice: Choice) -> dict[str, object]:
     """Return what the template shows of one experiment."""
-    asked = pb.GetExperimentRequest(experiment_key=key)
+    asked = pb.GetExperimentRequest(experiment_key=choice.key)
     experiment = await visit.questions.ask(_SERVICE, _stub(visit).GetExperiment, asked)
     if isinstance(experiment, Failure):
         return {"one": experiment}
@@ -138,13 +157,18 @@ async def _one(visit: "Visit", key: str) -> dict[str, object]:
     values: dict[str, object] = {"one": one, "found": None, "decisions": (), "decision_id": str(uuid4())}
     if one.is_draft:
         return values
-    found, log = await asyncio.gather(
-        _results(visit, key),
-        _log(visit, key),
+    metric = _metric(experiment.experiment, choice.metric)
+    by = choice.by if choice.by in one.attributes else ""
+    found, over_time, log = await asyncio.gather(
+        _results(visit, choice.key, by),
+        _over_time(visit, choice.key, metric),
+        _log(visit, choice.key),
     )
-    values["found"] = (
-        found if isinstance(found, Failure) else experiments.found(experiment.experiment, found.results)
-    )
+    values |= {"metric": metric.name, "by": by, "found": found, "course": over_time}
+    if not isinstance(found, Failure):
+        values["found"] = experiments.found(experiment.experiment, found.results)
+        values["segments"] = experiments.segments(found, metric.name)
+        values["left_out_values"] = found.left_out_values
     if not isinstance(log, Failure):
         values["decisions"] = [experiments.decided(each, visit.scope.zone) for each in log.decisions]
     return values
@@ -155,8 +179,22 @@ async def _listed(visit: "Visit") -> pb.ListExperimentsResponse | Failure:
     return await visit.questions.ask(_SERVICE, _stub(visit).ListExperiments, asked)
 
 
-async def _results(visit: "Visit", key: str) -> pb.GetResultsResponse | Failure:
-    asked = pb.GetResultsRequest(experiment_key=key)
+def _metric(experiment: pb.Experiment, name: str) -> pb.Metric:
+    """Return the metric of this name, else the primary one."""
+    metrics = experiment.definition.metrics
+    named = (each for each in metrics if each.name == name)
+    return next(named, next(each for each in metrics if not each.guardrail))
+
+
+async def _over_time(visit: "Visit", key: str, metric: pb.Metric) -> course.Course | Failure:
+    zone = visit.scope.zone
+    asked = pb.GetResultsOverTimeRequest(experiment_key=key, metric=metric.name, time_zone=zone.key)
+    found = await visit.questions.ask(_SERVICE, _stub(visit).GetResultsOverTime, asked)
+    return found if isinstance(found, Failure) else course.course(metric, found, zone)
+
+
+async def _results(visit: "Visit", key: str, by: str = "") -> pb.GetResultsResponse | Failure:
+    asked = pb.GetResultsRequest(experiment_key=key, break_down_attribute=by)
     return await visit.questions.ask(_SERVICE, _stub(visit).GetResults, asked)
 
 

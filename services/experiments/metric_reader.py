@@ -9,6 +9,7 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from services.experiments.domain import Experiment
 from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
+from services.experiments.results.course import read_course
 from services.experiments.results.reader import ResultReader
 from services.experiments.results.report import report
 from services.experiments.stats.values import Undefined
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection, Engine
+
+    from services.experiments.results.report import Report
 
 # Each point of an experiment's own metrics reads its results as they stood.
 MAXIMUM_POINTS = 120
@@ -112,22 +115,25 @@ class MetricReader:
                 return [_Point(float(each), each) for each in store.participations(connection, boundaries)]
             experiment = experiments.read(connection, labels["experiment_id"]).experiment
             if name == SAMPLE_RATIO:
-                return [_sample_ratio(connection, experiment, end) for _, end in spans]
+                return _sample_ratios(connection, experiment, [end for _, end in spans])
             _check_labels(experiment, labels, path)
-            return [self._effect(connection, experiment, labels, end) for _, end in spans]
+            return self._effects(connection, experiment, labels, [end for _, end in spans])
 
-    def _effect(
-        self, connection: "Connection", experiment: Experiment, labels: dict[str, str], end: int
-    ) -> _Point:
+    def _effects(
+        self, connection: "Connection", experiment: Experiment, labels: dict[str, str], ends: Sequence[int]
+    ) -> list[_Point]:
         metric = experiment.metric(labels["metric"])
         position = experiment.position(labels["variant"])
         assert metric is not None, "checked before"
         assert position is not None, "checked before"
-        totals = self.reader.totals(connection, experiment, [metric], until=end)
-        found = report(experiment, totals, [metric])
-        analysis = found.metrics[0].variants[position].analysis
-        assert analysis is not None, "treatments are compared"
-        return _Point(analysis.comparison.absolute_effect, found.participants)
+        course = self.reader.course(connection, experiment, [metric], ends)
+        return [_effect(report(experiment, totals, [metric]), position) for totals in course]
+
+
+def _effect(found: "Report", position: int) -> _Point:
+    analysis = found.metrics[0].variants[position].analysis
+    assert analysis is not None, "treatments are compared"
+    return _Point(analysis.comparison.absolute_effect, found.participants)
 
 
 def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> None:
@@ -139,6 +145,6 @@ def _check_labels(experiment: Experiment, labels: dict[str, str], path: str) -> 
     violations.raise_if_any(prefix=f"{path}.")
 
 
-def _sample_ratio(connection: "Connection", experiment: Experiment, end: int) -> _Point:
-    found = report(experiment, store.read_totals(connection, experiment, [], until=end), [])
-    return _Point(found.sample_ratio, found.participants)
+def _sample_ratios(connection: "Connection", experiment: Experiment, ends: Sequence[int]) -> list[_Point]:
+    course = [report(experiment, totals, []) for totals in read_course(connection, experiment, [], ends)]
+    return [_Point(found.sample_ratio, found.participants) for found in course]

@@ -179,6 +179,7 @@ def _put_any(message: pb.AnyFlag, flag: _Flag) -> None:
         case int() | float():
             message.double_value = flag.value
         case Mapping():
+            message.object_value.SetInParent()  # an empty one is one, too
             message.object_value.update(flag.value)
 
 

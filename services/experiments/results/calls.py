@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.catalogue import Catalogue
-from services.experiments.domain import Experiment, Metric, Status
+from services.experiments.domain import Experiment, Metric, Status, may_become
 from services.experiments.lifecycle import store as experiments
 from services.experiments.lifecycle.calls import check_step
 from services.experiments.results import store
@@ -16,6 +16,7 @@ from services.experiments.results.messages import to_results, to_variant_result
 from services.experiments.results.reader import ResultReader
 from services.experiments.results.report import Report, adjusted_together, report
 from services.experiments.results.segments import read_segments
+from services.experiments.results.totals import Totals
 from shared import audit
 from shared.audit import AuditEntry
 from shared.calendar import HOUR_MICROS, Interval, buckets
@@ -89,28 +90,22 @@ class ResultCalls:
         zone = time_zone(violations, "time_zone", request.time_zone, self.reporting_zone)
         violations.raise_if_any()
         now = self.clock()
+        with self.engine.begin() as connection:
+            self.reader.mark_merged(connection, _started(connection, request.experiment_key))
         with self._one_snapshot() as connection, connection.begin():
             kept = experiments.read(connection, request.experiment_key)
             experiment = _started(connection, request.experiment_key)
             metric = _metric(experiment, request.metric)
             completed = kept.completed_time
             last = now if completed is None else min(now, int(completed.timestamp() * 1_000_000))
-            points = [
-                self._point(connection, experiment, metric, min(end, now + 1), complete=end <= now)
-                for end in _day_ends(experiment.started_time or now, last, zone)
-            ]
+            days = _day_ends(experiment.started_time or now, last, zone)
+            ends = [min(end, now + 1) for end in days]
+            course = self.reader.course(connection, experiment, [metric], ends)
+        points = [
+            _point(experiment, metric, totals, end, complete=end <= now)
+            for totals, end in zip(course, ends, strict=True)
+        ]
         return pb.GetResultsOverTimeResponse(points=points, time_zone=zone.key)
-
-    def _point(
-        self, connection: "Connection", experiment: Experiment, metric: Metric, end: int, *, complete: bool
-    ) -> pb.ResultsPoint:
-        totals = self.reader.totals(connection, experiment, [metric], until=end)
-        [found] = report(experiment, totals, [metric]).metrics
-        return pb.ResultsPoint(
-            end_time=from_micros(end),
-            complete=complete,
-            variants=[to_variant_result(each, _OVER_TIME) for each in found.variants],
-        )
 
     def DeclareWinner(
         self, request: pb.DeclareWinnerRequest, context: "grpc.ServicerContext"
@@ -121,7 +116,9 @@ class ResultCalls:
         text(violations, "variant", request.variant, maximum=100)
         text(violations, "override_reason", request.override_reason, maximum=2_000, required=False)
         violations.raise_if_any()
-        with self.engine.begin() as connection:
+        self._prepare(request.experiment_key)
+        with self._one_snapshot() as connection, connection.begin():
+            # Before the snapshot, which the first statement that reads takes.
             experiments.take_turns(connection)
             experiment = experiments.read(connection, request.experiment_key).experiment
             before = store.find_decision(connection, request.decision_id)
@@ -131,13 +128,20 @@ class ResultCalls:
             raise AlreadyExists("another decision has this id", "DECISION_ALREADY_EXISTS")
         return pb.DeclareWinnerResponse(decision=decision)
 
+    def _prepare(self, key: str) -> None:
+        """Do what takes long, and may meet other writers, while nobody has to wait for it."""
+        with self.engine.begin() as connection:
+            experiment = experiments.read(connection, key).experiment
+            if may_become(experiment.status, Status.COMPLETED):
+                self.reader.mark_merged(connection, experiment)
+                self.reader.warm(connection, experiment)
+
     def _decide(
         self, connection: "Connection", experiment: Experiment, request: pb.DeclareWinnerRequest
     ) -> pb.Decision:
         check_step(experiment, Status.COMPLETED)
         metric = _metric(experiment, request.metric)
         _check_choice(experiment, metric, request.variant)
-        self.reader.mark_merged(connection, experiment)
         found = self._report(connection, experiment)
         against = objections(experiment, found, metric.name, request.variant)
         if against and not request.override_reason:
@@ -189,6 +193,17 @@ class ResultCalls:
     def _one_snapshot(self) -> "Connection":
         """Return a connection whose statements of one transaction see the same moment."""
         return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
+
+
+def _point(
+    experiment: Experiment, metric: Metric, totals: Totals, end: int, *, complete: bool
+) -> pb.ResultsPoint:
+    [found] = report(experiment, totals, [metric]).metrics
+    return pb.ResultsPoint(
+        end_time=from_micros(end),
+        complete=complete,
+        variants=[to_variant_result(each, _OVER_TIME) for each in found.variants],
+    )
 
 
 def _started(connection: "Connection", key: str) -> Experiment:

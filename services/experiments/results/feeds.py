@@ -94,11 +94,42 @@ class EventFeeds:
         return self._attribute(experiment, self._participants.current(connection, experiment)).conflicting
 
     def sums(
-        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
+        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]"
     ) -> dict[tuple[str, int], Sums]:
         """Return the sums of metrics that events feed, by metric and variant."""
         with self._turn(experiment):
-            return self._read_sums(connection, experiment, metrics, until)
+            attributed, chunks = self._read(connection, experiment, metrics)
+            return {
+                (metric.name, variant): sums
+                for metric in metrics
+                if metric.feed in chunks
+                for variant, sums in self._sum(
+                    experiment, attributed, metric.feed, chunks[metric.feed]
+                ).items()
+            }
+
+    def sums_before(
+        self,
+        connection: "Connection",
+        experiment: Experiment,
+        metrics: "Sequence[Metric]",
+        ends: "Sequence[int]",
+    ) -> list[dict[tuple[str, int], Sums]]:
+        """Return the same as it stood at each of these moments, in Unix microseconds; read once for all."""
+        with self._turn(experiment):
+            attributed, chunks = self._read(connection, experiment, metrics)
+        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        return [
+            {
+                (metric.name, variant): sums
+                for metric in metrics
+                if metric.feed in chunks
+                for variant, sums in sums_of(
+                    attributed.owners.before(end), [each.events for each in chunks[metric.feed]], window, end
+                ).items()
+            }
+            for end in ends
+        ]
 
     @contextmanager
     def _turn(self, experiment: Experiment) -> Iterator[None]:
@@ -111,25 +142,19 @@ class EventFeeds:
             if taken:
                 turn.release()
 
-    def _read_sums(
-        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]", until: int | None
-    ) -> dict[tuple[str, int], Sums]:
+    def _read(
+        self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]"
+    ) -> "tuple[_Attributed, dict[EventFeed, list[Chunk]]]":
+        """Return who has whose events, and the events of each feed; none where nobody takes part."""
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
-            return {}
+            return self._attribute(experiment, participants), {}
         start = _start(participants, metrics)
         chunks = {feed: self._scan(feed, start) for feed in {metric.feed for metric in metrics} if feed}
         attributed = self._attribute(experiment, participants)
         if self._meets_strangers(experiment, attributed, chunks):
             attributed = self._attribute(experiment, participants)
-        return {
-            (metric.name, variant): sums
-            for metric in metrics
-            if metric.feed is not None
-            for variant, sums in self._sum(
-                experiment, attributed, metric.feed, chunks[metric.feed], until
-            ).items()
-        }
+        return attributed, chunks
 
     def sums_among(
         self,
@@ -212,12 +237,9 @@ class EventFeeds:
         attributed: _Attributed,
         feed: "EventFeed",
         chunks: list[Chunk],
-        until: int | None,
     ) -> dict[int, Sums]:
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
         events = [chunk.events for chunk in chunks]
-        if until is not None:
-            return sums_of(attributed.owners.before(until), events, window, until)
         place = (experiment.experiment_id, feed)
         held = self._summed.get(place)
         if held is None or not held.is_of(attributed, chunks):
@@ -272,7 +294,7 @@ def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chor
             metrics = [metric for metric in experiment.metrics if metric.feed is not None]
             if metrics and experiment.status in {Status.RUNNING, Status.PAUSED}:
                 with engine.begin() as connection:
-                    feeds.sums(connection, experiment, metrics, None)
+                    feeds.sums(connection, experiment, metrics)
         return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
 
     return Chore("warming results", run)

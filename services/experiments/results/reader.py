@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from services.experiments.domain import Experiment, Metric
 from services.experiments.results import store
+from services.experiments.results.course import read_course
 from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.people import Did, shaped, tracked
 from services.experiments.results.totals import Totals
@@ -31,21 +32,40 @@ class ResultReader:
             if conflicting:
                 store.mark_conflicting(connection, experiment, conflicting)
 
-    def totals(
+    def warm(self, connection: "Connection", experiment: Experiment) -> None:
+        """Read what events feed into memory, where it stays."""
+        by_events = [metric for metric in experiment.metrics if metric.feed is not None]
+        if by_events and self.feeds is not None:
+            self.feeds.sums(connection, experiment, by_events)
+
+    def totals(self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]") -> Totals:
+        """Return totals of metrics as they are now."""
+        names = [metric.name for metric in metrics if metric.feed is None]
+        found = store.read_totals(connection, experiment, names)
+        by_events = [metric for metric in metrics if metric.feed is not None]
+        if by_events and self.feeds is not None:
+            sums = self.feeds.sums(connection, experiment, by_events)
+            found = replace(found, sums={**found.sums, **sums})
+        return self._shaped(connection, experiment, metrics, None, found, None)
+
+    def course(
         self,
         connection: "Connection",
         experiment: Experiment,
         metrics: "Sequence[Metric]",
-        until: int | None = None,
-    ) -> Totals:
-        """Return totals of metrics, of now or of what happened before a moment in Unix microseconds."""
+        ends: "Sequence[int]",
+    ) -> list[Totals]:
+        """Return totals of metrics before each of these rising moments, in Unix microseconds."""
         names = [metric.name for metric in metrics if metric.feed is None]
-        found = store.read_totals(connection, experiment, names, until)
+        found = read_course(connection, experiment, names, ends)
         by_events = [metric for metric in metrics if metric.feed is not None]
         if by_events and self.feeds is not None:
-            sums = self.feeds.sums(connection, experiment, by_events, until)
-            found = replace(found, sums={**found.sums, **sums})
-        return self._shaped(connection, experiment, metrics, until, found, None)
+            fed = self.feeds.sums_before(connection, experiment, by_events, ends)
+            found = [replace(each, sums={**each.sums, **sums}) for each, sums in zip(found, fed, strict=True)]
+        return [
+            self._shaped(connection, experiment, metrics, end, each, None)
+            for each, end in zip(found, ends, strict=True)
+        ]
 
     def segment_totals(
         self, connection: "Connection", experiment: Experiment, among: NDArray[np.int32]

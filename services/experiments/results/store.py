@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _PARTICIPANTS = text("""
 SELECT a.variant, a.allocation, a.conflicting, count(*)
 FROM assignments a
-WHERE a.experiment_id = :experiment AND a.exposed_time < :until
+WHERE a.experiment_id = :experiment AND a.exposed_time IS NOT NULL
   AND (CAST(:among AS int4[]) IS NULL OR a.user_key = ANY(CAST(:among AS int4[])))
   AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
 GROUP BY a.variant, a.allocation, a.conflicting
@@ -42,9 +41,9 @@ FROM (
     SELECT c.metric, a.variant, count(*) AS conversions, sum(c.value) AS total
     FROM conversions c JOIN assignments a USING (experiment_id, user_key)
     WHERE c.experiment_id = :experiment AND c.metric = ANY(CAST(:metrics AS text[]))
-      AND a.exposed_time < :until AND NOT a.conflicting
+      AND NOT a.conflicting
       AND (CAST(:among AS int4[]) IS NULL OR c.user_key = ANY(CAST(:among AS int4[])))
-      AND c.conversion_time >= a.exposed_time AND c.conversion_time < :until
+      AND c.conversion_time >= a.exposed_time
       AND (CAST(:window AS float8) IS NULL
            OR c.conversion_time < a.exposed_time + CAST(:window AS float8) * interval '1 second')
       AND NOT EXISTS (SELECT FROM overrides o
@@ -83,7 +82,6 @@ WHERE (:key = '' OR e.key = :key) AND (CAST(:before AS int8) IS NULL OR d.number
 ORDER BY d.number DESC LIMIT :limit
 """)
 
-_ALWAYS = datetime(9999, 1, 1, tzinfo=UTC)
 # While more wait to be folded, as after a bulk load, counting everybody is quicker than counting those.
 MAXIMUM_WAITING = 100_000
 
@@ -96,29 +94,25 @@ class ListedDecision:
     decision: pb.Decision
 
 
-def read_totals(
-    connection: "Connection", experiment: Experiment, metrics: Sequence[str], until: int | None = None
-) -> Totals:
-    """Return totals of these metrics: of now, or of what happened before a moment in Unix microseconds.
+def read_totals(connection: "Connection", experiment: Experiment, metrics: Sequence[str]) -> Totals:
+    """Return totals of these metrics as they are now.
 
     The transaction should be one snapshot.
     """
-    if until is None and waiting_people(connection, experiment) <= MAXIMUM_WAITING:
+    if waiting_people(connection, experiment) <= MAXIMUM_WAITING:
         return read_current(connection, experiment, metrics)
-    return recount(connection, experiment, metrics, until)
+    return recount(connection, experiment, metrics)
 
 
 def recount(
     connection: "Connection",
     experiment: Experiment,
     metrics: Sequence[str],
-    until: int | None = None,
     among: Sequence[int] | None = None,
 ) -> Totals:
     """Return the same from everything that is kept, without what was folded; among people, where told."""
     parameters: dict[str, Any] = {
         "experiment": experiment.experiment_id,
-        "until": _ALWAYS if until is None else to_datetime_utc(until),
         "metrics": list(metrics),
         "window": experiment.window_seconds,
         "among": among,

@@ -20,6 +20,16 @@ class Sums:
     squared_total: int = 0
     product: int = 0
 
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            self.converted + other.converted,
+            self.conversions + other.conversions,
+            self.squared_conversions + other.squared_conversions,
+            self.total + other.total,
+            self.squared_total + other.squared_total,
+            self.product + other.product,
+        )
+
     def moments(self, participants: int) -> JointMoments:
         """Return value (x) and conversions (y) per participant, zeros of the others included."""
         if participants == 0:

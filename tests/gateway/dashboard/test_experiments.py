@@ -18,6 +18,7 @@ from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.events.conftest import Service as EventsService
 from tests.services.experiments.asking import (
     REVENUE,
+    assign,
     assign_all,
     convert_all,
     create,
@@ -82,7 +83,8 @@ def converted(identity: str, name: str, metric: str, value: float | None = None)
 def test_results_stand_in_the_table_with_their_method(visitor: httpx.Client, experiments: Service) -> None:
     effect = a_test_with_an_effect(experiments)
     page = visitor.get(TAB).text  # the one that runs is chosen
-    [row] = [part for part in page.split("<tr") if '<th scope="row">b</th>' in part and "points" in part]
+    rows = [part.partition("</tr>")[0] for part in page.split("<tr")]
+    [row] = [part for part in rows if '<th scope="row">b</th>' in part and "points" in part]
     assert "better" in row
     assert f"+{100 * effect:.1f} points" in row
     assert "&lt; 0.001" in row
@@ -195,3 +197,30 @@ def test_intervals_lie_on_one_axis_around_zero() -> None:
     assert first.drawn == effects.Drawn(4, 27, 50)
     assert second.drawn == effects.Drawn(61.5, 73, 84.5)
     assert (first.verdict, second.verdict) == ("unclear", "worse")
+
+
+def test_a_metric_is_drawn_day_by_day(visitor: httpx.Client, experiments: Service) -> None:
+    create(experiments, what=definition(metrics=[SIGNUP, REVENUE]))
+    start(experiments)
+    names = assign_all(experiments, (f"u-{number}" for number in range(40)))
+    convert_all(experiments, [converted(f"r-{name}", name, "revenue", 30) for name in names])
+    with experiments.engine.begin() as connection:
+        for table, column in (("experiments", "started_time"), ("assignments", "exposed_time")):
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = {column} - interval '3 days'")
+    page = visitor.get(f"{TAB}?key=colour&metric=revenue").text
+    assert "revenue over time, 2 variants at the end of 4 days" in page
+    table = page.partition('aria-label="revenue over time"')[2].partition("</table>")[0]
+    rows = [row.split("</td>")[0].rpartition(">")[2] for row in table.split("<tr>")[2:]]
+    assert rows == ["0", "0", "0", "30.0"]
+    assert "signup over time" in visitor.get(f"{TAB}?key=colour&metric=nonsense").text
+
+
+def test_results_stand_beside_each_other_by_attribute(visitor: httpx.Client, experiments: Service) -> None:
+    create(experiments, what=definition(metrics=[SIGNUP], break_down_attributes=["plan"]))
+    start(experiments)
+    for number in range(6):
+        assign(experiments, f"u-{number}", plan=SCRIPT if number < 4 else "pro")
+    page = visitor.get(f"{TAB}?key=colour&by=plan").text
+    shown = [part.partition("</h4>")[0] for part in page.split("<h4>")[1:]]
+    assert shown == ["plan: &lt;script&gt;alert(1)&lt;/script&gt;", "plan: pro"]
+    assert "<h4>" not in visitor.get(f"{TAB}?key=colour&by=country").text

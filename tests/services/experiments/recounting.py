@@ -4,7 +4,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import sqlalchemy
@@ -30,14 +30,17 @@ HOUR = 3_600_000_000
 NAMES = [f"u-{number}" for number in range(60)]
 
 
-def counted(connection: sqlalchemy.Connection, experiment: Experiment) -> Totals:
-    """Everything of an experiment, row by row."""
+ALWAYS = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def counted(connection: sqlalchemy.Connection, experiment: Experiment, until: datetime = ALWAYS) -> Totals:
+    """Everything of an experiment before a moment, row by row."""
     overridden = set(connection.exec_driver_sql("SELECT user_key FROM overrides").scalars())
     taking_part = {}
     split: dict[int, list[int]] = {}
     conflicting = 0
     for row in connection.exec_driver_sql("SELECT * FROM assignments WHERE exposed_time IS NOT NULL"):
-        if row.user_key in overridden:
+        if row.user_key in overridden or row.exposed_time >= until:
             continue
         conflicting += row.conflicting
         if not row.conflicting:
@@ -47,7 +50,7 @@ def counted(connection: sqlalchemy.Connection, experiment: Experiment) -> Totals
     window = timedelta(seconds=experiment.window_seconds or 10**8)
     for row in connection.exec_driver_sql("SELECT * FROM conversions"):
         variant, exposed = taking_part.get(row.user_key, (None, None))
-        if variant is not None and exposed <= row.conversion_time < exposed + window:
+        if variant is not None and exposed <= row.conversion_time < min(exposed + window, until):
             values[row.metric, variant, row.user_key].append(row.value)
     sums: dict[tuple[str, int], Sums] = {}
     for metric, variant in {each[:2] for each in values}:

@@ -76,3 +76,13 @@ def test_results_are_broken_down(run: Run) -> None:
     assert "\nplan: (none)\n" in shown
     whole = json.loads(run("results", "colour", "--by", "plan", "--json").output)
     assert [each.get("value") for each in whole["segments"]] == ["pro", None]
+
+
+def test_results_are_told_day_by_day(run: Run, service: Service) -> None:
+    made(run)
+    variant = assign(service, "ann").variant
+    run("convert", "colour", "--user", "ann")
+    rows = map(json.loads, run("over-time", "colour", "--json").output.splitlines())
+    [today] = (row for row in rows if row["variant"] == variant)
+    assert (today["complete"], today["participants"], today["value"]) == (False, 1, 1.0)
+    assert "metric: is none of colour" in run("over-time", "colour", "--metric", "x").output

@@ -1,11 +1,14 @@
 """Declaring winners: what is refused, what is kept, what people get afterwards."""
 
+from typing import Any
+
 import grpc
 import pytest
 from brain.audit.v1.audit_pb2 import ListAuditEntriesRequest
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1 import statistics_pb2 as stats
 
+from services.experiments.results import folded
 from tests.refusals import refusal
 from tests.services.experiments.asking import (
     SIGNUP,
@@ -13,6 +16,7 @@ from tests.services.experiments.asking import (
     assign_all,
     complete,
     conversion,
+    convert,
     convert_all,
     create,
     definition,
@@ -197,3 +201,20 @@ def test_completing_without_a_winner_leaves_none(running: Service) -> None:
     complete(running)
     assert assign(running, "ann").reason == pb.ASSIGNMENT_REASON_NOT_RUNNING
     assert refusal(lambda: declare(running, "b", override_reason="late")).reason == "EXPERIMENT_COMPLETED"
+
+
+def test_a_decision_rests_on_one_moment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(service)
+    start(service)
+    participants = folded._participants  # noqa: SLF001 - what matters happens between two of its statements
+
+    def interrupted(*asked: Any) -> tuple[dict[int, list[int]], int]:  # noqa: ANN401 - passed on
+        found = participants(*asked)
+        assign(service, "late")
+        convert(service, 1, "late")
+        return found
+
+    monkeypatch.setattr(folded, "_participants", interrupted)
+    decision = declare(service, "b", override_reason="gut")
+    told = [(each.participants, each.converted) for each in decision.results.metrics[0].variants]
+    assert told == [(0, 0), (0, 0)]

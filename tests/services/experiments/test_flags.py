@@ -220,3 +220,14 @@ def test_flags_are_open_to_this_machine_alone() -> None:
             {"flagd_address": "0.0.0.0:8013", "database_url": "postgresql://h/d", "auth": "off",
              "encryption_keys": "1:" + "A" * 43 + "=", "blind_index_key": "A" * 43 + "="}
         )  # fmt: skip
+
+
+def test_an_empty_object_is_a_value(service: Service, flags: ServiceStub) -> None:
+    empty, full = Value(), Value()
+    empty.struct_value.SetInParent()
+    full.struct_value.update({"x": 1})
+    experiment(service, "layout", empty, full)
+    names = (f"u-{number}" for number in range(50))
+    name = next(each for each in names if assign(service, each, "layout").variant == "a")
+    answer = flags.ResolveAll(pb.ResolveAllRequest(context=context(name))).flags["layout"]
+    assert (answer.variant, answer.WhichOneof("value")) == ("a", "object_value")

@@ -11,11 +11,14 @@ import pytest
 from alembic.config import Config
 from brain.experiments.v1 import experiments_pb2 as pb
 
+from services.experiments.lifecycle import store as experiments
 from services.experiments.results import store
+from services.experiments.results.course import read_course
 from services.experiments.results.folded import waiting_people
 from services.experiments.results.folding import Folder
 from services.experiments.results.participants import ParticipantColumns
 from shared import migrations
+from shared.calendar import to_datetime_utc
 from tests.services.experiments.asking import (
     REVENUE,
     SIGNUP,
@@ -28,7 +31,37 @@ from tests.services.experiments.asking import (
     start,
 )
 from tests.services.experiments.conftest import Clock, Service
-from tests.services.experiments.recounting import NAMES, Tracker, check, check_until, fold_all, of, snapshot
+from tests.services.experiments.recounting import (
+    HOUR,
+    METRICS,
+    NAMES,
+    Tracker,
+    check,
+    check_until,
+    counted,
+    fold_all,
+    of,
+    snapshot,
+)
+
+
+@pytest.mark.parametrize("window_hours", [None, 6])
+def test_a_course_is_what_had_happened_by_each_moment(
+    window_hours: int | None, service: Service, clock: Clock
+) -> None:
+    more = {} if window_hours is None else {"conversion_window_seconds": window_hours * 3_600}
+    create(service, what=definition(metrics=[SIGNUP, REVENUE], tracks_exposures=True, **more))
+    start(service)
+    tracker = Tracker(service, 7, clock.micros)
+    assign_all(service, NAMES)
+    for _ in range(200):
+        tracker.act()
+    ends = [clock.micros + hours * HOUR for hours in (0, 1, 5, 6, 12, 23, 40)]
+    with snapshot(service) as connection:
+        experiment = experiments.read(connection, "colour").experiment
+        expected = [counted(connection, experiment, to_datetime_utc(end)) for end in ends]
+        assert read_course(connection, experiment, METRICS, ends) == expected
+    assert len({str(each.sums) for each in expected}) > 4
 
 
 @pytest.mark.parametrize("window_hours", [None, 6])

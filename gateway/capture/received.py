@@ -103,11 +103,14 @@ def amount(properties: "Mapping[str, Json]") -> tuple[float | None, bool]:
 
 
 def kept(properties: "Mapping[str, Json]", dropped: frozenset[str] = frozenset()) -> str:
-    """Return properties as JSON text, without network addresses and what else is `dropped`."""
+    """Return properties as JSON text, without network addresses and what else is `dropped`; raise ValueError."""
     left = {
         name: value for name, value in properties.items() if name not in _ADDRESSES and name not in dropped
     }
-    return orjson.dumps(left).decode() if left else ""
+    try:
+        return orjson.dumps(left).decode() if left else ""
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        raise ValueError("properties are nested too deeply") from None
 
 
 def event(name: "Json", by: Who, stamp: Stamp, session_id: str, properties: "Mapping[str, Json]") -> Event:

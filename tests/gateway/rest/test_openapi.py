@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.rest import openapi
+from gateway.rest import openapi, schemas
 from gateway.rest.operations import Operation
 from gateway.rest.routes import OPERATIONS
 from shared.auth import Role
@@ -46,6 +47,26 @@ def test_every_operation_is_in_the_document_with_its_role() -> None:
 def test_anybody_may_read_the_document(shared_gateway: Gateway) -> None:
     with shared_gateway.client(None) as client:
         assert client.get(openapi.PATH).json()["openapi"] == "3.1.0"
+
+
+def test_bodies_that_the_document_allows_are_taken(shared_gateway: Gateway) -> None:
+    """What chance finds seldom: null means absent, and a header that nobody looks at may be anything."""
+    described = openapi.document(OPERATIONS)["paths"]["/api/analytics/events"]["post"]  # type: ignore[index]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    body = {**dict.fromkeys(schema["properties"]), "event": "allowed", "sessionId": "s"}
+    (header,) = [each for each in described["parameters"] if each["in"] == "header"]
+    session = {header["name"]: "s" * 300}
+    jsonschema_rs.validate(schema, body)
+    jsonschema_rs.validate(header["schema"], session["X-Session-Id"])
+    with shared_gateway.client() as client:
+        assert client.post("/api/analytics/events", json=body, headers=session).status_code == 200
+
+
+def test_no_body_may_leave_a_choice_unspecified() -> None:
+    (save,) = [one for one in OPERATIONS if one.rpc.endswith("SaveMetric")]
+    assert save.body is not None
+    period = schemas.of_request(save.body)["properties"]["period"]  # type: ignore[index]
+    assert {"type": "string", "enum": ["hourly", "daily", "weekly", "monthly"]} in period["anyOf"]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))

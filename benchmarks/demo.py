@@ -1,9 +1,7 @@
 """Demo: what `make demo` does once everything is installed, from nothing and a second time."""
 
-import os
 import shutil
 import socket
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks import measuring
 from benchmarks.report import Line
 from deploy import children
+from deploy.local import start_demo
 from deploy.settings import LocalSettings
 from deploy.suite import Suite
 
@@ -52,6 +51,8 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
         funnels_metrics_port=ports[8],
         alerts_port=ports[9],
         alerts_metrics_port=ports[10],
+        forecasting_port=ports[11],
+        forecasting_metrics_port=ports[12],
     )
     suite = Suite(settings, lambda: False)
     try:
@@ -64,19 +65,12 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
 
 def _answer(suite: Suite) -> None:
     log = suite.directory / "demo.log"
-    environment = {
-        **os.environ,
-        "BRAIN_ADDRESS": suite.address_of("events"),
-        "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
-        "BRAIN_TOKEN": suite.tokens["admin"],
-        "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
-    }
-    process = children.start([sys.executable, "-m", "deploy.demo"], log=log, environment=environment)
+    process = start_demo(suite, log)
     if process.wait():
         raise RuntimeError(f"the demonstration ended with code {process.returncode}:\n{children.tail(log)}")
 
 
 def _free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(11)]
+        probes = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(13)]
         return [int(probe.getsockname()[1]) for probe in probes]

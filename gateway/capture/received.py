@@ -103,7 +103,7 @@ def amount(properties: "Mapping[str, Json]") -> tuple[float | None, bool]:
 
 
 def kept(properties: "Mapping[str, Json]", dropped: frozenset[str] = frozenset()) -> str:
-    """Return properties as JSON text, without network addresses and what else is `dropped`; raise ValueError."""
+    """Return properties as JSON text without network addresses and what is `dropped`; raise ValueError."""
     left = {
         name: value for name, value in properties.items() if name not in _ADDRESSES and name not in dropped
     }

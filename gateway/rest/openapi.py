@@ -78,7 +78,7 @@ _SESSION: Final[list[dict[str, object]]] = [
     {
         "name": "X-Session-Id",
         "in": "header",
-        "description": "The session where the body names none, 1 to 200 characters; else it is not looked at.",
+        "description": "The session where the body names none, 1 to 200 characters; else it is ignored.",
         "schema": {"type": "string"},
     }
 ]

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brain_client import explain
 from brain_client.errors import as_call
-from examples import online_retail, shop_experiments, shop_forecast, shop_funnels
+from examples import online_retail, shop_alerts, shop_experiments, shop_forecast, shop_funnels
 
 
 class DemoSettings(BaseSettings):
@@ -21,6 +21,7 @@ class DemoSettings(BaseSettings):
     experiments_address: str
     forecasting_address: str
     funnels_address: str
+    alerts_address: str
     dashboard_url: str
     token: str
     shift_file: Path
@@ -35,6 +36,7 @@ def run(settings: DemoSettings) -> None:
     _tell("The forecast", lambda: shop_forecast.demo(settings.forecasting_address, token, last))
     print("\nAssigning the customers to two A/A tests.", flush=True)
     _tell("The A/A tests", lambda: _experiment(settings.experiments_address, token))
+    _tell("The alerts", lambda: _alert(settings.alerts_address, token))
     print(f"\nThat was the demo. Look around: {settings.dashboard_url}", flush=True)
 
 
@@ -42,6 +44,11 @@ def _experiment(address: str, token: str) -> None:
     customers = shop_experiments.customers(event for _, event in online_retail.events())
     shop_experiments.run(address, token, customers)
     print("They are in the dashboard's tab A/B Tests.", flush=True)
+
+
+def _alert(address: str, token: str) -> None:
+    shop_alerts.demo(address, token)
+    print("Three alerts are in its tab Alerts; one fires, for the data ends last week.", flush=True)
 
 
 def _tell(title: str, show: Callable[[], None]) -> None:

@@ -95,6 +95,7 @@ def start_demo(suite: Suite, log: Path | None = None) -> subprocess.Popen[bytes]
         "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
         "BRAIN_DASHBOARD_URL": dashboard_url(suite),
+        "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }

@@ -65,6 +65,18 @@ def experiments_database(postgres: EmbeddedPostgres, experiments_template: str) 
         yield postgres.url(name, "experiments")
 
 
+@pytest.fixture(scope="session")
+def funnels_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.funnels", "funnels")
+
+
+@pytest.fixture
+def funnels_database(postgres: EmbeddedPostgres, funnels_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the funnels service, for the role `funnels`."""
+    with databases.clone(postgres, funnels_template) as name:
+        yield postgres.url(name, "funnels")
+
+
 @pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database, for its superuser."""
@@ -76,3 +88,27 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 def token_keys() -> tuple[bytes, bytes]:
     """An Ed25519 pair in PEM: (private, public)."""
     return auth.generate_keys()
+
+
+@pytest.fixture(scope="session")
+def forecasting_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.forecasting", "forecasting")
+
+
+@pytest.fixture
+def forecasting_database(postgres: EmbeddedPostgres, forecasting_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the forecasting service, for the role `forecasting`."""
+    with databases.clone(postgres, forecasting_template) as name:
+        yield postgres.url(name, "forecasting")
+
+
+@pytest.fixture(scope="session")
+def alerts_template(template_database: Callable[[str, str], str]) -> str:
+    return template_database("services.alerts", "alerts")
+
+
+@pytest.fixture
+def alerts_database(postgres: EmbeddedPostgres, alerts_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the alerts service, for the role `alerts`."""
+    with databases.clone(postgres, alerts_template) as name:
+        yield postgres.url(name, "alerts")

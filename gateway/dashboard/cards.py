@@ -12,6 +12,7 @@ from brain.metrics.v1 import metrics_pb2
 from gateway.dashboard import charts, daily, formats, scope
 from gateway.dashboard.answers import Failure
 from gateway.dashboard.daily import Compared, DayValue
+from gateway.dashboard.unusual_days import UnusualDays
 
 if TYPE_CHECKING:
     from datetime import date
@@ -75,6 +76,8 @@ class Card:
     description: str
     beneath: "Beneath | None"
     trouble: str = ""
+    # Days of the spark line that were out of the ordinary.
+    marks: tuple[charts.Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +135,10 @@ def read(
     return Read({metric.name: metric for metric in listed.metrics}, days, failures)
 
 
-def cards(found: Read, shown: "Scope", currency: str) -> tuple[Card, ...]:
+def cards(found: Read, shown: "Scope", currency: str, unusual: UnusualDays) -> tuple[Card, ...]:
     """Return the cards in the order of their plans."""
     return tuple(
-        _card(plan, found, shown, currency)
+        _marked(_card(plan, found, shown, currency), plan, found, shown, unusual)
         if plan.metric in found.days
         else failed(plan.title, found.failures[plan.metric])
         for plan in PLANS
@@ -186,9 +189,25 @@ def _card(plan: Plan, found: Read, shown: "Scope", currency: str) -> Card:
     descriptor = found.descriptors.get(plan.metric) or metrics_pb2.MetricDescriptor()
     days = found.days[plan.metric]
     compared = plan.compare(days, shown.first)
-    spark = days[-max(shown.days, LEAST_SPARK_DAYS) :]
+    spark = _spark_days(found, plan, shown)
     made = card(plan.title, descriptor.definition, descriptor.unit, compared, spark, currency)
     return replace(made, beneath=_beneath(plan, found, shown, currency))
+
+
+def _marked(card: Card, plan: Plan, found: Read, shown: "Scope", unusual: UnusualDays) -> Card:
+    """Return the card with a dot on each day of its line that was out of the ordinary."""
+    days, named = _spark_days(found, plan, shown), unusual.of(plan.metric)
+    marks = tuple(
+        charts.mark(
+            index, len(days), each.value, _axis(days), f"{formats.day(each.day)}: out of the ordinary"
+        )
+        for index, each in enumerate(days)
+        if each.day in named and each.value is not None
+    )
+    if not marks:
+        return card
+    names = "; ".join(each.text for each in marks)
+    return replace(card, marks=marks, description=f"{card.description}; {names}")
 
 
 def _beneath(plan: Plan, found: Read, shown: "Scope", currency: str) -> Beneath | None:
@@ -222,11 +241,19 @@ def _why_no_change(compared: Compared) -> str:
     return f"nothing to compare on {compared.earlier_note}"
 
 
+def _spark_days(found: Read, plan: Plan, shown: "Scope") -> Sequence[DayValue]:
+    return found.days[plan.metric][-max(shown.days, LEAST_SPARK_DAYS) :]
+
+
 def _spark(title: str, days: Sequence[DayValue]) -> charts.Line | None:
     values = tuple(day.value for day in days)
-    known = [value for value in values if value is not None]
-    if not known:
+    if all(value is None for value in values):
         return None
     complete = sum(day.complete for day in days)
+    return charts.line(charts.Series(title, values, complete), 0, *_axis(days))
+
+
+def _axis(days: Sequence[DayValue]) -> tuple[float, float]:
+    known = [day.value for day in days if day.value is not None]
     bottom, top = min([0.0, *known]), max([0.0, *known])
-    return charts.line(charts.Series(title, values, complete), 0, bottom, top if top > bottom else bottom + 1)
+    return bottom, top if top > bottom else bottom + 1

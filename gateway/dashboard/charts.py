@@ -56,6 +56,24 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """Where values should lie, as an SVG path in a square of 100 by 100; the outer one first, from 0."""
+
+    name: str
+    place: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point worth a look, in percent, and what it is."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Everything a template draws."""
 
@@ -64,6 +82,10 @@ class Chart:
     levels: tuple[Tick, ...]
     moments: tuple[Tick, ...]
     columns: tuple[Column, ...]
+    bands: tuple[Band, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    # What the marks are, for the legend.
+    marked: str = ""
 
 
 def axis(values: Sequence[float | None], *, whole: bool) -> tuple[float, ...]:
@@ -99,6 +121,23 @@ def line(series: Series, place: int, bottom: float, top: float) -> Line:
         open_path=_path(points[first_open:]) if series.complete < count else "",
         lone=_lone(points),
     )
+
+
+def band(name: str, place: int, ends: Sequence[tuple[float, float] | None], axis: Sequence[float]) -> Band:
+    """Return a band between a lower and an upper end for each column, None where there is none.
+
+    A band of one column has no width and is drawn as a stroke.
+    """
+    count, bottom, top = len(ends), axis[0], axis[-1]
+    inside = [(x_of(index, count), pair) for index, pair in enumerate(ends) if pair is not None]
+    upper = [f"{x:g} {_y_of(pair[1], bottom, top):g}" for x, pair in inside]
+    lower = [f"{x:g} {_y_of(pair[0], bottom, top):g}" for x, pair in reversed(inside)]
+    return Band(name, place, f"M{'L'.join(upper + lower)}Z" if inside else "")
+
+
+def mark(index: int, count: int, value: float, axis: Sequence[float], text: str) -> Mark:
+    """Return a mark at a value of the index-th of `count` columns."""
+    return Mark(x_of(index, count), _y_of(value, axis[0], axis[-1]), text)
 
 
 def x_of(index: int, count: int) -> float:

@@ -12,10 +12,13 @@ from gateway.dashboard.frame import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from brain.forecasting.v1.anomalies_pb2 import JudgedPoint
+
     from gateway.dashboard.cards import Read
     from gateway.dashboard.daily import DayValue
     from gateway.dashboard.movers import Mover
     from gateway.dashboard.scope import Scope
+    from gateway.dashboard.unusual_days import UnusualDays
 
 MOST = 5
 # Eight equal weekdays and the one in question: if nothing changed, it is the highest or the lowest of the
@@ -67,12 +70,52 @@ def extreme(days: "Sequence[DayValue]") -> Extreme | None:
     return Extreme(latest, value, min(known), max(known), distance)
 
 
-def insights(found: "Read", moved: "Sequence[Mover]", shown: "Scope", currency: str) -> tuple[Insight, ...]:
-    """Return at most five sentences, the largest deviation first."""
-    extremes = [(name, one) for name in _TITLES if (one := extreme(found.days.get(name, ()))) is not None]
-    every = [_of_day(name, one, found, shown, currency) for name, one in extremes]
+def insights(
+    found: "Read",
+    moved: "Sequence[Mover]",
+    shown: "Scope",
+    currency: str,
+    unusual: "UnusualDays",
+) -> tuple[Insight, ...]:
+    """Return at most five sentences, the largest deviation first.
+
+    A last whole day that was judged out of the ordinary is told so, not set beside its weekdays.
+    """
+    latest = {name: point for name in _TITLES if (point := _latest(found, unusual, name)) is not None}
+    extremes = [
+        (name, one)
+        for name in _TITLES
+        if name not in latest and (one := extreme(found.days.get(name, ()))) is not None
+    ]
+    every = [_of_anomaly(name, day, found, shown, currency) for name, day in latest.items()]
+    every += [_of_day(name, one, found, shown, currency) for name, one in extremes]
     every += [_of_event(one, shown) for one in moved]
     return tuple(sorted(every, key=lambda one: -one.distance_ratio)[:MOST])
+
+
+def _latest(found: "Read", unusual: "UnusualDays", name: str) -> "tuple[date, JudgedPoint] | None":
+    """Return the last whole day of a metric where it was out of the ordinary."""
+    closed = [one.day for one in found.days.get(name, ()) if one.complete]
+    point = unusual.of(name).get(closed[-1]) if closed else None
+    return None if point is None else (closed[-1], point)
+
+
+def _of_anomaly(
+    name: str, judged: "tuple[date, JudgedPoint]", found: "Read", shown: "Scope", currency: str
+) -> Insight:
+    day, point = judged
+    unit = found.descriptors[name].unit if name in found.descriptors else ""
+    value, lower, upper = (
+        formats.quantity(number, unit, currency) for number in (point.value, point.lower, point.upper)
+    )
+    text = (
+        f"{_TITLES[name]} on {formats.day(day)}: {value}, where {lower} to {upper} would be ordinary "
+        f"({abs(point.score):.1f} deviations)."
+    )
+    query = urlencode(shown.parameters() | {"metric": name})
+    away = abs(point.value - point.expected)
+    distance = away / abs(point.expected) if point.expected else float("inf")
+    return Insight(text, f"{PREFIX}/predictions?{query}", distance)
 
 
 def _of_day(name: str, one: Extreme, found: "Read", shown: "Scope", currency: str) -> Insight:

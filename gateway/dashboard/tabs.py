@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.dashboard import events_tab, experiments_tab, retention_tab
+from gateway.dashboard import (
+    alerts_tab,
+    events_tab,
+    experiments_tab,
+    funnels_tab,
+    predictions_tab,
+    retention_tab,
+)
 
 if TYPE_CHECKING:
     from gateway.dashboard.frame import Tab
@@ -11,5 +18,8 @@ if TYPE_CHECKING:
 TABS: "Final[tuple[Tab, ...]]" = (
     events_tab.TAB,
     experiments_tab.TAB,
+    funnels_tab.TAB,
+    predictions_tab.TAB,
     retention_tab.TAB,
+    alerts_tab.TAB,
 )

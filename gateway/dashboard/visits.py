@@ -21,6 +21,7 @@ from gateway.dashboard import (
     scope,
     sessions,
     signing_in,
+    unusual_days,
 )
 from gateway.dashboard.answers import Failure, Questions
 from gateway.dashboard.frame import Person
@@ -101,6 +102,8 @@ class Overview:
     insights: tuple[insights.Insight, ...]
     goal: goal_card.GoalCard | None = None
     trouble: str = ""
+    # Why days out of the ordinary are not marked.
+    unmarked: str = ""
 
 
 async def arrived(signing: "SigningIn", request: "Request", violations: "Violations") -> Visit:
@@ -132,11 +135,12 @@ async def posted(
 
 async def overview(visit: Visit) -> Overview:
     """Read the cards and insights of the visited days."""
-    listed, answered, goal, moved = await asyncio.gather(
+    listed, answered, goal, moved, unusual = await asyncio.gather(
         visit.questions.metrics(metrics_pb2.ListMetricsRequest(page_size=1_000)),
         visit.questions.series(cards.request(visit.scope)),
         goal_card.read(visit),
         _moved(visit),
+        unusual_days.read(visit, [plan.metric for plan in cards.PLANS], cards.LEAST_SPARK_DAYS),
     )
     if isinstance(listed, Failure):
         return Overview((), (), trouble=listed.text)
@@ -145,9 +149,10 @@ async def overview(visit: Visit) -> Overview:
     found = cards.read(listed, answered, visit.scope)
     currency = visit.surroundings.currency
     return Overview(
-        cards.cards(found, visit.scope, currency),
-        insights.insights(found, moved, visit.scope, currency),
+        cards.cards(found, visit.scope, currency, unusual),
+        insights.insights(found, moved, visit.scope, currency, unusual),
         goal,
+        unmarked=unusual.trouble,
     )
 
 

@@ -1,5 +1,6 @@
 """Parameters of a query: what they mean, how they are read, and how the OpenAPI document tells of them."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 _DIGITS = 18
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
+_is_real = re.compile(r"[-+]?\d{1,30}(\.\d{1,30})?(e[-+]?\d{1,3})?", re.ASCII | re.IGNORECASE).fullmatch
 _is_day = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII).fullmatch
 
 
@@ -87,6 +89,23 @@ def number(name: str, description: str, minimum: int, maximum: int) -> Parameter
 def numbers(name: str, description: str, minimum: int, maximum: int) -> Parameter[int]:
     """Return a parameter that takes whole numbers of a range, again and again."""
     one = number(name, description, minimum, maximum)
+    return Parameter(name, description, {"type": "array", "items": one.schema}, one.read, repeated=True)
+
+
+def real(name: str, description: str) -> Parameter[float]:
+    """Return a parameter that takes a finite number."""
+
+    def read(value: str) -> float:
+        if not (_is_real(value) and math.isfinite(float(value))):
+            raise ValueError("must be a number as 2.5")
+        return float(value)
+
+    return Parameter(name, description, {"type": "number"}, read)
+
+
+def reals(name: str, description: str) -> Parameter[float]:
+    """Return a parameter that takes finite numbers, again and again."""
+    one = real(name, description)
     return Parameter(name, description, {"type": "array", "items": one.schema}, one.read, repeated=True)
 
 

@@ -10,7 +10,17 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.rest.representation import JSON_TEXT, STRUCT, TIMESTAMP, VALUE, descriptor_of, key, prefix
+from gateway.rest.representation import (
+    JSON_TEXT,
+    STRUCT,
+    TIMESTAMP,
+    VALUE,
+    descriptor_of,
+    is_map,
+    key,
+    prefix,
+    value_of,
+)
 from shared.json_values import depth
 from shared.validation import Violations
 
@@ -65,6 +75,9 @@ def stamp(when: datetime) -> Timestamp:
 
 
 def _put(violations: Violations, message: Message, field: FieldDescriptor, value: "Json", place: str) -> None:
+    if is_map(field):
+        _put_names(violations, message, field, value, place)
+        return
     if field.is_repeated:
         _put_each(violations, message, field, value, place)
         return
@@ -85,6 +98,18 @@ def _put_each(
         read = _scalar(violations, field, each, f"{place}[{index}]")
         if read is not None:
             getattr(message, field.name).append(read)
+
+
+def _put_names(
+    violations: Violations, message: Message, field: FieldDescriptor, value: "Json", place: str
+) -> None:
+    if not isinstance(value, dict):
+        violations.add(place, "must be an object")
+        return
+    for name, each in value.items():
+        read = _plain(violations, value_of(field), each, f"{place}.{name}")
+        if read is not None:
+            getattr(message, field.name)[name] = read
 
 
 def _scalar(

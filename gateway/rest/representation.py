@@ -2,9 +2,11 @@
 
 Names are camelCase. A field `…_json` holds JSON text and appears parsed, without that ending. Instants are
 RFC 3339 in UTC, enum values lower-case words, 64-bit integers numbers. What is absent is left out, an empty
-text too; numbers, booleans and lists are always there unless their field is optional.
+text too; numbers, booleans and lists are always there unless their field is optional. An optional number that
+is infinite is left out.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +24,7 @@ JSON_TEXT: Final = "_json"
 TIMESTAMP: Final = "google.protobuf.Timestamp"
 STRUCT: Final = "google.protobuf.Struct"
 VALUE: Final = "google.protobuf.Value"
+_REASONS: Final = "_reasons"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRUCT_DEPTH = 64
 
@@ -58,19 +61,37 @@ def to_json(message: "Message") -> dict[str, object]:
     found: dict[str, object] = {}
     for field in descriptor_of(message).fields:
         value = getattr(message, field.name)
-        if is_text_map(field):
-            found[key(field)] = {camel(name): text for name, text in value.items()}
+        if is_map(field):
+            found[key(field)] = {_name(field, name): each for name, each in value.items()}
         elif field.is_repeated:
             found[key(field)] = [_value(field, each) for each in value]
+        elif is_infinite(value) and field.has_presence:
+            continue  # JSON has no such number
         elif is_always_there(field) or (message.HasField(field.name) if field.has_presence else value):
             found[key(field)] = _value(field, value)
     return found
 
 
-def is_text_map(field: FieldDescriptor) -> bool:
-    """Return whether a field is a map of texts by name, as reasons by field are."""
+def is_map(field: FieldDescriptor) -> bool:
+    """Return whether a field is a map of plain values by name."""
     entry = field.message_type
     return entry is not None and bool(entry.GetOptions().map_entry)
+
+
+def is_infinite(value: object) -> bool:
+    """Return whether a value is a number that JSON cannot write: a change from 0 to something is infinite."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def value_of(field: FieldDescriptor) -> FieldDescriptor:
+    """Return what the values of a map are."""
+    assert field.message_type is not None, "is_map() looked"
+    return field.message_type.fields_by_name["value"]
+
+
+def _name(field: FieldDescriptor, name: str) -> str:
+    """Return a name of a map: reasons are by field, whose names are ours; other names are the caller's."""
+    return camel(name) if field.name.endswith(_REASONS) else name
 
 
 def instant(stamp: "Timestamp") -> str:

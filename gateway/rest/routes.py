@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import bodies, failures
-from gateway.rest import ab_tests, events, metrics, openapi
+from gateway.rest import ab_tests, alerts, events, funnels, metrics, openapi, predictions, predictions_kept
 from gateway.rest.operations import Asked, Operation
 from gateway.rest.parameters import read_all
 from gateway.rest.representation import to_json
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from gateway.services import Services
     from shared.json_values import JsonValue as Json
 
-OPERATIONS: Sequence[Operation] = (*ab_tests.OPERATIONS, *events.OPERATIONS, *metrics.OPERATIONS)
+OPERATIONS: Sequence[Operation] = (
+    *ab_tests.OPERATIONS,
+    *alerts.OPERATIONS,
+    *events.OPERATIONS,
+    *funnels.OPERATIONS,
+    *metrics.OPERATIONS,
+    *predictions.OPERATIONS,
+    *predictions_kept.OPERATIONS,
+)
 SESSION_HEADER = "x-session-id"
 
 

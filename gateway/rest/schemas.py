@@ -11,8 +11,9 @@ from gateway.rest.representation import (
     TIMESTAMP,
     VALUE,
     is_always_there,
-    is_text_map,
+    is_map,
     key,
+    value_of,
     word,
 )
 
@@ -65,8 +66,8 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _of_field(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema]") -> Schema:
-    if is_text_map(field):
-        return {"type": "object", "additionalProperties": {"type": "string"}}
+    if is_map(field):
+        return {"type": "object", "additionalProperties": _PLAIN[value_of(field).type]}
     one = _of_value(field, of_message)
     return {"type": "array", "items": one} if field.is_repeated else one
 

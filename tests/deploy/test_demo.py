@@ -16,6 +16,7 @@ def test_a_failed_import_is_told_in_a_line(scratch_directory: Path) -> None:
         "BRAIN_FORECASTING_ADDRESS": served.address,
         "BRAIN_FUNNELS_ADDRESS": served.address,
         "BRAIN_DASHBOARD_URL": "http://127.0.0.1/admin/analytics",
+        "BRAIN_ALERTS_ADDRESS": served.address,
         "BRAIN_TOKEN": "t",
         "BRAIN_SHIFT_FILE": str(scratch_directory / "demo_shift.json"),
     }

@@ -22,6 +22,12 @@ from tests.services.events.conftest import Clock, Service, running
 from tests.services.experiments.conftest import Clock as ExperimentsClock
 from tests.services.experiments.conftest import Service as ExperimentsService
 from tests.services.experiments.conftest import running as running_experiments
+from tests.services.forecasting.conftest import Clock as ForecastingClock
+from tests.services.forecasting.conftest import Service as ForecastingService
+from tests.services.forecasting.conftest import running as running_forecasting
+from tests.services.funnels.conftest import Clock as FunnelsClock
+from tests.services.funnels.conftest import Service as FunnelsService
+from tests.services.funnels.conftest import running as running_funnels
 
 T = TypeVar("T")
 
@@ -168,6 +174,60 @@ def experimenting(start_gateway: Callable[..., Gateway], experiments: Experiment
     return start_gateway(experiments_address=f"127.0.0.1:{experiments.application.server.port}")
 
 
+@pytest.fixture
+def funnels(
+    funnels_database: str, service: Service, token_keys: tuple[bytes, bytes], tmp_path: Path
+) -> Iterator[FunnelsService]:
+    """A real funnels service at the real time, over the events service."""
+    now = FunnelsClock(time.time_ns() // 1_000)
+    with running_funnels(funnels_database, service, token_keys, tmp_path, clock=now) as started:
+        yield started
+
+
+@contextmanager
+def forecasting_before(
+    service: Service,
+    database: str,
+    token_keys: tuple[bytes, bytes],
+    analyst: str,
+    key_file: Path,
+) -> Iterator[ForecastingService]:
+    """A real forecasting service at the real time, which reads from the events service as an analyst."""
+    token_file = key_file.with_name("sources.token")
+    token_file.write_text(analyst)
+    sources = {"events": f"127.0.0.1:{service.application.server.port}"}
+    now = ForecastingClock(time.time_ns() // 1_000)
+    with running_forecasting(
+        database, now, token_keys[0], key_file, metric_sources=sources, sources_token_file=token_file
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def funnelling(start_gateway: Callable[..., Gateway], funnels: FunnelsService) -> Gateway:
+    """A gateway with the funnels service behind it."""
+    return start_gateway(funnels_address=f"127.0.0.1:{funnels.application.server.port}")
+
+
+@pytest.fixture
+def forecasting(
+    service: Service,
+    forecasting_database: str,
+    token_keys: tuple[bytes, bytes],
+    tokens: dict[Role, str],
+    public_key_file: Path,
+) -> Iterator[ForecastingService]:
+    analyst = tokens[Role.ANALYST]
+    with forecasting_before(service, forecasting_database, token_keys, analyst, public_key_file) as started:
+        yield started
+
+
+@pytest.fixture
+def predicting(start_gateway: Callable[..., Gateway], forecasting: ForecastingService) -> Gateway:
+    """A gateway with the forecasting service behind it."""
+    return start_gateway(forecasting_address=f"127.0.0.1:{forecasting.application.server.port}")
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(
     loop_thread: LoopThread,
@@ -178,7 +238,8 @@ def shared_gateway(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway for tests that store nothing, or nothing that others would meet."""
-    key_file = tmp_path_factory.mktemp("keys") / "public.pem"
+    directory = tmp_path_factory.mktemp("keys")
+    key_file = directory / "public.pem"
     key_file.write_bytes(token_keys[1])
     with ExitStack() as stack:
         database = postgres.url(
@@ -191,10 +252,21 @@ def shared_gateway(
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
         clock = ExperimentsClock(time.time_ns() // 1_000)
         tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
-        address = f"127.0.0.1:{tried.application.server.port}"
-        yield stack.enter_context(
-            gateway_before(loop_thread, service, tokens, key_file, experiments_address=address)
+        template = template_database("services.funnels", "funnels")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "funnels")
+        walked = stack.enter_context(
+            running_funnels(database, service, token_keys, directory, clock=FunnelsClock(now.micros))
         )
+        template = template_database("services.forecasting", "forecasting")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "forecasting")
+        analyst = tokens[Role.ANALYST]
+        forecasts = stack.enter_context(forecasting_before(service, database, token_keys, analyst, key_file))
+        addresses = {
+            "experiments_address": f"127.0.0.1:{tried.application.server.port}",
+            "funnels_address": f"127.0.0.1:{walked.application.server.port}",
+            "forecasting_address": f"127.0.0.1:{forecasts.application.server.port}",
+        }
+        yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file, **addresses))
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ class Launcher:
             "BRAIN_FUNNELS_METRICS_PORT": str(ports[8]),
             "BRAIN_ALERTS_PORT": str(ports[9]),
             "BRAIN_ALERTS_METRICS_PORT": str(ports[10]),
+            "BRAIN_FORECASTING_PORT": str(ports[11]),
+            "BRAIN_FORECASTING_METRICS_PORT": str(ports[12]),
             "BRAIN_MAX_WAL_MEBIBYTES": "64",
         }
         with self.output.open("wb") as file:
@@ -99,7 +101,7 @@ def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> No
 
 def free_ports() -> list[int]:
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(11)]
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(13)]
         return [probe.getsockname()[1] for probe in probes]
 
 

@@ -102,10 +102,11 @@
     if (event.target.matches(".search")) view().focus();
   });
 
-  const isFeed = (event) => event.detail.target?.id === "feed";
+  /* These ask for themselves; the rest of the page is not waiting. */
+  const isPart = (event) => ["feed", "customers"].includes(event.detail.target?.id);
 
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (!isFeed(event)) view().setAttribute("aria-busy", "true");
+    if (!isPart(event)) view().setAttribute("aria-busy", "true");
   });
 
   document.addEventListener("htmx:afterRequest", () => view()?.removeAttribute("aria-busy"));

@@ -56,7 +56,12 @@ class BgNbd:
         return quiet
 
     def purchases(self, histories: "Histories", weeks: float) -> NDArray[np.float64]:
-        """Return the expected number of purchases of each in the next `weeks`, (n,): (10)."""
+        """Return the expected number of purchases of each in the next `weeks`, (n,): (10).
+
+        Raises:
+            UnfittableError: (10) cannot be computed, as where everybody buys alike and r grows without end.
+
+        """
         a = 1 + _NEAR_ONE if abs(self.a - 1) < _NEAR_ONE else self.a
         x, age = histories.frequency, histories.age
         rate = self.alpha + age
@@ -64,6 +69,8 @@ class BgNbd:
         waits = np.exp((self.r + x) * np.log(rate / (rate + weeks)))
         if_alive = (a + self.b + x - 1) / (a - 1) * (1 - waits * series)
         expected: NDArray[np.float64] = np.maximum(if_alive, 0) * self.alive(histories)
+        if not np.all(np.isfinite(expected)):
+            raise UnfittableError("customers differ too little in how often they buy")
         return expected
 
 

@@ -69,3 +69,14 @@ def test_columns_fill_the_width(count: int) -> None:
 def test_no_points_have_no_columns() -> None:
     assert charts.columns([]) == ()
     assert charts.moments([]) == ()
+
+
+def test_a_band_goes_along_the_upper_ends_and_back_along_the_lower_ones() -> None:
+    band = charts.band("80% interval", 0, [None, (0.0, 10.0), (5.0, 10.0)], (0.0, 5.0, 10.0))
+    assert band.path == "M50 0L83.333 0L83.333 50L50 100Z"
+    assert charts.band("none", 0, [None], (0.0, 1.0)).path == ""
+
+
+def test_a_mark_lies_on_its_point() -> None:
+    mark = charts.mark(1, 2, 2.5, (0.0, 10.0), "here")
+    assert (mark.x, mark.y) == (75, 75)

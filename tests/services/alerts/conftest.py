@@ -14,7 +14,6 @@ from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.events.v1 import events_pb2
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 
-from deploy.postgres import EmbeddedPostgres
 from services.alerts import application
 from services.alerts.application import Application
 from services.alerts.config import AlertsSettings
@@ -22,7 +21,6 @@ from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
 from shared.timestamps import from_micros
-from tests import databases
 from tests.services.alerts.receivers import Receiver, http_receiver
 from tests.services.alerts.scripted_source import Script, scripted_source
 from tests.services.events.conftest import Clock
@@ -68,18 +66,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock(START)
-
-
-@pytest.fixture(scope="session")
-def alerts_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.alerts", "alerts")
-
-
-@pytest.fixture
-def alerts_database(postgres: EmbeddedPostgres, alerts_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the alerts service, for the role `alerts`."""
-    with databases.clone(postgres, alerts_template) as name:
-        yield postgres.url(name, "alerts")
 
 
 @pytest.fixture

@@ -15,14 +15,12 @@ from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from hypothesis import HealthCheck, settings
 
-from deploy.postgres import EmbeddedPostgres
 from services.forecasting import application
 from services.forecasting.application import Application
 from services.forecasting.config import ForecastingSettings
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
-from tests import databases
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 
@@ -67,18 +65,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def forecasting_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.forecasting", "forecasting")
-
-
-@pytest.fixture
-def forecasting_database(postgres: EmbeddedPostgres, forecasting_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the forecasting service, for the role `forecasting`."""
-    with databases.clone(postgres, forecasting_template) as name:
-        yield postgres.url(name, "forecasting")
 
 
 @pytest.fixture

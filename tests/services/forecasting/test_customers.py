@@ -200,3 +200,9 @@ def test_scores_are_what_pairs_and_bins_say() -> None:
     assert found.auc == pytest.approx(np.mean(pairs))
     assert sum(each.customers for each in found.bins) == 60
     assert score(np.full(4, 0.5), np.ones(4, bool)).auc is None
+
+
+def test_customers_who_all_buy_daily_carry_no_model_rather_than_nan() -> None:
+    seen = histories(Purchases(np.ones(70, int), np.arange(70) * DAY, np.full(70, 5.0)), 70 * DAY)
+    with pytest.raises(UnfittableError, match="differ too little"):
+        bgnbd.fit(seen).purchases(seen, 13)

@@ -13,13 +13,11 @@ from brain.funnels.v1.funnels_pb2_grpc import FunnelsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 
-from deploy.postgres import EmbeddedPostgres
 from services.funnels import application
 from services.funnels.application import Application
 from services.funnels.config import FunnelsSettings
 from shared.auth import Role, mint_token
 from shared.clients import channel
-from tests import databases
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 
@@ -58,18 +56,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def funnels_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.funnels", "funnels")
-
-
-@pytest.fixture
-def funnels_database(postgres: EmbeddedPostgres, funnels_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the funnels service, for the role `funnels`."""
-    with databases.clone(postgres, funnels_template) as name:
-        yield postgres.url(name, "funnels")
 
 
 @pytest.fixture

@@ -31,12 +31,12 @@ def run(settings: DemoSettings) -> None:
     """Import, then ask and fill; raise grpc.RpcError where a service fails."""
     address, token = settings.address, settings.token
     first, last = online_retail.import_shifted(address, token, settings.shift_file)
-    _tell("These answers", lambda: online_retail.answer(address, token, first, last))
-    _tell("The funnels", lambda: shop_funnels.demo(settings.funnels_address, token, first, last))
-    _tell("The forecast", lambda: shop_forecast.demo(settings.forecasting_address, token, last))
+    tell("These answers", lambda: online_retail.answer(address, token, first, last))
+    tell("The funnels", lambda: shop_funnels.demo(settings.funnels_address, token, first, last))
+    tell("The forecast", lambda: shop_forecast.demo(settings.forecasting_address, token, last))
     print("\nAssigning the customers to two A/A tests.", flush=True)
-    _tell("The A/A tests", lambda: _experiment(settings.experiments_address, token))
-    _tell("The alerts", lambda: _alert(settings.alerts_address, token))
+    tell("The A/A tests", lambda: _experiment(settings.experiments_address, token))
+    tell("The alerts", lambda: _alert(settings.alerts_address, token))
     print(f"\nThat was the demo. Look around: {settings.dashboard_url}", flush=True)
 
 
@@ -51,7 +51,7 @@ def _alert(address: str, token: str) -> None:
     print("Three alerts are in its tab Alerts; one fires, for the data ends last week.", flush=True)
 
 
-def _tell(title: str, show: Callable[[], None]) -> None:
+def tell(title: str, show: Callable[[], object]) -> None:
     """Show a part, or say that this machine was too slow for it: that is no reason to stop the rest."""
     try:
         show()

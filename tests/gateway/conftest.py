@@ -18,6 +18,7 @@ from gateway import application
 from gateway.config import GatewaySettings
 from shared.auth import Role, mint_token
 from tests import databases
+from tests.services.alerts.conftest import running as running_alerts
 from tests.services.events.conftest import Clock, Service, running
 from tests.services.experiments.conftest import Clock as ExperimentsClock
 from tests.services.experiments.conftest import Service as ExperimentsService
@@ -261,10 +262,14 @@ def shared_gateway(
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "forecasting")
         analyst = tokens[Role.ANALYST]
         forecasts = stack.enter_context(forecasting_before(service, database, token_keys, analyst, key_file))
+        template = template_database("services.alerts", "alerts")
+        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "alerts")
+        watching = stack.enter_context(running_alerts(database, now, token_keys[0], key_file))
         addresses = {
             "experiments_address": f"127.0.0.1:{tried.application.server.port}",
             "funnels_address": f"127.0.0.1:{walked.application.server.port}",
             "forecasting_address": f"127.0.0.1:{forecasts.application.server.port}",
+            "alerts_address": f"127.0.0.1:{watching.application.server.port}",
         }
         yield stack.enter_context(gateway_before(loop_thread, service, tokens, key_file, **addresses))
 

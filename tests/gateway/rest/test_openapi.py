@@ -1,5 +1,7 @@
 """The OpenAPI document tells the truth: every answer to whatever it allows is as it says."""
 
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema_rs
@@ -42,6 +44,12 @@ def test_every_operation_is_in_the_document_with_its_role() -> None:
     counts = paths["/api/analytics/events"]["get"]
     assert "Needs the role analyst." in counts["description"]
     assert "Needs the role ingest." in paths["/api/analytics/events"]["post"]["description"]
+
+
+def test_the_contracts_are_there_where_nothing_else_imports_them() -> None:
+    """A call's contract is found by name: only in a process of its own it shows that its module is imported."""
+    program = "from gateway.rest import openapi, routes; openapi.document(routes.OPERATIONS)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_anybody_may_read_the_document(shared_gateway: Gateway) -> None:

@@ -47,7 +47,7 @@ def test_every_operation_is_in_the_document_with_its_role() -> None:
 
 
 def test_the_contracts_are_there_where_nothing_else_imports_them() -> None:
-    """A call's contract is found by name: only in a process of its own it shows that its module is imported."""
+    """Calls are found by name: only a process of its own shows that their modules are imported."""
     program = "from gateway.rest import openapi, routes; openapi.document(routes.OPERATIONS)"
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -1,9 +1,7 @@
 """Demo: what `make demo` does once everything is installed, from nothing and a second time."""
 
-import os
 import shutil
 import socket
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks import measuring
 from benchmarks.report import Line
 from deploy import children
+from deploy.local import start_demo
 from deploy.settings import LocalSettings
 from deploy.suite import Suite
 
@@ -66,17 +65,7 @@ def _once(directory: Path, *, answer: bool) -> tuple[float, float]:
 
 def _answer(suite: Suite) -> None:
     log = suite.directory / "demo.log"
-    environment = {
-        **os.environ,
-        "BRAIN_ADDRESS": suite.address_of("events"),
-        "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
-        "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
-        "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
-        "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
-        "BRAIN_TOKEN": suite.tokens["admin"],
-        "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
-    }
-    process = children.start([sys.executable, "-m", "deploy.demo"], log=log, environment=environment)
+    process = start_demo(suite, log)
     if process.wait():
         raise RuntimeError(f"the demonstration ended with code {process.returncode}:\n{children.tail(log)}")
 

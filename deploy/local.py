@@ -86,19 +86,25 @@ def tell_shortage(suite: Suite, *, demo: bool) -> None:
         print(shortage, flush=True)
 
 
-def start_demo(suite: Suite) -> subprocess.Popen[bytes]:
-    """Import the example data and print the first answers, in a process of its own on this terminal."""
+def start_demo(suite: Suite, log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Import the example data and print the first answers here or in a log, in a process of its own."""
     environment = {
         **os.environ,
         "BRAIN_ADDRESS": suite.address_of("events"),
         "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
         "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
         "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
+        "BRAIN_DASHBOARD_URL": dashboard_url(suite),
         "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }
-    return children.start([sys.executable, "-m", "deploy.demo"], log=None, environment=environment)
+    return children.start([sys.executable, "-m", "deploy.demo"], log=log, environment=environment)
+
+
+def dashboard_url(suite: Suite) -> str:
+    """Return where a browser finds the dashboard."""
+    return f"http://{suite.settings.gateway().address}/admin/analytics"
 
 
 def summary(suite: Suite) -> str:
@@ -112,7 +118,7 @@ def summary(suite: Suite) -> str:
     gateway = suite.settings.gateway()
     lines += [
         f"  {'gateway':<11} http://{gateway.address}   metrics http://{gateway.metrics_address}/metrics",
-        f"  {'dashboard':<11} http://{gateway.address}/admin/analytics   sign in with the admin token",
+        f"  {'dashboard':<11} {dashboard_url(suite)}   sign in with the admin token",
         f"  {'files':<11} {suite.directory}",
         "",
     ]

@@ -121,18 +121,19 @@ def import_events(brain: Brain, weeks: int, console: Console) -> Tally:
     return tally
 
 
-def demo(address: str, token: str, shift_file: Path) -> tuple[datetime, datetime]:
-    """Import the data, moved to end last week, and print the first answers; return its first and last time.
-
-    `token` has the role admin.
-    """
+def import_shifted(address: str, token: str, shift_file: Path) -> tuple[datetime, datetime]:
+    """Import the data, moved to end last week; return its first and last time. `token` has the role admin."""
     console = Console()
     weeks = kept_shift(shift_file, datetime.now(UTC))
     with Brain(address, token) as brain:
         console.print(str(import_events(brain, weeks, console)))
-        first, last = _moved(FIRST_EVENT, weeks), _moved(LAST_EVENT, weeks)
-        first_answers.show(brain, console, first, last)
-    return first, last
+    return _moved(FIRST_EVENT, weeks), _moved(LAST_EVENT, weeks)
+
+
+def answer(address: str, token: str, first: datetime, last: datetime) -> None:
+    """Print the first answers about data of [first, last]."""
+    with Brain(address, token) as brain:
+        first_answers.show(brain, Console(), first, last)
 
 
 def _moved(moment: datetime, weeks: int) -> datetime:

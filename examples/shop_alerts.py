@@ -8,6 +8,7 @@ from brain.alerts.v1 import definition_pb2
 from brain.alerts.v1.alerts_pb2_grpc import AlertsServiceStub
 from brain.common.v1 import common_pb2
 
+from examples.patience import PATIENCE_SECONDS
 from shared.clients import channel
 
 ALERTS = (
@@ -57,7 +58,7 @@ ALERTS = (
 
 def demo(address: str, token: str) -> None:
     """Make them; again, it changes nothing. `token` has the role admin."""
-    with channel(address, token) as calls:
+    with channel(address, token, deadline_seconds=PATIENCE_SECONDS) as calls:
         stub = AlertsServiceStub(calls)
         for request in ALERTS:
             stub.CreateAlert(request)

@@ -16,6 +16,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from google.protobuf.struct_pb2 import Struct, Value
 
+from examples.patience import PATIENCE_SECONDS
 from shared.clients import channel
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def customers(events: "Iterable[Event]") -> dict[str, Customer]:
 
 def run(address: str, token: str, found: dict[str, Customer]) -> None:
     """Make, start and fill both experiments. Again, it changes nothing."""
-    with channel(address, token) as calls:
+    with channel(address, token, deadline_seconds=PATIENCE_SECONDS) as calls:
         stub = ExperimentsServiceStub(calls)
         for key, definition in ((EVERYBODY, _everybody()), (BRITISH, _british(len(found)))):
             made = stub.CreateExperiment(pb.CreateExperimentRequest(key=key, definition=definition))

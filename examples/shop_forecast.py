@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from brain_client.questions import time_range
+from examples.patience import PATIENCE_SECONDS
 from shared.clients import channel
 
 _DAYS = 14
@@ -26,7 +27,7 @@ def demo(address: str, token: str, last: datetime) -> None:
     end = last.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     as_of = Timestamp()
     as_of.FromDatetime(min(end, datetime.now(UTC)))
-    with channel(address, token) as calls:
+    with channel(address, token, deadline_seconds=PATIENCE_SECONDS) as calls:
         forecasting = ForecastingServiceStub(calls)
         _revenue(console, forecasting, as_of)
         _anomalies(console, forecasting, end)

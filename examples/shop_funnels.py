@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from brain_client.questions import time_range
+from examples.patience import PATIENCE_SECONDS
 from shared.clients import channel
 
 _DAY_MINUTES = 24 * 60
@@ -40,7 +41,7 @@ FUNNELS = (
 def demo(address: str, token: str, first: datetime, last: datetime) -> None:
     """Make both, and print how many came to each step in [first, last]. `token` has the role admin."""
     console = Console()
-    with channel(address, token) as calls:
+    with channel(address, token, deadline_seconds=PATIENCE_SECONDS) as calls:
         funnels = FunnelsServiceStub(calls)
         for funnel in FUNNELS:
             funnels.CreateFunnel(funnel)

@@ -1,6 +1,7 @@
 """Channels to services: any replica, deadlines, retries, tokens. Needs nothing but grpcio."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import grpc.aio
 
+from shared.deadlines import remaining_seconds
 from shared.request_id import METADATA_KEY, current_request_id, new_request_id
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ def channel(
     """Return a channel to every replica behind `address`: host:port, a gRPC target or unix:/path.
 
     With `ca_pem` TLS against that authority, with `credentials` whatever they say, else without TLS.
-    `deadline_seconds` holds for calls with one request and no timeout of their own; streams of requests
-    have none. Calls carry the token and the id of the request that this thread serves, or a new one.
+    `deadline_seconds` holds for calls with one request and no timeout of their own, unless they are made on
+    behalf of a call: then they end with it. Streams of requests have no deadline. Calls carry the token and
+    the id of the request that this thread serves, or a new one.
     """
     if credentials is None and ca_pem is not None:
         credentials = grpc.ssl_channel_credentials(ca_pem)
@@ -98,6 +101,12 @@ def async_channel(address: str, *, ca_pem: bytes | None = None) -> grpc.aio.Chan
 
 def _target(address: str) -> str:
     return address if address.startswith("unix:") or "://" in address else f"dns:///{address}"
+
+
+def _timeout(deadline_seconds: float | None) -> float | None:
+    """Return how long to wait: as long as the caller of this thread's call does, where it sets an end."""
+    remaining = remaining_seconds()
+    return deadline_seconds if deadline_seconds is None or math.isinf(remaining) else remaining
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class _Outgoing(
             metadata += ((METADATA_KEY, current_request_id.get() or new_request_id()),)
         return _CallDetails(
             method=given.method,
-            timeout=deadline_seconds if given.timeout is None else given.timeout,
+            timeout=_timeout(deadline_seconds) if given.timeout is None else given.timeout,
             metadata=(*metadata, *self._authorization),
             credentials=given.credentials,
             wait_for_ready=given.wait_for_ready,

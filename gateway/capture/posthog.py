@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.json_values import JsonValue as Json
 
 # Ids and secrets that an event has elsewhere or must not have.
-_DROPPED: Final = frozenset(
+_DROPPED: Final = common.ADDRESSES | frozenset(
     {
         "token",
         "distinct_id",

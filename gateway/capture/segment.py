@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from shared.json_values import JsonValue as Json
 
 # What of a message's context is kept, as the property `context`; the rest is about networks and libraries.
-_CONTEXT: Final = ("campaign", "locale", "timezone", "os", "app")
+_CONTEXT: Final = frozenset({"campaign", "locale", "timezone", "os", "app"})
+
+# Kinds of messages that have a name or the like beside their properties.
+_NAMED: Final = frozenset({"page", "screen", "group"})
+_NAMES: Final = ("name", "category", "groupId")
 
 
 def event_of(message: "dict[str, Json]", kind: str, received: Received) -> Event:
@@ -31,11 +35,15 @@ def event_of(message: "dict[str, Json]", kind: str, received: Received) -> Event
     )
     page = common.mapping(context.get("page"))
     made.page = _first(properties, "path", "url") or _first(page, "path", "url")
-    made.referrer = _first(properties, "referrer") or _first(page, "referrer")
+    made.referrer = common.text(properties.get("referrer")) or common.text(page.get("referrer"))
     made.user_agent = common.text(context.get("userAgent"))
-    about = {name: context[name] for name in _CONTEXT if context.get(name) is not None}
+    about = {} if _CONTEXT.isdisjoint(context) else _about(context)
     made.properties_json = common.kept({**properties, "context": about} if about else properties)
     return made
+
+
+def _about(context: "dict[str, Json]") -> "dict[str, Json]":
+    return {name: value for name, value in context.items() if name in _CONTEXT and value is not None}
 
 
 def kind_of(message: "dict[str, Json]") -> str:
@@ -54,11 +62,9 @@ def _who(message: "dict[str, Json]", kind: str) -> Who:
 
 def _properties(message: "dict[str, Json]", kind: str) -> "dict[str, Json]":
     given = common.mapping(message.get(KINDS[kind]))
-    named = {
-        name: message[name]
-        for name in ("name", "category", "groupId")
-        if kind in ("page", "screen", "group") and message.get(name) is not None
-    }
+    if kind not in _NAMED:
+        return given
+    named = {name: message[name] for name in _NAMES if message.get(name) is not None}
     return {**given, **named}
 
 

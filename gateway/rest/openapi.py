@@ -78,8 +78,8 @@ _SESSION: Final[list[dict[str, object]]] = [
     {
         "name": "X-Session-Id",
         "in": "header",
-        "description": "The session where the body names none.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "description": "The session where the body names none, 1 to 200 characters; else it is ignored.",
+        "schema": {"type": "string"},
     }
 ]
 

@@ -4,7 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2
-from brain.forecasting.v1 import anomalies_pb2, customers_pb2
+from brain.forecasting.v1 import (
+    anomalies_pb2,
+    customers_pb2,
+    forecasting_pb2,
+)
 from brain.forecasting.v1 import forecasts_pb2 as pb
 
 from gateway.rest.operations import Asked, Operation
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 PATH: Final = "/api/analytics/predictions"
-SERVICE: Final = "brain.forecasting.v1.ForecastingService"
+SERVICE: Final = forecasting_pb2.DESCRIPTOR.services_by_name["ForecastingService"].full_name
 INTERVALS: Final = {
     "hour": common_pb2.INTERVAL_HOUR,
     "day": common_pb2.INTERVAL_DAY,

@@ -117,15 +117,23 @@ def _scalar(
 ) -> Message | str | float | None:
     """Return what a field takes; None after a violation."""
     if field.name.endswith(JSON_TEXT):
-        if isinstance(value, dict):
-            return orjson.dumps(value).decode()
-        violations.add(place, "must be an object")
-        return None
+        return _text(violations, value, place)
     if field.message_type is not None:
         return _nested(violations, field, value, place)
     if field.enum_type is not None:
         return _number_of(violations, field.enum_type, value, place)
     return _plain(violations, field, value, place)
+
+
+def _text(violations: Violations, value: "Json", place: str) -> str | None:
+    if not isinstance(value, dict):
+        violations.add(place, "must be an object")
+        return None
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        violations.add(place, "is nested too deeply")
+        return None
 
 
 def _nested(violations: Violations, field: FieldDescriptor, value: "Json", place: str) -> Message | None:

@@ -55,9 +55,14 @@ def of_request(message: "Descriptor") -> Schema:
     return {
         "type": "object",
         "description": message.full_name,
-        "properties": {key(field): _of_field(field, of_request) for field in fields},
+        "properties": {key(field): _or_null(_of_field(field, of_request)) for field in fields},
         "additionalProperties": False,
     }
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Allow null, which means absent."""
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
 
 
 def _of_field(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema]") -> Schema:
@@ -73,10 +78,9 @@ def _of_value(field: FieldDescriptor, of_message: "Callable[[Descriptor], Schema
         name = field.message_type.full_name
         return known[name] if name in known else of_message(field.message_type)
     if field.enum_type is not None:
-        return {
-            "type": "string",
-            "enum": [word(field.enum_type, each.number) for each in field.enum_type.values],
-        }
+        is_asked = of_message is of_request  # where nobody may say "unspecified"
+        numbers = [each.number for each in field.enum_type.values if each.number or not is_asked]
+        return {"type": "string", "enum": [word(field.enum_type, number) for number in numbers]}
     if field.name.endswith(JSON_TEXT):
         return _OBJECT if field.name in _JSON_OBJECTS else {}
     return _PLAIN[field.type]

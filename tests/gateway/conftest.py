@@ -36,6 +36,14 @@ SECRET = base64.b64encode(bytes(range(32))).decode()
 WRITE_KEY = "web-key"
 
 
+def nested(levels: int) -> dict[str, object]:
+    """An object in an object in an object."""
+    made: dict[str, object] = {"innermost": 1}
+    for _ in range(levels - 1):
+        made = {"a": made}
+    return made
+
+
 class LoopThread:
     """An event loop in a thread. grpc.aio takes no second one in a process."""
 

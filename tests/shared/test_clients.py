@@ -81,6 +81,21 @@ def test_calls_have_a_deadline_of_their_own_or_the_channels(start: Start) -> Non
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+def test_a_call_on_behalf_of_another_ends_with_it(start: Start) -> None:
+    left: list[float] = []
+
+    def note(_request: object, context: grpc.ServicerContext) -> TrackEventsResponse:
+        left.append(context.time_remaining())
+        return TrackEventsResponse()
+
+    inner = start(Sample(ask=note)).stub()
+    outer = start(Sample(ask=lambda request, _context: inner.ask(request))).stub()
+    outer.ask(ONE, timeout=5)
+    outer.ask(ONE, timeout=100)
+    assert left[0] < 10
+    assert 30 < left[1] < 110  # gRPC rounds up on the wire
+
+
 def test_the_request_id_travels_on(start: Start) -> None:
     seen: list[str] = []
 

@@ -12,7 +12,7 @@ from brain.common.v1.common_pb2 import TimeRange
 from brain.events.v1 import events_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.gateway.conftest import WRITE_KEY, Gateway
+from tests.gateway.conftest import WRITE_KEY, Gateway, nested
 
 NOW = datetime.now(UTC).isoformat()
 TRACK = {"type": "track", "event": "seen", "userId": "ada", "messageId": "m-1", "timestamp": NOW}
@@ -63,6 +63,21 @@ def test_a_bad_message_does_not_spoil_its_batch(gateway: Gateway) -> None:
     assert sorted(event.event_id for event in stored(gateway)) == ["m-1", "m-2"]
     scraped = httpx.get(gateway.metrics_url).text
     assert 'gateway_captured_events_total{outcome="rejected",source="web"} 3.0' in scraped
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("/v1/batch", {**TRACK, "writeKey": WRITE_KEY}), ("/batch/", CAPTURE)]
+)
+@pytest.mark.parametrize("levels", [200, 900])
+def test_a_deeply_nested_message_does_not_spoil_its_batch(
+    gateway: Gateway, path: str, message: dict[str, object], levels: int
+) -> None:
+    batch = [message, {**message, "properties": nested(levels)}]
+    body = {"batch": batch, "api_key": WRITE_KEY, "writeKey": WRITE_KEY}
+    (refused,) = send(gateway, path, body).json()["rejections"]
+    assert refused["index"] == 1
+    assert "nested" in refused["reason"]
+    assert [event.event_id for event in stored(gateway)] == ["m-1"]
 
 
 def test_one_message_alone_is_refused_with_its_reason(shared_gateway: Gateway) -> None:

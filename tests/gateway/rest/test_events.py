@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from shared.auth import Role
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, nested
 
 EVENTS = "/api/analytics/events"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -85,6 +85,8 @@ def test_an_anonymous_event_stays_anonymous(gateway: Gateway) -> None:
         ({"sessionId": "s", "event": "e", "value": 1e13}, {"value"}),
         ({"sessionId": "s", "event": "e", "eventTime": "1999-01-01T00:00:00Z"}, {"eventTime"}),
         ({"sessionId": "s", "event": "e", "receivedTime": "2024-01-01T00:00:00Z"}, {"receivedTime"}),
+        ({"sessionId": "s", "event": "e", "properties": nested(200)}, {"properties"}),
+        ({"sessionId": "s", "event": "e", "properties": nested(900)}, {"properties"}),
     ],
 )
 def test_a_bad_event_is_refused_by_field(

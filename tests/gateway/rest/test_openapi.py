@@ -1,7 +1,10 @@
 """The OpenAPI document tells the truth: every answer to whatever it allows is as it says."""
 
+import subprocess
+import sys
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import given, settings
@@ -14,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.rest import openapi
+from gateway.rest import openapi, schemas
 from gateway.rest.operations import Operation
 from gateway.rest.routes import OPERATIONS
 from shared.auth import Role
@@ -43,9 +46,35 @@ def test_every_operation_is_in_the_document_with_its_role() -> None:
     assert "Needs the role ingest." in paths["/api/analytics/events"]["post"]["description"]
 
 
+def test_the_contracts_are_there_where_nothing_else_imports_them() -> None:
+    """Calls are found by name: only a process of its own shows that their modules are imported."""
+    program = "from gateway.rest import openapi, routes; openapi.document(routes.OPERATIONS)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_anybody_may_read_the_document(shared_gateway: Gateway) -> None:
     with shared_gateway.client(None) as client:
         assert client.get(openapi.PATH).json()["openapi"] == "3.1.0"
+
+
+def test_bodies_that_the_document_allows_are_taken(shared_gateway: Gateway) -> None:
+    """What chance finds seldom: null means absent, and a header that nobody looks at may be anything."""
+    described = openapi.document(OPERATIONS)["paths"]["/api/analytics/events"]["post"]  # type: ignore[index]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    body = {**dict.fromkeys(schema["properties"]), "event": "allowed", "sessionId": "s"}
+    (header,) = [each for each in described["parameters"] if each["in"] == "header"]
+    session = {header["name"]: "s" * 300}
+    jsonschema_rs.validate(schema, body)
+    jsonschema_rs.validate(header["schema"], session["X-Session-Id"])
+    with shared_gateway.client() as client:
+        assert client.post("/api/analytics/events", json=body, headers=session).status_code == 200
+
+
+def test_no_body_may_leave_a_choice_unspecified() -> None:
+    (save,) = [one for one in OPERATIONS if one.rpc.endswith("SaveMetric")]
+    assert save.body is not None
+    period = schemas.of_request(save.body)["properties"]["period"]  # type: ignore[index]
+    assert {"type": "string", "enum": ["hourly", "daily", "weekly", "monthly"]} in period["anyOf"]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))

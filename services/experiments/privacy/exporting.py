@@ -1,10 +1,10 @@
 """Everything held about a person, as lines of JSON."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from services.experiments.domain import VALUE_SCALE
 from shared.calendar import to_datetime_utc
@@ -120,4 +120,4 @@ def _conversion(row: tuple[Any, ...]) -> str:
 
 
 def _line(table: str, **members: object) -> str:
-    return orjson.dumps({"table": table, **members}).decode()
+    return json.dumps({"table": table, **members}, ensure_ascii=False, default=datetime.isoformat)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2
 from brain.forecasting.v1 import forecasts_pb2 as pb
@@ -67,3 +68,17 @@ def sell(events: EventsService, counts: Sequence[int], until: int = TODAY) -> No
             for number in range(count)
         ],
     )
+
+
+def shopping(seed: int = 3, customers: int = 60, days: int = 200) -> list[tuple[str, int, float]]:
+    """(who, day before today, amount): people who buy now and then, some of whom stay away."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number in range(customers):
+        day, rate = float(generator.integers(0, days)), generator.gamma(1.0, 1 / 15)
+        while day < days:
+            found.append((f"c-{number}", int(days - day), float(np.round(generator.gamma(4, 5) + 1, 2))))
+            if generator.random() < 0.15:
+                break
+            day += 1 + generator.exponential(1 / rate)
+    return [(who, max(1, before), amount) for who, before, amount in found]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from brain_client.cli import main
 from shared.auth import Role, mint_token
 from tests.services.events.conftest import Service as EventsService
-from tests.services.forecasting.asking import sell, weekly
+from tests.services.forecasting.asking import DAY, TODAY, event, sell, shopping, track, weekly
 from tests.services.forecasting.conftest import Clock, Service
 
 
@@ -43,6 +43,6 @@ def test_forecasts_and_anomalies_are_shown(brain: Callable[..., str], events: Ev
 
 
 def test_customers_are_shown(brain: Callable[..., str], events: EventsService) -> None:
-    sell(events, weekly(84))
-    assert "of 5 are expected to leave" in brain("churn", "sold", "--days", "30")
-    assert "5 customers are expected to spend" in brain("value", "sold", "--days", "30")
+    track(events, [event("sold", who, TODAY - before * DAY, amount) for who, before, amount in shopping()])
+    assert "of 60 are expected to leave" in brain("churn", "sold", "--days", "30")
+    assert "60 customers are expected to spend" in brain("value", "sold", "--days", "30")

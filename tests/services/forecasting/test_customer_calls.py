@@ -14,24 +14,10 @@ from services.forecasting.customers.contracts import contracts
 from services.forecasting.customers.histories import Purchases, daily
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
-from tests.services.forecasting.asking import DAY, TODAY, event, stamp, track
+from tests.services.forecasting.asking import DAY, TODAY, event, shopping, stamp, track
 from tests.services.forecasting.conftest import Clock, Service
 
 BOUGHT = pb.PurchaseHistory(events=["bought"])
-
-
-def shopping(seed: int = 3, customers: int = 60, days: int = 200) -> list[tuple[str, int, float]]:
-    """(who, day before today, amount): people who buy now and then, some of whom stay away."""
-    generator = np.random.default_rng(seed)
-    found = []
-    for number in range(customers):
-        day, rate = float(generator.integers(0, days)), generator.gamma(1.0, 1 / 15)
-        while day < days:
-            found.append((f"c-{number}", int(days - day), float(np.round(generator.gamma(4, 5) + 1, 2))))
-            if generator.random() < 0.15:
-                break
-            day += 1 + generator.exponential(1 / rate)
-    return [(who, max(1, before), amount) for who, before, amount in found]
 
 
 def buy(events: EventsService, bought: list[tuple[str, int, float]]) -> None:

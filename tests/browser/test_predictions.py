@@ -62,7 +62,7 @@ def site(
 def test_the_year_is_forecast_and_its_oddities_marked(site: Site, browser: Chrome, screenshots: Path) -> None:
     sign_in(browser, site, "events?range=90d")
     driving.resize(browser, 1280, 3000)
-    press(browser, "3")
+    press(browser, "4")
     until_text(browser, "expected in 30 days")
     until_text(browser, "customers are expected to buy nothing within 90 days")
     assert len(browser.find_elements(By.CSS_SELECTOR, ".plot .band")) == 2

@@ -96,6 +96,21 @@ def test_a_call_on_behalf_of_another_ends_with_it(start: Start) -> None:
     assert 30 < left[1] < 110  # gRPC rounds up on the wire
 
 
+def test_a_caller_that_waits_without_end_leaves_a_call_its_own_deadline(start: Start) -> None:
+    left: list[float] = []
+
+    def note(_request: object, context: grpc.ServicerContext) -> TrackEventsResponse:
+        left.append(context.time_remaining())
+        return TrackEventsResponse()
+
+    inner = start(Sample(ask=note)).stub()
+    outer = start(Sample(ask=lambda request, _context: inner.ask(request)))
+    with grpc.insecure_channel(outer.address) as endless:
+        token = f"Bearer {outer.token(Role.ANALYST)}"
+        SampleStub(endless).ask(ONE, metadata=(("authorization", token),))
+    assert 10 < left[0] < 40
+
+
 def test_the_request_id_travels_on(start: Start) -> None:
     seen: list[str] = []
 

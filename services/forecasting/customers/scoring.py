@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,5 +61,7 @@ def _auc(probabilities: "NDArray[np.float64]", came: "NDArray[np.bool_]") -> flo
     negative = came.size - positive
     if not positive or not negative:
         return None
-    ranks = float(np.sum(rankdata(probabilities)[came]))
+    # Equal ones share the mean of their ranks. scipy.stats has this too, and takes 0.7 s of every start.
+    _, group, sizes = np.unique(probabilities, return_inverse=True, return_counts=True)
+    ranks = float(np.sum((np.cumsum(sizes) - (sizes - 1) / 2)[group][came]))
     return (ranks - positive * (positive + 1) / 2) / (positive * negative)

@@ -1,22 +1,17 @@
 """Runs the alerts service: `python -m services.alerts`, or `… migrate`."""
 
-import sys
-import time
-
 from services.alerts import application
 from services.alerts.config import AlertsSettings
-from shared import logs, migrations
-from shared.config import load
+from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
-    settings = load(AlertsSettings)
-    logs.configure(settings.log_level)
-    if sys.argv[1:] == ["migrate"]:
-        migrations.upgrade(settings.database_url, settings.database_schema, "services.alerts")
-        return
-    running = application.start(settings, lambda: time.time_ns() // 1000)
+    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
+    run(AlertsSettings, "services.alerts", _serve)
+
+
+def _serve(settings: AlertsSettings) -> None:
+    running = application.start(settings, unix_micros)
     running.work()
     running.wait()
 

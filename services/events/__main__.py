@@ -1,26 +1,22 @@
 """Runs the events service: `python -m services.events`, or `python -m services.events migrate`."""
 
 import gc
-import sys
-import time
 
 from services.events import application
 from services.events.config import EventsSettings
-from shared import logs, migrations
-from shared.config import load
+from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
+    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
+    run(EventsSettings, "services.events", _serve)
+
+
+def _serve(settings: EventsSettings) -> None:
     # The default looks through the cache of people again and again while events come and go, for a sixth of
     # the processor. What this service makes is freed without the collector.
     gc.set_threshold(100_000, 20, 50)
-    settings = load(EventsSettings)
-    logs.configure(settings.log_level)
-    if sys.argv[1:] == ["migrate"]:
-        migrations.upgrade(settings.database_url, settings.database_schema, "services.events")
-        return
-    application.start(settings, lambda: time.time_ns() // 1000).wait()
+    application.start(settings, unix_micros).wait()
 
 
 if __name__ == "__main__":

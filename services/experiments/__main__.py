@@ -1,22 +1,17 @@
 """Runs the experiments service: `python -m services.experiments`, or `… migrate`."""
 
-import sys
-import time
-
 from services.experiments import application
 from services.experiments.config import ExperimentsSettings
-from shared import logs, migrations
-from shared.config import load
+from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
-    settings = load(ExperimentsSettings)
-    logs.configure(settings.log_level)
-    if sys.argv[1:] == ["migrate"]:
-        migrations.upgrade(settings.database_url, settings.database_schema, "services.experiments")
-        return
-    application.start(settings, lambda: time.time_ns() // 1000).wait()
+    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
+    run(ExperimentsSettings, "services.experiments", _serve)
+
+
+def _serve(settings: ExperimentsSettings) -> None:
+    application.start(settings, unix_micros).wait()
 
 
 if __name__ == "__main__":

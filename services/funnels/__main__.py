@@ -1,22 +1,17 @@
 """Runs the funnels service: `python -m services.funnels`, or `… migrate`."""
 
-import sys
-import time
-
 from services.funnels import application
 from services.funnels.config import FunnelsSettings
-from shared import logs, migrations
-from shared.config import load
+from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, brings the database up to date and ends."""
-    settings = load(FunnelsSettings)
-    logs.configure(settings.log_level)
-    if sys.argv[1:] == ["migrate"]:
-        migrations.upgrade(settings.database_url, settings.database_schema, "services.funnels")
-        return
-    application.start(settings, lambda: time.time_ns() // 1000).wait()
+    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
+    run(FunnelsSettings, "services.funnels", _serve)
+
+
+def _serve(settings: FunnelsSettings) -> None:
+    application.start(settings, unix_micros).wait()
 
 
 if __name__ == "__main__":

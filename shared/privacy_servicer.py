@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from brain.privacy.v1 import privacy_pb2 as pb
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceServicer
@@ -11,10 +11,12 @@ from shared.calendar import HOUR_MICROS, MICROS
 from shared.calls import current_caller
 from shared.pagination import decode_token, encode_token
 from shared.timestamps import from_micros
-from shared.tombstones import ErasureMode, Receipt, Tombstone
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 from shared.validation import Violations, chosen, instant, page_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import grpc
     from brain.events.v1.events_pb2 import UserReference
 
@@ -56,6 +58,23 @@ class Eraser(Protocol[W_contra]):
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
         """Erase whom tombstones name; return how many said anything new, and how many ids went."""
+
+
+AnyEraser = TypeVar("AnyEraser", bound=Eraser[Any])
+
+
+def retelling(
+    path: "Path | None", service: str, make: "Callable[[Journal | None], AnyEraser]"
+) -> "AnyEraser":
+    """Return what erases people, once it has erased again whom a restored database holds.
+
+    `path` is the journal of erasures, if there is one; `service` is noted as who erased them again.
+    """
+    journal = None if path is None else Journal(path)
+    eraser = make(journal)
+    if journal is not None:
+        eraser.apply(journal.read(), service)
+    return eraser
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from brain.events.v1.events_pb2 import USER_KIND_ANONYMOUS, USER_KIND_SESSION, U
 from sqlalchemy import text
 
 from services.alerts.store.recipients import RecipientStore
-from shared import audit
+from shared import audit, tombstone_table
 from shared.audit import AuditEntry
-from shared.calendar import to_datetime_utc, to_micros
+from shared.database import driver_cursor
 from shared.tombstones import ErasureMode, Receipt, Tombstone
 from shared.validation import Violations, chosen
 from shared.validation import text as checked
@@ -56,17 +56,6 @@ _ERASE: Mapping[ErasureMode, Mapping[str, str]] = {
         "recipients": "DELETE FROM recipients WHERE address_hash = :digest",
     },
 }
-
-_BURY = text("""
-INSERT INTO tombstones AS kept (who_digest, erased_time, mode) VALUES (:digest, :erased, :mode)
-ON CONFLICT (who_digest) DO UPDATE SET erased_time = excluded.erased_time, mode = excluded.mode
-WHERE excluded.erased_time > kept.erased_time
-""")
-
-_BURIED = text("""
-SELECT who_digest, erased_time, mode FROM tombstones
-WHERE who_digest > :after ORDER BY who_digest LIMIT :limit
-""")
 
 
 def read_who(violations: Violations, field: str, reference: "UserReference") -> str | None:
@@ -115,11 +104,8 @@ class People:
 
     def buried(self, after: bytes, limit: int) -> list[Tombstone]:
         """Return tombstones behind a digest, in order."""
-        with self.engine.begin() as connection:
-            rows = connection.execute(_BURIED, {"after": after, "limit": limit})
-            return [
-                Tombstone(row.who_digest, to_micros(row.erased_time), ErasureMode(row.mode)) for row in rows
-            ]
+        with self.engine.begin() as connection, driver_cursor(connection) as cursor:
+            return tombstone_table.buried(cursor, after, limit)
 
     def apply(self, tombstones: Sequence[Tombstone], actor: str) -> tuple[int, int]:
         """Erase whom tombstones name; return how many said anything new, and how many addresses went."""
@@ -133,16 +119,17 @@ class People:
         return applied, erased
 
     def _bury(self, connection: "Connection", tombstone: Tombstone) -> dict[str, int]:
+        with driver_cursor(connection) as cursor:
+            news = tombstone_table.news(cursor, [tombstone])
+            if not news:
+                return {"tombstones": 0, "recipients": 0}
+            tombstone_table.bury(cursor, news)
         digest = {"digest": tombstone.who_digest}
-        erased = {"erased": to_datetime_utc(tombstone.erased), "mode": tombstone.mode.value}
-        new = connection.execute(_BURY, digest | erased).rowcount
-        if not new:
-            return {"tombstones": 0, "recipients": 0}
         rows = {
             table: connection.execute(text(statement), digest).rowcount
             for table, statement in _ERASE[tombstone.mode].items()
         }
-        return rows | {"tombstones": new}
+        return rows | {"tombstones": len(news)}
 
 
 def _line(table: str, **fields: Any) -> str:  # noqa: ANN401 - JSON

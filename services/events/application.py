@@ -52,10 +52,9 @@ from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
-from shared.privacy_servicer import PrivacyServicer
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
-from shared.tombstones import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,9 +219,8 @@ def _users(engine: "Engine", settings: "EventsSettings") -> UserDictionary:
 
 
 def _eraser(engine: "Engine", settings: "EventsSettings", mover: Mover, clock: Callable[[], int]) -> Eraser:
-    """Return what erases people, once it has erased again whom a restored database holds."""
-    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
-    eraser = Eraser(engine, settings.keyring, settings.blind_index, mover, journal, clock)
-    if journal is not None:
-        eraser.apply(journal.read(), SERVICE)
-    return eraser
+    return retelling(
+        settings.erasure_journal,
+        SERVICE,
+        lambda journal: Eraser(engine, settings.keyring, settings.blind_index, mover, journal, clock),
+    )

@@ -45,10 +45,9 @@ from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary
-from shared.privacy_servicer import PrivacyServicer
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
-from shared.tombstones import Journal
 from shared.who import Who
 
 if TYPE_CHECKING:
@@ -168,10 +167,11 @@ def _privacy(
     settings: "ExperimentsSettings", users: UserDictionary, catalogue: Catalogue, clock: Callable[[], int]
 ) -> PrivacyServicer[Who | None]:
     """Return who exports and erases, once whom a restored database holds is erased again."""
-    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
-    eraser = Eraser(users.engine, users, catalogue, journal, clock)
-    if journal is not None:
-        eraser.apply(journal.read(), "experiments")
+    eraser = retelling(
+        settings.erasure_journal,
+        "experiments",
+        lambda journal: Eraser(users.engine, users, catalogue, journal, clock),
+    )
     return PrivacyServicer(read_who, Exporter(users.engine, users), eraser)
 
 

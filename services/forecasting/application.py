@@ -39,10 +39,9 @@ from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary, who_of
-from shared.privacy_servicer import PrivacyServicer
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
-from shared.tombstones import Journal
 from shared.who import Who
 
 if TYPE_CHECKING:
@@ -146,10 +145,11 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
 
 def _privacy(settings: "ForecastingSettings", parts: _Parts) -> PrivacyServicer[Who]:
     """Return who exports and erases, once whom a restored database holds is erased again."""
-    journal = None if settings.erasure_journal is None else Journal(settings.erasure_journal)
-    eraser = Eraser(parts.engine, parts.users, journal, parts.clock)
-    if journal is not None:
-        eraser.apply(journal.read(), "forecasting")
+    eraser = retelling(
+        settings.erasure_journal,
+        "forecasting",
+        lambda journal: Eraser(parts.engine, parts.users, journal, parts.clock),
+    )
     return PrivacyServicer(who_of, Exporter(parts.engine, parts.users), eraser)
 
 

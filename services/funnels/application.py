@@ -36,10 +36,9 @@ from shared.clients import open_channel
 from shared.database import is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary, who_of
-from shared.privacy_servicer import PrivacyServicer
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
-from shared.tombstones import Journal
 from shared.who import Who
 
 if TYPE_CHECKING:
@@ -134,9 +133,9 @@ class _Parts:
     def _privacy(self, users: UserDictionary, identities: Identities) -> PrivacyServicer[Who]:
         """Return what answers about people's data; what a journal knows of erasures is applied before."""
         same_person = SamePerson(users, identities)
-        path = self.settings.erasure_journal
-        journal = None if path is None else Journal(path)
-        eraser = Eraser(self.engine, users, same_person, journal, self.clock)
-        if journal is not None:
-            eraser.apply(journal.read(), "funnels")
+        eraser = retelling(
+            self.settings.erasure_journal,
+            "funnels",
+            lambda journal: Eraser(self.engine, users, same_person, journal, self.clock),
+        )
         return PrivacyServicer(who_of, Exporter(self.engine, users, same_person), eraser)

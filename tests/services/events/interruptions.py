@@ -69,14 +69,18 @@ class Interrupted:
 
 @dataclass
 class Interruptions:
-    """Stands where writers and compactors get their cursors."""
+    """Stands where writers and compactors get their cursors.
 
+    Servers of other tests that still run in this process keep theirs: only one engine's are interrupted.
+    """
+
+    engine: sqlalchemy.Engine
     waiting: list[Interruption] = field(default_factory=list)
 
     @contextmanager
     def cursor(self, connection: sqlalchemy.Connection) -> Iterator[Any]:
         with driver_cursor(connection) as cursor:
-            if not self.waiting:
+            if connection.engine is not self.engine or not self.waiting:
                 yield cursor
                 return
             interrupted = Interrupted(cursor, self.waiting.pop())

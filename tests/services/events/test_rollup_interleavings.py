@@ -66,7 +66,7 @@ def engine(database: str) -> Iterator[sqlalchemy.Engine]:
 
 @pytest.fixture
 def parts(database: str, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    interruptions = Interruptions()
+    interruptions = Interruptions(engine)
     monkeypatch.setattr(compaction, "driver_cursor", interruptions.cursor)
     monkeypatch.setattr(writing, "driver_cursor", interruptions.cursor)
     calendar = ReportingCalendar(ZoneInfo(ZONE))

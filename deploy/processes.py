@@ -51,7 +51,7 @@ class ServiceProcess:
         """
         both = sorted(settings.keys() & os.environ.keys())
         if both:
-            raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/operating.md)")
+            raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/settings.md)")
         command = [sys.executable, "-m", self.service.module]
         self._rotation = start_rotation(self.log)
         assert self._rotation.stdin is not None

@@ -1,4 +1,4 @@
-"""Settings of the one-machine run. `docs/operating.md` lists them with every port and file."""
+"""Settings of the one-machine run. `docs/settings.md` lists them with every port and file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

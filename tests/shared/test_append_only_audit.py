@@ -29,8 +29,10 @@ WAYS_AROUND = (
     "ALTER TABLE audit_entries DISABLE TRIGGER ALL",
     "DROP TRIGGER audit_entries_append_only ON audit_entries",
     "DROP TABLE audit_entries",
-    "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql"
-    " AS 'BEGIN RETURN NEW; END'",
+    (
+        "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN NEW; END'"
+    ),
 )
 
 Template = Callable[[str, str], str]

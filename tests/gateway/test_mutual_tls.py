@@ -27,10 +27,11 @@ from deploy.postgres import EmbeddedPostgres
 from shared.auth import Role
 from shared.clients import read_tls
 from tests import databases
+from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.services.alerts.asking import definition as alert
 from tests.services.alerts.conftest import running as running_alerts
-from tests.services.events.conftest import Clock, Service, running
+from tests.services.events.conftest import Service, running
 from tests.services.experiments.asking import SIGNUP, assign, create, start
 from tests.services.experiments.asking import definition as experiment
 from tests.services.experiments.conftest import running as running_experiments
@@ -85,7 +86,7 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(
     postgres: EmbeddedPostgres,
-    template_database: Callable[[str, str], str],
+    template_database: Callable[[str], str],
     token_keys: tuple[bytes, bytes],
     tokens: dict[Role, str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -102,7 +103,7 @@ def guarded(
     with ExitStack() as stack:
 
         def database(name: str) -> str:
-            template = template_database(f"services.{name}", name)
+            template = template_database(name)
             return postgres.url(stack.enter_context(databases.clone(postgres, template)), name)
 
         files = {
@@ -121,7 +122,7 @@ def from_experiments(guarded: Guarded, tls: dict[str, object]) -> None:
     asked = {"events_address": guarded.address, "events_token_file": guarded.directory / "token", **tls}
     key_file = guarded.directory / "public.pem"
     database = guarded.database("experiments")
-    with running_experiments(database, Clock(), guarded.token_keys[0], key_file, **asked) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_experiments(database, Clock(), guarded.token_keys[0], key_file, **asked) as service:
         create(service, what=experiment(metrics=[FED]))
         start(service)
         assign(service, "ann")
@@ -147,7 +148,7 @@ def sources(guarded: Guarded, tls: dict[str, object]) -> dict[str, object]:
 def from_forecasting(guarded: Guarded, tls: dict[str, object]) -> None:
     database, key_file = guarded.database("forecasting"), guarded.directory / "public.pem"
     asked = sources(guarded, tls)
-    with running_forecasting(database, Clock(), guarded.token_keys[0], key_file, **asked) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_forecasting(database, Clock(), guarded.token_keys[0], key_file, **asked) as service:
         request = forecasts_pb2.ForecastMetricRequest(
             metric=forecasts_pb2.MetricReference(source="events", name="dau", interval=INTERVAL_DAY)
         )
@@ -244,7 +245,7 @@ def test_flags_are_as_closed_as_their_service(guarded: Guarded) -> None:
     }
     key_file = guarded.directory / "public.pem"
     database = guarded.database("experiments")
-    with running_experiments(database, Clock(), guarded.token_keys[0], key_file, **files) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_experiments(database, Clock(), guarded.token_keys[0], key_file, **files) as service:
         address = f"localhost:{service.application.flags.port}"
         codes = []
         for who in ("known", "stranger", None):

@@ -7,19 +7,31 @@ from typing import TypeVar
 
 from shared import logs
 from shared.config import ServiceSettings, load
+from shared.encryption import EncryptedColumn
+from shared.reencryption import rotate_keys
 
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def run(settings_class: type[S], package: str, serve: Callable[[S], None]) -> None:
-    """Serve; with `migrate` on the command line, bring the database of `package` up to date and end."""
+def run(
+    settings_class: type[S], package: str, encrypted: EncryptedColumn, serve: Callable[[S], None]
+) -> None:
+    """Serve; with `migrate` on the command line, bring the database of `package` up to date and end.
+
+    With `rotate-keys`, encrypt the column `encrypted` anew under the first key of the keyring, and end.
+    """
+    command = sys.argv[1:]
+    if command not in ([], ["migrate"], ["rotate-keys"]):
+        sys.exit(f"usage: python -m {package} [migrate | rotate-keys]")
     settings = load(settings_class)
     logs.configure(settings.log_level)
-    if sys.argv[1:] == ["migrate"]:
+    if command == ["migrate"]:
         from shared import migrations  # noqa: PLC0415 - Alembic would take 0.3 s of every start
 
         migrations.upgrade(settings.database_url, settings.database_schema, package)
         return
+    if command == ["rotate-keys"]:
+        sys.exit(rotate_keys(settings, encrypted))
     serve(settings)
 
 

@@ -1,15 +1,16 @@
-"""Runs the events service: `python -m services.events`, or `python -m services.events migrate`."""
+"""Runs the events service: `python -m services.events`, or `… migrate` or `… rotate-keys`."""
 
 import gc
 
 from services.events import application
 from services.events.config import EventsSettings
+from services.events.users import STORED_IDS
 from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(EventsSettings, "services.events", _serve)
+    """Serve until SIGTERM or SIGINT; with `migrate` or `rotate-keys`, do that to the database and end."""
+    run(EventsSettings, "services.events", STORED_IDS, _serve)
 
 
 def _serve(settings: EventsSettings) -> None:

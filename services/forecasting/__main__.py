@@ -1,13 +1,14 @@
-"""Runs the forecasting service: `python -m services.forecasting`, or `… migrate`."""
+"""Runs the forecasting service: `python -m services.forecasting`, or `… migrate` or `… rotate-keys`."""
 
 from services.forecasting import application
 from services.forecasting.config import ForecastingSettings
+from shared.people import STORED_IDS
 from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(ForecastingSettings, "services.forecasting", _serve)
+    """Serve until SIGTERM or SIGINT; with `migrate` or `rotate-keys`, do that to the database and end."""
+    run(ForecastingSettings, "services.forecasting", STORED_IDS, _serve)
 
 
 def _serve(settings: ForecastingSettings) -> None:

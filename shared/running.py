@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from shared import logs
+from shared import healthcheck, logs
 from shared.config import ServiceSettings, load
 
 S = TypeVar("S", bound=ServiceSettings)
 
 
 def run(settings_class: type[S], package: str, serve: Callable[[S], None]) -> None:
-    """Serve; with `migrate` on the command line, bring the database of `package` up to date and end."""
+    """Serve, or do what the command line says and end.
+
+    With `migrate`, bring the database of `package` up to date; with `health`, ask the server that runs with
+    the same settings whether it serves, and end with code 0 if it does, else with 1.
+    """
     settings = load(settings_class)
     logs.configure(settings.log_level)
     if sys.argv[1:] == ["migrate"]:
@@ -20,6 +24,8 @@ def run(settings_class: type[S], package: str, serve: Callable[[S], None]) -> No
 
         migrations.upgrade(settings.database_url, settings.database_schema, package)
         return
+    if sys.argv[1:] == ["health"]:
+        healthcheck.end_with_health_of(settings)
     serve(settings)
 
 

@@ -18,7 +18,7 @@ from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import Bounds, CallInterceptor
 from shared.lanes import Lanes
-from shared.metrics import CallMetrics, MetricsEndpoint
+from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
 from shared.stalls import Stalls
 
 _logger = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ def build(
     port = _listen(server, settings)
     metrics = None
     if not isinstance(registry, CallMetrics):
+        expose_health(registry, lambda: health.is_serving)
         metrics = MetricsEndpoint(settings.metrics_address, registry)
     health.start()
     bounds.stalls.start()

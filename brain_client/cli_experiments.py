@@ -13,7 +13,6 @@ from google.protobuf.struct_pb2 import Struct
 
 from brain_client import tables
 from brain_client.cli_session import Target, pairs, typed
-from shared.clients import channel
 
 _PAGE = 1_000
 
@@ -27,7 +26,7 @@ class _Service:
 
     @contextmanager
     def calls(self, role: str) -> Iterator[ExperimentsServiceStub]:
-        with channel(self.address, self.target.token_for(role), ca_pem=self.target.ca_pem) as opened:
+        with self.target.channel(self.address, role) as opened:
             yield ExperimentsServiceStub(opened)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from shared.auth import verifier_of
 from shared.encryption import Keyring
 from shared.errors import ServiceError
 from shared.metrics import MetricsEndpoint
+from shared.tls import https_context, server_files
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -80,7 +80,7 @@ async def start(
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         listener = _listen(settings.address)
         opened.callback(listener.close)
-        metrics = MetricsEndpoint(settings.metrics_address, registry)
+        metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
         opened.callback(metrics.close)
         behind = services.connect(settings)
         application = build(settings, behind, measures.create(registry), clock, shown)
@@ -181,6 +181,7 @@ def _listen(address: str) -> socket.socket:
 
 
 def _server_settings(settings: "GatewaySettings", application: "ASGIApp") -> uvicorn.Config:
+    files = server_files(settings)
     return uvicorn.Config(
         application,
         http="httptools",
@@ -193,8 +194,5 @@ def _server_settings(settings: "GatewaySettings", application: "ASGIApp") -> uvi
         backlog=_BACKLOG,
         limit_concurrency=settings.maximum_connections,
         timeout_graceful_shutdown=round(settings.drain_seconds),
-        ssl_certfile=settings.tls_certificate_file,
-        ssl_keyfile=str(settings.tls_key_file) if settings.tls_key_file else None,
-        ssl_ca_certs=str(settings.tls_client_ca_file) if settings.tls_client_ca_file else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca_file else ssl.CERT_NONE,
+        ssl_context_factory=None if files is None else lambda _config, _default: https_context(files),
     )

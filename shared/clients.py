@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,12 +54,40 @@ _OPTIONS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a client trusts, and what it shows of itself to servers that ask for certificates. All PEM."""
+
+    ca_pem: bytes
+    certificate_pem: bytes | None = None
+    key_pem: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.certificate_pem is None) != (self.key_pem is None):
+            raise ValueError("a certificate and its key need each other")
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return what gRPC asks for."""
+        return grpc.ssl_channel_credentials(self.ca_pem, self.key_pem, self.certificate_pem)
+
+
+def read_tls(ca: "Path | None", certificate: "Path | None" = None, key: "Path | None" = None) -> Tls | None:
+    """Return what lies in files, None (no TLS) without an authority."""
+    if ca is None:
+        return None
+    return Tls(
+        ca.read_bytes(),
+        None if certificate is None else certificate.read_bytes(),
+        None if key is None else key.read_bytes(),
+    )
+
+
 def channel(
     address: str,
     token: str | None,
     *,
-    ca_pem: bytes | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    tls: Tls | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
 ) -> grpc.Channel:
     """Return a channel to every replica behind `address`.
@@ -67,43 +95,36 @@ def channel(
     That is host:port, several of them with commas between, a gRPC target or unix:/path; ValueError is raised
     for lists with names in them, or with both IPv4 and IPv6 addresses.
 
-    With `ca_pem` TLS against that authority, with `credentials` whatever they say, else without TLS.
     `deadline_seconds` holds for calls with one request and no timeout of their own, unless they are made on
     behalf of a call: then they end with it. Streams of requests have no deadline. Calls carry the token and
     the id of the request that this thread serves, or a new one.
     """
-    if credentials is None and ca_pem is not None:
-        credentials = grpc.ssl_channel_credentials(ca_pem)
     target, options = _target(address)
-    if credentials is None:
+    if tls is None:
         plain = grpc.insecure_channel(target, options=options)
     else:
-        plain = grpc.secure_channel(target, credentials, options=options)
+        plain = grpc.secure_channel(target, tls.credentials, options=options)
     return grpc.intercept_channel(plain, _Outgoing(token, deadline_seconds))
 
 
 def open_channel(
-    address: str, token_file: "Path | None", ca_file: "Path | None", opened: "ExitStack"
+    address: str, token_file: "Path | None", tls: Tls | None, opened: "ExitStack"
 ) -> grpc.Channel:
-    """Return a `channel` with the token and the authority that lie in files; `opened` closes it."""
-    found = channel(
-        address,
-        None if token_file is None else token_file.read_text().strip(),
-        ca_pem=None if ca_file is None else ca_file.read_bytes(),
-    )
+    """Return a `channel` with the token that lies in a file; `opened` closes it."""
+    found = channel(address, None if token_file is None else token_file.read_text().strip(), tls=tls)
     opened.callback(found.close)
     return found
 
 
-def async_channel(address: str, *, ca_pem: bytes | None = None) -> grpc.aio.Channel:
+def async_channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
     """Return a channel as `channel` does, for the event loop that runs.
 
     For callers that speak for many: each call brings its own token, request id and timeout.
     """
     target, options = _target(address)
-    if ca_pem is None:
+    if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca_pem), options=options)
+    return grpc.aio.secure_channel(target, tls.credentials, options=options)
 
 
 def _target(address: str) -> tuple[str, tuple[tuple[str, str | int], ...]]:

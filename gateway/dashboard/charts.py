@@ -97,7 +97,8 @@ def axis(values: Sequence[float | None], *, whole: bool) -> tuple[float, ...]:
     smallest, largest = min([0.0, *known]), max([0.0, *known])
     if smallest == largest:
         return (0.0, 1.0, 2.0)
-    rough = (largest - smallest) / 4
+    # Quarters of the smallest floats are 0, which has no logarithm.
+    rough = max((largest - smallest) / 4, 1e-300)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step * power for step in _STEPS if step * power >= rough * (1 - 1e-12))
     if whole:

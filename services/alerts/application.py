@@ -109,19 +109,7 @@ def _open(settings: "AlertsSettings", clock: Callable[[], int], opened: ExitStac
     threads = len(sources) + 3 + len(ChannelKind) * settings.deliverers
     background = open_engine(settings, threads, opened, settings.statement_seconds)
     workers = _workers(settings, clock, background, sources, measures)
-    deliverers = [
-        Deliverer(
-            background,
-            kind,
-            channels.get(kind),
-            recipients,
-            Rate(getattr(settings, f"{kind.name.lower()}_per_minute")),
-            clock,
-            measures,
-            settings.give_up_hours,
-        )
-        for kind in ChannelKind
-    ]
+    deliverers = _deliverers(settings, clock, (background, recipients), channels, measures)
     chores = [
         *(worker.chore() for worker in workers),
         *(each.chore(number) for each in deliverers for number in range(settings.deliverers)),
@@ -159,6 +147,29 @@ def _workers(
 ) -> list[Worker]:
     zone, known = settings.reporting_time_zone, list(sources)
     return [Worker(engine, source, known, clock, zone, measures) for source in (*sources.values(), None)]
+
+
+def _deliverers(
+    settings: "AlertsSettings",
+    clock: Callable[[], int],
+    kept: "tuple[Engine, RecipientStore]",
+    channels: Mapping[ChannelKind, Channel],
+    measures: Measures,
+) -> list[Deliverer]:
+    engine, recipients = kept
+    return [
+        Deliverer(
+            engine,
+            kind,
+            channels.get(kind),
+            recipients,
+            Rate(getattr(settings, f"{kind.name.lower()}_per_minute")),
+            clock,
+            measures,
+            settings.give_up_hours,
+        )
+        for kind in ChannelKind
+    ]
 
 
 def _register(server: grpc.Server, groups: Sequence[object], people: People, engine: "Engine") -> None:

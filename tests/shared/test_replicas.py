@@ -74,10 +74,9 @@ def test_a_certificate_for_the_first_address_is_enough(start: Start, tmp_path: P
     authority = Authority()
     for name, pem in zip(("cert", "key"), authority.issue("127.0.0.1"), strict=True):
         (tmp_path / name).write_bytes(pem)
-    tls = {"tls_certificate_file": tmp_path / "cert", "tls_key_file": tmp_path / "key"}
-    served = start(**tls)
+    served = start(tls_certificate_file=tmp_path / "cert", tls_key_file=tmp_path / "key")
     with clients.channel(
-        f"{served.address},127.0.0.1:1", served.token(Role.ANALYST), ca_pem=authority.pem
+        f"{served.address},127.0.0.1:1", served.token(Role.ANALYST), tls=clients.Tls(authority.pem)
     ) as channel:
         SampleStub(channel).ask(ONE)
 

@@ -16,10 +16,11 @@ from scipy import stats
 from gateway.dashboard import movers
 from gateway.dashboard.frame import PREFIX
 from gateway.dashboard.scope import Scope
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, event, minted
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.gateway.dashboard.test_pages import text_of
-from tests.services.events.conftest import Clock, running
+from tests.services.events.conftest import running
 
 FIRST = date(2025, 3, 3)
 

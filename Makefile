@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
 unexport PYTHONDONTWRITEBYTECODE  # each start would compile every import again: seconds
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check check-extras test-peers test-slow bench protos format locks clean
+.PHONY: help up demo test check check-extras test-peers test-slow test-faults bench protos format locks clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, 
 
 test-slow: .venv/.dev ## Long simulations
 	$(BIN)/pytest -q -m slow
+
+test-faults: .venv/.dev ## Kill, cut, stop and fill up: nothing acknowledged is lost
+	$(BIN)/pytest -q -m faults
 
 bench: .venv/.bench ## Measure against bare PostgreSQL and ClickHouse in-process; prints tables with ratios
 	$(BIN)/python -m benchmarks

@@ -143,6 +143,11 @@ class ServiceSettings(ServerSettings):
     _schema_is_valid = field_validator("database_schema")(_schema)
 
     @property
+    def package(self) -> str:
+        """The package of the service, with its migrations: that of the module which holds its settings."""
+        return type(self).__module__.rpartition(".")[0]
+
+    @property
     def keyring(self) -> Keyring:
         """What encrypts."""
         return Keyring.parse(self.encryption_keys.get_secret_value())

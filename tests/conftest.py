@@ -18,6 +18,14 @@ from tests import databases
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / ".cache" / "hypothesis")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-seconds",
+        type=float,
+        help="how long a fault of tests/faults lasts at most; as long as docs/operating.md says unless given",
+    )
+
+
 @pytest.fixture(scope="session")
 def scratch_directory() -> Iterator[Path]:
     """A directory for this run alone, inside the checkout."""

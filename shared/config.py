@@ -3,6 +3,7 @@
 import re
 import sys
 import zoneinfo
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -136,6 +137,9 @@ class ServiceSettings(ServerSettings):
     reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
     # `id:base64key,…`, the first encrypts, all decrypt.
     encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
     # base64, 32 bytes. It never changes: digests under another key find nobody.
     blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
 

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
@@ -64,9 +63,6 @@ class AlertsSettings(ServiceSettings):
     give_up_hours: float = Field(default=72, gt=0)
     # How long history, and what was told, is kept.
     history_days: int = Field(default=90, ge=1)
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
 
     # A mail server, host:port; without it alerts cannot mail.
     smtp_address: Annotated[str, AfterValidator(tcp_address)] | None = None

@@ -8,8 +8,8 @@ from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(EventsSettings, "services.events", _serve)
+    """Serve until SIGTERM or SIGINT; `migrate` and `forget` change the database and end."""
+    run(EventsSettings, "services.events", _serve, application.start)
 
 
 def _serve(settings: EventsSettings) -> None:

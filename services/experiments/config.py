@@ -1,6 +1,5 @@
 """The settings of the experiments service."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, FilePath, model_validator
@@ -29,9 +28,6 @@ class ExperimentsSettings(ServiceSettings):
     # A token for it with the role `analyst`, and the certificates to trust, which turn TLS on.
     events_token_file: FilePath | None = None
     events_ca_file: FilePath | None = None
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
     # Assignments kept in memory, about 250 bytes each.

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,10 +25,11 @@ from deploy.errors import LaunchError
 from deploy.postgres import EmbeddedPostgres
 from deploy.settings import LocalSettings, Service
 from deploy.suite import DATABASE, journal_of, make_directory
-from shared import migrations
+from shared import migrations, tombstone_table
 from shared.calendar import to_micros
 from shared.tombstones import ErasureMode, Journal, Tombstone
 
+_PAGE = 10_000
 NEW, OLD = "brain_restored", "brain_replaced"
 
 
@@ -76,16 +78,15 @@ def _check_keys(source: Path, secrets: Mapping[str, str], directory: Path, chose
         written = json.loads((source / MANIFEST).read_text())["keys"]
     except (OSError, ValueError, KeyError):
         raise LaunchError(f"{source} is no backup that `python -m deploy.backup` finished") from None
+    kept = directory / keys.SECRETS
     if not secrets:
-        raise LaunchError(
-            f"{directory / keys.SECRETS} is missing: put the one back that belongs to the backup"
-        )
+        raise LaunchError(f"{kept} is missing: put the one back that belongs to the backup")
     present = backup.key_prints(secrets, [service.name for service in chosen.services()])
     for service, (index, *ids) in written.items():
         found = present.get(service, [""])
         if found[0] != index or not set(ids) <= set(found[1:]):
             raise LaunchError(
-                f"{directory / keys.SECRETS} holds other keys of {service} than this backup was written with: "
+                f"{kept} holds other keys of {service} than this backup was written with: "
                 "put the file back that belongs to it"
             )
 
@@ -143,13 +144,13 @@ class _Restoring:
 
     def _buried(self, schema: str) -> list[Tombstone]:
         """Return whom the present database knows to be erased; none where it has no such table yet."""
-        query = sql.SQL("SELECT who_digest, erased_time, mode FROM {}.tombstones")
-        with self.server.connect(DATABASE) as connection:
-            try:
-                rows = connection.execute(query.format(sql.Identifier(schema))).fetchall()
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                return []
-        return [Tombstone(digest, to_micros(erased), ErasureMode(mode)) for digest, erased, mode in rows]
+        found: list[Tombstone] = []
+        with self.server.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+            with suppress(psycopg.errors.UndefinedTable):
+                while page := tombstone_table.buried(cursor, found[-1].who_digest if found else b"", _PAGE):
+                    found += page
+        return found
 
     def _forget(self, service: Service) -> None:
         """Bring a restored schema up to date, and have its service erase whom its journal names."""

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+from shared.revisions import refuse_older
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -86,7 +87,10 @@ def create_engine(
 def open_engine(
     settings: "ServiceSettings", pool_size: int, opened: "ExitStack", statement_seconds: float | None = None
 ) -> sqlalchemy.Engine:
-    """Return `create_engine` of a service's database; `opened` closes it."""
+    """Return `create_engine` of a service's database; `opened` closes it.
+
+    A connection to a schema that is older than the service's code is refused with Unavailable.
+    """
     engine = create_engine(
         settings.database_url,
         schema=settings.database_schema,
@@ -94,6 +98,7 @@ def open_engine(
         application_name=f"brain-{settings.database_schema}",
         statement_seconds=statement_seconds,
     )
+    event.listen(engine, "connect", lambda connection, _entry: refuse_older(settings.package, connection))
     opened.callback(engine.dispose)
     return engine
 

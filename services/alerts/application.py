@@ -31,7 +31,7 @@ from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.database import expose_pools, is_reachable, open_engine
-from shared.privacy_servicer import PrivacyServicer
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -97,7 +97,9 @@ def _open(settings: "AlertsSettings", clock: Callable[[], int], opened: ExitStac
     sources = open_sources(settings, opened)
     channels = open_channels(settings, lambda: clock() / 1e6)
     groups = _calls(settings, clock, (engine, recipients), sources, channels)
-    people = People(engine, recipients, clock)
+    people = retelling(
+        settings.erasure_journal, "alerts", lambda journal: People(engine, recipients, journal, clock)
+    )
     server = build(
         settings,
         lambda server: _register(server, groups, people, engine),

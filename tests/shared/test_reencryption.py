@@ -19,7 +19,7 @@ from psycopg import sql
 from deploy.postgres import EmbeddedPostgres
 from services.alerts.store.recipients import STORED_ADDRESSES
 from services.events.users import STORED_IDS as STORED_IDS_OF_EVENTS
-from shared.config import ServiceSettings
+from services.funnels.__main__ import PROGRAM
 from shared.database import create_engine
 from shared.encryption import BlindIndex, DecryptionError, EncryptedColumn, Keyring
 from shared.people import STORED_IDS, UserDictionary
@@ -67,7 +67,8 @@ def people(start: int, end: int) -> list[Who]:
 
 def key_ids(engine: sqlalchemy.Engine) -> dict[int, int]:
     with engine.begin() as connection:
-        return {key: rows for key, rows in connection.execute(sqlalchemy.text(KEY_IDS))}
+        found = connection.execute(sqlalchemy.text(KEY_IDS))
+        return {int(key): int(rows) for key, rows in found}
 
 
 def test_an_interrupted_rotation_goes_on_where_it_was_and_the_old_key_can_go(
@@ -207,5 +208,5 @@ def test_the_command_says_what_still_needs_an_older_key(funnels_database: str, p
 
 def test_an_unknown_command_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["…", "rotate"])
-    with pytest.raises(SystemExit, match=r"usage: python -m services.x \[migrate \| rotate-keys\]"):
-        run(ServiceSettings, "services.x", STORED_IDS, lambda _settings: None)
+    with pytest.raises(SystemExit, match=r"usage: python -m services.funnels \[migrate \| rotate-keys \| "):
+        run(PROGRAM)

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore, and another where history is read beside it.
-_HOUSEKEEPING_CONNECTIONS = 7
+_HOUSEKEEPING_CONNECTIONS = 8
 # For those who merge and erase people, one in the background and two calls; and for dropping partitions.
 _CHANGING_CONNECTIONS = 5
 SERVICES = (
@@ -190,6 +190,7 @@ def _changes(
         housekeeping.compaction(writing, measures),
         housekeeping.session_folding(writing),
         housekeeping.order_sets(writing, clock),
+        housekeeping.chunk_storing(writing, retention, clock),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.registered_properties(writing, calendar),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),

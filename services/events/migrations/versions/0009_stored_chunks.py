@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 # Little-endian columns sorted by user key, then time, good while the events have this revision; amounts are
 # NULL where no event has a value. Numbers as these do not compress further; EXTERNAL saves trying.

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 DEFAULT_DEADLINE_SECONDS: Final = 30.0
 
 # Calls are idempotent, so a lost answer may be asked for again. With these five attempts (gRPC allows no
-# more) a call waits about 8 s for a replica that restarts: 0.2 + 0.6 + 1.8 + 5 s, each ± 20 %.
+# more) a call waits about 8 s for a replica that restarts: 0.2 + 0.6 + 1.8 + 5 s, each ± 20 %. CANCELLED is
+# what gRPC's servers answer to calls that arrive between their word that they stop and its arrival here; what
+# is cancelled on this side is never sent again.
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -30,7 +33,7 @@ _SERVICE_CONFIG: Final = {
                 "initialBackoff": "0.2s",
                 "maxBackoff": "5s",
                 "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
@@ -87,17 +90,20 @@ def channel(
     tls: Tls | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
 ) -> grpc.Channel:
-    """Return a channel to every replica behind `address`: host:port, a gRPC target or unix:/path.
+    """Return a channel to every replica behind `address`.
+
+    That is host:port, several of them with commas between, a gRPC target or unix:/path; ValueError is raised
+    for lists with names in them, or with both IPv4 and IPv6 addresses.
 
     `deadline_seconds` holds for calls with one request and no timeout of their own, unless they are made on
     behalf of a call: then they end with it. Streams of requests have no deadline. Calls carry the token and
     the id of the request that this thread serves, or a new one.
     """
-    target = _target(address)
+    target, options = _target(address)
     if tls is None:
-        plain = grpc.insecure_channel(target, options=_OPTIONS)
+        plain = grpc.insecure_channel(target, options=options)
     else:
-        plain = grpc.secure_channel(target, tls.credentials, options=_OPTIONS)
+        plain = grpc.secure_channel(target, tls.credentials, options=options)
     return grpc.intercept_channel(plain, _Outgoing(token, deadline_seconds))
 
 
@@ -115,13 +121,31 @@ def async_channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
 
     For callers that speak for many: each call brings its own token, request id and timeout.
     """
+    target, options = _target(address)
     if tls is None:
-        return grpc.aio.insecure_channel(_target(address), options=_OPTIONS)
-    return grpc.aio.secure_channel(_target(address), tls.credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, tls.credentials, options=options)
 
 
-def _target(address: str) -> str:
-    return address if address.startswith("unix:") or "://" in address else f"dns:///{address}"
+def _target(address: str) -> tuple[str, tuple[tuple[str, str | int], ...]]:
+    """Return what gRPC calls an address, and the options of a channel to it."""
+    if "," in address:
+        first = address.partition(",")[0]
+        # Otherwise the whole list is the name that certificates must show.
+        return _list_target(address.split(",")), (*_OPTIONS, ("grpc.default_authority", first))
+    return (address if address.startswith("unix:") or "://" in address else f"dns:///{address}"), _OPTIONS
+
+
+def _list_target(addresses: list[str]) -> str:
+    try:
+        versions = {ip_address(each.rpartition(":")[0].strip("[]")).version for each in addresses}
+        [version] = versions
+    except ValueError as error:
+        raise ValueError(
+            f"{','.join(addresses)}: several addresses must be all of IPv4 or all of IPv6, with ports; "
+            "for a name that stands for several, host:port is enough"
+        ) from error
+    return f"ipv{version}:{','.join(addresses)}"
 
 
 def _timeout(deadline_seconds: float | None) -> float | None:

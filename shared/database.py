@@ -7,13 +7,14 @@ transaction mode hands every transaction to a different connection, and refuses 
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import sqlalchemy
+from prometheus_client import Gauge
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -24,6 +25,8 @@ from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceE
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+    from prometheus_client import CollectorRegistry
 
     from shared.config import ServiceSettings
 
@@ -93,6 +96,17 @@ def open_engine(
     )
     opened.callback(engine.dispose)
     return engine
+
+
+def expose_pools(registry: "CollectorRegistry", engines: Mapping[str, sqlalchemy.Engine]) -> None:
+    """Tell how many connections of each pool, by its name, are in use, and how many there may be."""
+    used = Gauge("database_connections_in_use", "Connections lent out.", ("pool",), registry=registry)
+    limit = Gauge("database_connections_limit", "Connections there may be.", ("pool",), registry=registry)
+    for name, engine in engines.items():
+        pool = engine.pool
+        assert isinstance(pool, sqlalchemy.QueuePool)
+        used.labels(name).set_function(pool.checkedout)
+        limit.labels(name).set(pool.size())
 
 
 def _remember_use(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:

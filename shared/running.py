@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from shared import logs
+from shared import healthcheck, logs
 from shared.config import ServiceSettings, load
 from shared.encryption import EncryptedColumn
 from shared.reencryption import rotate_keys
@@ -16,13 +16,15 @@ S = TypeVar("S", bound=ServiceSettings)
 def run(
     settings_class: type[S], package: str, encrypted: EncryptedColumn, serve: Callable[[S], None]
 ) -> None:
-    """Serve; with `migrate` on the command line, bring the database of `package` up to date and end.
+    """Serve, or do what the command line says and end.
 
-    With `rotate-keys`, encrypt the column `encrypted` anew under the first key of the keyring, and end.
+    With `migrate`, bring the database of `package` up to date; with `rotate-keys`, encrypt the column
+    `encrypted` anew under the first key of the keyring; with `health`, ask the server that runs with the same
+    settings whether it serves, and end with code 0 if it does, else with 1.
     """
     command = sys.argv[1:]
-    if command not in ([], ["migrate"], ["rotate-keys"]):
-        sys.exit(f"usage: python -m {package} [migrate | rotate-keys]")
+    if command not in ([], ["migrate"], ["rotate-keys"], ["health"]):
+        sys.exit(f"usage: python -m {package} [migrate | rotate-keys | health]")
     settings = load(settings_class)
     logs.configure(settings.log_level)
     if command == ["migrate"]:
@@ -32,6 +34,8 @@ def run(
         return
     if command == ["rotate-keys"]:
         sys.exit(rotate_keys(settings, encrypted))
+    if command == ["health"]:
+        healthcheck.end_with_health_of(settings)
     serve(settings)
 
 

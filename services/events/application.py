@@ -26,7 +26,7 @@ from services.events.ingest.partitions import Partitions
 from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
-from services.events.measures import Measures
+from services.events.measures import Measures, expose_disk
 from services.events.metric_catalog import catalog
 from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
@@ -50,7 +50,7 @@ from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
@@ -130,8 +130,12 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         )
         keep_reporting_zone(engines.writing, settings.reporting_time_zone)
         registry = CollectorRegistry()
+        expose_pools(
+            registry,
+            {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing},
+        )
         changes = _changes(settings, clock, engines, registry, opened)
-        housekeeper = Housekeeper(changes.chores)
+        housekeeper = Housekeeper(changes.chores, registry)
         opened.callback(housekeeper.stop)
         server = build(
             settings,
@@ -164,6 +168,8 @@ def _changes(
     measures = Measures(registry, commits.queued_events)
     retention = RawRetention(settings.raw_retention_months)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
+    if settings.disk_path is not None:
+        expose_disk(registry, settings.disk_path, settings.minimum_free_bytes)
     admission = Admission(guard, Quotas(), settings.events_per_minute)
     tracking = Tracking(commits, types, admission.admit, clock, measures, retention.earliest)
     chores = (

@@ -67,8 +67,7 @@ def people(start: int, end: int) -> list[Who]:
 
 def key_ids(engine: sqlalchemy.Engine) -> dict[int, int]:
     with engine.begin() as connection:
-        found = connection.execute(sqlalchemy.text(KEY_IDS))
-        return {int(key): int(rows) for key, rows in found}
+        return {row[0]: row[1] for row in connection.execute(sqlalchemy.text(KEY_IDS))}
 
 
 def test_an_interrupted_rotation_goes_on_where_it_was_and_the_old_key_can_go(

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+_MARKDOWN_HEAD = "| | measured | beside it | ratio | bar | |\n|---|---|---|---|---|---|\n"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -35,12 +37,11 @@ def write(path: Path, name: str, origin: str, lines: Sequence[Line]) -> None:
 
     `origin` tells when and where they were measured.
     """
-    block = (
-        f"## {name}\n\n{origin}\n\n| | measured | beside it | ratio | bar | |\n|---|---|---|---|---|---|\n"
-    )
+    block = f"## {name}\n\n{origin}\n\n{_MARKDOWN_HEAD}"
     for line in lines:
         verdict = {None: "", True: "met", False: "**missed**"}[line.is_met]
-        block += f"| {line.question} | {line.measured} | {line.reference} | {line.ratio} | {line.bar} | {verdict} |\n"
+        cells = (line.question, line.measured, line.reference, line.ratio, line.bar, verdict)
+        block += f"| {' | '.join(cells)} |\n"
     text = path.read_text()
     found = re.search(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if found is None:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+from shared.revisions import refuse_older
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -84,16 +85,24 @@ def create_engine(
 
 
 def open_engine(
-    settings: "ServiceSettings", pool_size: int, opened: "ExitStack", statement_seconds: float | None = None
+    settings: "ServiceSettings",
+    pool_size: int,
+    opened: "ExitStack",
+    statement_seconds: float | None = None,
+    url: str | None = None,
 ) -> sqlalchemy.Engine:
-    """Return `create_engine` of a service's database; `opened` closes it."""
+    """Return `create_engine` of a service's database, or of its copy at `url`; `opened` closes it.
+
+    A connection to a schema that is older than the service's code is refused with Unavailable.
+    """
     engine = create_engine(
-        settings.database_url,
+        url or settings.database_url,
         schema=settings.database_schema,
         pool_size=pool_size,
         application_name=f"brain-{settings.database_schema}",
         statement_seconds=statement_seconds,
     )
+    event.listen(engine, "connect", lambda connection, _entry: refuse_older(settings.package, connection))
     opened.callback(engine.dispose)
     return engine
 
@@ -201,6 +210,10 @@ def _of_sqlstate(sqlstate: str) -> ServiceError | None:
         # 25006 a standby after a fail-over · 25P03, 25P04 ended for idling
         case ("08" | "53" | "57", _) | ("25", "25006" | "25P03" | "25P04"):
             return Unavailable("the database is away", "DATABASE_UNAVAILABLE")
+        # On a standby: what it is to replay takes away what the statement reads. No call of ours runs into
+        # it on a primary, where nothing that writes for a caller is more than READ COMMITTED.
+        case "40", "40001":
+            return Unavailable("the standby had to give the answer up: ask again", "STANDBY_CONFLICT")
         case ("40", _) | ("55", "55P03"):
             return Aborted("a concurrent change came first", "CONFLICT")
         case _:

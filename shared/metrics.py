@@ -10,6 +10,8 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from shared.tls import ServerFiles, https_context
+
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 # From a look-up in a cache to the deadline of a long scan.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -88,16 +90,24 @@ def expose_health(registry: CollectorRegistry, is_serving: Callable[[], bool]) -
 
 
 class MetricsEndpoint:
-    """Serves a registry, and figures of this process, over HTTP at host:port; `port` is the one it got."""
+    """Serves a registry, and figures of this process, at host:port; `port` is the one it got.
 
-    def __init__(self, address: str, registry: CollectorRegistry) -> None:
+    Over HTTPS where there are certificates.
+    """
+
+    def __init__(self, address: str, registry: CollectorRegistry, files: ServerFiles | None = None) -> None:
         ProcessCollector(registry=registry)
         host, _, port = address.rpartition(":")
-        family = _Ipv6Server if ":" in host else ThreadingWSGIServer
+        family = _Ipv6Server if ":" in host else _Server
         self._server = make_server(
             host.strip("[]"), int(port), make_wsgi_app(registry), family, handler_class=_Silent
         )
         self.port = self._server.server_port
+        if files is not None:
+            # Shaking hands in the thread of the request: a client that sends nothing holds up that one alone.
+            self._server.socket = https_context(files).wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         # prometheus_client's own server takes half a second to notice that it shall stop.
         self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
@@ -109,12 +119,19 @@ class MetricsEndpoint:
         self._thread.join()
 
 
-class _Ipv6Server(ThreadingWSGIServer):
+class _Server(ThreadingWSGIServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: who connects and then leaves, or shows no certificate, is no fault of ours."""
+
+
+class _Ipv6Server(_Server):
     address_family = socket.AF_INET6
 
 
 class _Silent(WSGIRequestHandler):
-    """Logs no scrapes."""
+    """Logs no scrapes; ends those that stay silent."""
+
+    timeout = 10
 
     def log_message(self, *_arguments: object) -> None:
         """Say nothing."""

@@ -144,9 +144,7 @@ def _feeds(
 ) -> EventFeeds | None:
     if settings.events_address is None:
         return None
-    events = open_channel(
-        settings.events_address, settings.events_token_file, settings.events_ca_file, opened
-    )
+    events = open_channel(settings.events_address, settings.events_token_file, settings.events_tls, opened)
     stub = EventsServiceStub(events)
     return EventFeeds(stub, Identities(stub, users), clock)
 

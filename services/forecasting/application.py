@@ -115,7 +115,7 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)
         channels = {
-            name: open_channel(address, settings.sources_token_file, settings.sources_ca_file, opened)
+            name: open_channel(address, settings.sources_token_file, settings.sources_tls, opened)
             for name, address in settings.metric_sources.items()
         }
         parts = _parts(settings, clock, engine, channels)

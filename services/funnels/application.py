@@ -84,7 +84,7 @@ def start(settings: "FunnelsSettings", clock: Callable[[], int]) -> Application:
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)
         events = EventsServiceStub(
-            open_channel(settings.events_address, settings.events_token_file, settings.events_ca_file, opened)
+            open_channel(settings.events_address, settings.events_token_file, settings.events_tls, opened)
         )
         cache = ChunkCache(settings.column_cache_bytes - settings.column_cache_bytes // 4)
         parts = _Parts(settings, engine, events, cache, clock)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.watching import expressions
 from tests.deploy.watching.expressions import OWN_LABELS, OWN_METRICS, asked
-from tests.system.test_local import Launcher, eventually, free_ports
+from tests.system.launcher import Launcher, eventually, free_ports
 
 # Of each gRPC service, and of the gateway: where `Launcher` puts calls and metrics among its ports.
 GRPC_PORTS = {0: 1, 4: 5, 7: 8, 9: 10, 11: 12}

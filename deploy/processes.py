@@ -12,12 +12,10 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from deploy import children
 from deploy.errors import LaunchError
 from deploy.settings import Service
+from shared.healthcheck import says_serving
 
 SERVING_SECONDS = 60
 STOP_SECONDS = 30  # a service drains for 10 s of its own accord
@@ -136,17 +134,6 @@ def is_serving(service: Service) -> bool:
             return bool(reply.status == HTTPStatus.OK)
     except OSError:  # a code above 400, too
         return False
-
-
-def says_serving(address: str) -> bool:
-    """Ask the health of a gRPC server once."""
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
-        except grpc.RpcError:
-            return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def refuse_taken(address: str, setting: str) -> None:

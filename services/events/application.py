@@ -137,10 +137,10 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         )
         keep_reporting_zone(engines.writing, settings.reporting_time_zone)
         registry = CollectorRegistry()
-        expose_pools(
-            registry,
-            {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing},
-        )
+        pools = {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing}
+        if engines.asking is not engines.reading:
+            pools["standby"] = engines.asking
+        expose_pools(registry, pools)
         changes = _changes(settings, clock, engines, registry, opened)
         housekeeper = Housekeeper(changes.chores, registry)
         opened.callback(housekeeper.stop)

@@ -18,6 +18,7 @@ from deploy.settings import LocalSettings, Service
 from shared import migrations
 
 DATABASE = "brain"
+JOURNALS = "erasures"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
@@ -147,6 +148,7 @@ class Suite:
         return {
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
+            "ERASURE_JOURNAL": str(journal_of(self.directory, service.name)),
             **service.more_addresses,
             **(self._disk(postgres) if service.name == "events" else {}),
         }
@@ -219,4 +221,10 @@ def make_directory(directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711 if children.unprivileged_account() else 0o700)
-    (directory / "logs").mkdir(mode=0o700, exist_ok=True)
+    for name in ("logs", JOURNALS):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def journal_of(directory: Path, service: str) -> Path:
+    """Return the file that remembers whom a service erased, apart from its database."""
+    return directory / JOURNALS / f"{service}.jsonl"

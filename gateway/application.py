@@ -24,7 +24,7 @@ from gateway.capture.delivery import Delivery
 from gateway.config import secret_bytes, sources_by_key
 from gateway.dashboard import routes as dashboard
 from gateway.dashboard import tabs
-from gateway.dashboard.surroundings import Surroundings
+from gateway.dashboard.page.surroundings import Surroundings
 from gateway.measures import Measures
 from gateway.ofrep import routes as ofrep
 from gateway.rest import routes as rest
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.config import GatewaySettings
-    from gateway.dashboard.frame import Tab
+    from gateway.dashboard.page.tab import Tab
 
 _BACKLOG = 2_048
 
@@ -106,7 +106,7 @@ def build(
             *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
             *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
-            *dashboard.routes(_surroundings(settings, behind, access, shown)),
+            *dashboard.routes(_surroundings(settings, behind, access, shown), shown),
         ],
         exception_handlers={
             ServiceError: _failed,
@@ -142,7 +142,7 @@ def _surroundings(
         access=access,
         cookie_keys=Keyring.parse(f"1:{settings.secret.get_secret_value()}"),
         reporting_zone=settings.reporting_time_zone,
-        tabs=shown,
+        tab_titles={tab.name: tab.title for tab in shown},
         environment=settings.environment,
         currency=settings.currency,
         secure_cookies=settings.secure_cookies or settings.tls_key_file is not None,

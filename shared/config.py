@@ -152,11 +152,19 @@ class ServiceSettings(ServerSettings):
     reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
     # `id:base64key,…`, the first encrypts, all decrypt.
     encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
     # base64, 32 bytes. It never changes: digests under another key find nobody.
     blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
 
     # A default of a subclass would lose a check that is part of the field's type.
     _schema_is_valid = field_validator("database_schema")(_schema)
+
+    @property
+    def package(self) -> str:
+        """The package of the service, with its migrations: that of the module which holds its settings."""
+        return type(self).__module__.rpartition(".")[0]
 
     @property
     def keyring(self) -> Keyring:

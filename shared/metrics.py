@@ -1,12 +1,13 @@
 """What Prometheus scrapes of calls, under the names go-grpc-middleware gave them, and where."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from shared.tls import ServerFiles, https_context
@@ -81,10 +82,21 @@ class MethodMetrics:
     handled: dict[grpc.StatusCode, Counter]
 
 
+def expose_health(registry: CollectorRegistry, is_serving: Callable[[], bool]) -> None:
+    """Tell whether a server calls itself SERVING."""
+    Gauge("health_serving", "1 while health says SERVING, else 0.", registry=registry).set_function(
+        is_serving
+    )
+
+
 class MetricsEndpoint:
-    """Serves a registry at host:port, over HTTPS where there are certificates; `port` is the one it got."""
+    """Serves a registry, and figures of this process, at host:port; `port` is the one it got.
+
+    Over HTTPS where there are certificates.
+    """
 
     def __init__(self, address: str, registry: CollectorRegistry, files: ServerFiles | None = None) -> None:
+        ProcessCollector(registry=registry)
         host, _, port = address.rpartition(":")
         family = _Ipv6Server if ":" in host else _Server
         self._server = make_server(

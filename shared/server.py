@@ -18,7 +18,7 @@ from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import Bounds, CallInterceptor
 from shared.lanes import Lanes
-from shared.metrics import CallMetrics, MetricsEndpoint
+from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
 from shared.stalls import Stalls
 from shared.tls import grpc_credentials, server_files
 
@@ -127,6 +127,7 @@ def build(
     port = _listen(server, settings)
     metrics = None
     if not isinstance(registry, CallMetrics):
+        expose_health(registry, lambda: health.is_serving)
         metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
     health.start()
     bounds.stalls.start()

@@ -1,6 +1,5 @@
 """The settings of the experiments service."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, FilePath, model_validator
@@ -33,9 +32,6 @@ class ExperimentsSettings(ServiceSettings):
     # What is shown to it where clients are asked for certificates.
     events_certificate_file: FilePath | None = None
     events_key_file: FilePath | None = None
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
     # Assignments kept in memory, about 250 bytes each.

@@ -1,6 +1,5 @@
 """The settings of the forecasting service."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, FilePath, field_validator, model_validator
@@ -29,8 +28,6 @@ class ForecastingSettings(ServiceSettings):
     sources_key_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
-    # A file that tells a restored database who was erased; apart from the database's disk.
-    erasure_journal: Path | None = None
     # How long after the end of its period the actual value of a prediction is read: late events may come.
     actuals_grace_seconds: float = Field(default=3_600, ge=0)
 

@@ -33,7 +33,7 @@ from services.funnels.tracking.store import RecordStore
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.clients import open_channel
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary, who_of
 from shared.privacy_servicer import PrivacyServicer, retelling
@@ -88,13 +88,15 @@ def start(settings: "FunnelsSettings", clock: Callable[[], int]) -> Application:
         )
         cache = ChunkCache(settings.column_cache_bytes - settings.column_cache_bytes // 4)
         parts = _Parts(settings, engine, events, cache, clock)
+        registry = CollectorRegistry()
+        expose_pools(registry, {"calls": engine})
         server = build(
             settings,
             parts.register,
             SERVICES,
             verifier_of(settings),
             ready=lambda: is_reachable(watching),
-            registry=CollectorRegistry(),
+            registry=registry,
         )
         opened.callback(server.stop)
         return Application(server, cache, opened.pop_all())

@@ -1,6 +1,5 @@
 """The settings of the funnels service."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, FilePath, model_validator
@@ -28,9 +27,6 @@ class FunnelsSettings(ServiceSettings):
     events_key_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
     # Columns of events kept in memory, and a quarter of it for what was found in them; what was used least
     # recently goes first.
     column_cache_bytes: int = Field(default=256 * 2**20, ge=0)

@@ -35,7 +35,7 @@ WAYS_AROUND = (
     ),
 )
 
-Template = Callable[[str, str], str]
+Template = Callable[[str], str]
 
 
 def entries(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
@@ -49,7 +49,7 @@ def entries(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
 def test_entries_are_added_and_never_changed(
     postgres: EmbeddedPostgres, template_database: Template, service: str, role: str
 ) -> None:
-    template = template_database(f"services.{service}", service)
+    template = template_database(service)
     with databases.clone(postgres, template) as name:
         url = postgres.url(name, service) if role == "its own" else postgres.url(name)
         options = f"-c search_path={service}"

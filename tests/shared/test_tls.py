@@ -73,7 +73,7 @@ def is_let_in(served: Served, tls: Tls | None) -> bool:
         try:
             reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)  # type: ignore[attr-defined]  # stubs lack it
         except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - that it answers is as fine
             return False
     return bool(reply.status == SERVING)
 
@@ -81,7 +81,7 @@ def is_let_in(served: Served, tls: Tls | None) -> bool:
 def test_a_server_that_asks_for_certificates_lets_in_who_shows_a_right_one(
     start: Start, files: Files, authority: Authority
 ) -> None:
-    served = start(**files.settings())
+    served = start(None, lambda: True, **files.settings())
     assert is_let_in(served, shown_by(authority, authority))
     assert not is_let_in(served, shown_by(authority, None))
     assert not is_let_in(served, shown_by(authority, STRANGER))
@@ -91,7 +91,7 @@ def test_a_server_that_asks_for_certificates_lets_in_who_shows_a_right_one(
 def test_a_client_talks_to_nobody_whom_its_authority_does_not_know(
     start: Start, files: Files, authority: Authority
 ) -> None:
-    served = start(**files.settings(mutual=False))
+    served = start(None, lambda: True, **files.settings(mutual=False))
     assert is_let_in(served, shown_by(authority, None))
     assert not is_let_in(served, shown_by(STRANGER, None))
 
@@ -99,7 +99,7 @@ def test_a_client_talks_to_nobody_whom_its_authority_does_not_know(
 def test_certificates_that_are_replaced_are_shown_to_the_next_who_connects(
     start: Start, files: Files, authority: Authority
 ) -> None:
-    served = start(**files.settings())
+    served = start(None, lambda: True, **files.settings())
     next_one = Authority()
     certificate, key = next_one.issue("localhost")
     files.replace("certificate", certificate)
@@ -131,7 +131,7 @@ def context(trusted: Authority, issuer: Authority | None, directory: Path) -> ss
 def test_metrics_are_as_closed_as_their_server(
     start: Start, files: Files, authority: Authority, tmp_path: Path
 ) -> None:
-    served = start(**files.settings())
+    served = start(None, lambda: True, **files.settings())
     with socket.create_connection(("localhost", served.running.metrics_port or 0)):  # says nothing
         assert "grpc_server_started_total" in scrape(served, context(authority, authority, tmp_path))
     for issuer in (None, STRANGER):
@@ -144,7 +144,7 @@ def test_metrics_are_as_closed_as_their_server(
 def test_metrics_show_a_replaced_certificate(
     start: Start, files: Files, authority: Authority, tmp_path: Path
 ) -> None:
-    served = start(**files.settings())
+    served = start(None, lambda: True, **files.settings())
     scrape(served, context(authority, authority, tmp_path))
     next_one = Authority()
     files.issue(next_one)

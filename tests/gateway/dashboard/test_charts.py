@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.dashboard import charts
-from gateway.dashboard.charts import Series
+from gateway.dashboard.page import charts
+from gateway.dashboard.page.charts import Series
 
 values = st.lists(st.one_of(st.none(), st.floats(min_value=-1e9, max_value=1e9)), max_size=50)
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from gateway.dashboard import effects
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.experiments import effects
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
 from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, SCRIPT

@@ -13,7 +13,7 @@ from brain.common.v1 import common_pb2
 from brain.forecasting.v1 import forecasts_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
 from tests.clock import Clock
 from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT, minted

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
 from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, minted

@@ -13,7 +13,7 @@ import pytest
 from brain.events.v1 import events_pb2
 from brain.funnels.v1 import funnels_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
 from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW

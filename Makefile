@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
 unexport PYTHONDONTWRITEBYTECODE  # each start would compile every import again: seconds
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check check-extras test-peers test-slow test-faults bench protos format locks clean
+.PHONY: help up demo restart backup restore test check check-extras test-peers test-slow test-faults bench protos format locks clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,13 +46,19 @@ endef
 	$(call install,bench)
 
 # --- run ---
-up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it
+ifdef REPLICAS
+export BRAIN_REPLICAS := $(REPLICAS)
+endif
+
+up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it; REPLICAS=2 for two of each service
 	@exec $(BIN)/python -m deploy.local up
 
 demo: .venv/.local ## The same, with a year of a real shop's events imported and asked about
 	@exec $(BIN)/python -m deploy.local demo
 
-.PHONY: backup restore
+restart: .venv/.local ## Restart every service of the running suite, one process at a time
+	@exec $(BIN)/python -m deploy.local restart
+
 backup: .venv/.local ## Copy all data, while the suite runs or not: make backup TO=/mnt/backups/monday
 	@test -n "$(TO)" || { echo "make backup TO=DIRECTORY, which is made" >&2; exit 2; }
 	@exec $(BIN)/python -m deploy.backup "$(TO)"

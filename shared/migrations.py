@@ -6,9 +6,7 @@ each revision is recorded.
 """
 
 import logging
-import os
 import time
-from getpass import getuser
 
 import alembic.command
 import psycopg
@@ -83,7 +81,9 @@ def run() -> None:
 
     def record(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:  # noqa: ARG001
         """Record a revision; the names are those Alembic calls it with."""
-        change = AuditEntry(_operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id})
+        change = AuditEntry(
+            audit.operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id}
+        )
         audit.record(attributes[_CONNECTION], change)
 
     context.configure(
@@ -91,13 +91,6 @@ def run() -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-
-
-def _operator() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
-        return f"uid {os.getuid()}"
 
 
 def _held(connection: Connection) -> str | None:

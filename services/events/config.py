@@ -18,6 +18,9 @@ class EventsSettings(ServiceSettings):
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     # Connections to PostgreSQL for calls that read; writers and others have thirteen more and one a writer.
     database_connections: int = Field(default=8, ge=1)
+    # Questions are asked here instead, of a streaming replica for example; what changes something, resolves
+    # ids or is about privacy stays with database_url.
+    read_database_url: str | None = Field(default=None, repr=False, pattern=r"^postgres(ql)?://")
     # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
     # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.

@@ -14,11 +14,11 @@ from sqlalchemy import text
 
 from shared.auth import Role, mint_token
 from shared.clients import channel
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.alerts.asking import create, deliveries, get
 from tests.services.alerts.conftest import HOUR, Service
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 ANN, BOB = "ann@example.com", "+4915112345678"
 CHANNELS = [

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs
 import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 
+from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 NUMBER = "+4915112345678"
 DELIVERED, FAILED = alert_pb2.DELIVERY_STATUS_DELIVERED, alert_pb2.DELIVERY_STATUS_FAILED

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
+from tests.clock import Clock
 from tests.services.alerts.asking import create, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 from tests.waiting import until
 
 # Half a second of idling before an alert is looked at, half before its receiver is told. What may pass is an

@@ -31,7 +31,7 @@ from tests.faults.ledger import Answer, Ledger, Operation, Outcome, read
 from tests.faults.load import Load, Manner
 from tests.faults.made_events import events, new_ids
 from tests.services.alerts.asking import definition
-from tests.system.test_local import Launcher, eventually, free_ports
+from tests.system.launcher import Launcher, eventually, free_ports
 
 pytestmark = pytest.mark.faults
 

@@ -52,7 +52,7 @@ def upgrade() -> None:
 '''
 # In the statement of every batch; the new release reads a new column there as well.
 LOOKS = "AND events.event_id = sent.event_id"
-MANNER = Manner(clients=4, batch=20)
+MANNER = Manner(clients=4, batch=20, retry_seconds=60)
 CALLS = 15
 
 
@@ -145,7 +145,7 @@ def test_an_upgrade_rolls_out_and_back_without_a_failed_call(
     targets = ",".join(server.address for server in replicas)
 
     def connect(_client: int) -> grpc.Channel:
-        return clients.channel(f"ipv4:{targets}", None)
+        return clients.channel(targets, None)
 
     with Load(ledger, connect, MANNER) as load:
         go_on(load)

@@ -1,15 +1,19 @@
-"""Runs the events service: `python -m services.events`, or `python -m services.events migrate`."""
+"""Runs the events service: `python -m services.events`.
+
+`python -m services.events migrate` brings its database up to date, `python -m services.events distribute`
+spreads its events over the workers of Citus.
+"""
 
 import gc
 
-from services.events import application
+from services.events import application, distribution
 from services.events.config import EventsSettings
 from shared.running import run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(EventsSettings, "services.events", _serve)
+    """Serve until SIGTERM or SIGINT; with a command, do that and end."""
+    run(EventsSettings, "services.events", _serve, {"distribute": distribution.command})
 
 
 def _serve(settings: EventsSettings) -> None:

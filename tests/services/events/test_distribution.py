@@ -1,0 +1,209 @@
+"""Statements for events that Citus distributes: the same answers, and nothing that Citus refuses.
+
+There is no Citus here: the statements run on the plain table, and `citus_rules` judges their texts.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+import services.events
+from services.events import application
+from services.events.distribution import Statement, distribute, is_distributed, note_distribution
+from services.events.raw_retention import RawRetention
+from shared.errors import FailedPrecondition
+from tests.services.events.citus_rules import violations
+from tests.services.events.conftest import Clock, Service
+from tests.services.events.raw_questions import questions, write
+
+MENTIONS = re.compile(r"\b(?:FROM|JOIN|INTO|TABLE|COPY|LIKE)\s+events\b")
+# What has a second form beside it, or is not run where events are distributed.
+HERE_ONLY = {
+    "services.events.reading.statements._RAW",
+    "services.events.reading.value_statements._RAW",
+    "services.events.reading.scanning._LOOK",
+    "services.events.reading.orders._LOOK",
+    "services.events.reading.listing._BY_TYPE",
+    "services.events.conversion.first_activity._LOOK",
+    "services.events.value_rollups.filling._LOOK",
+    "services.events.ingest.store._LOOK",
+}
+
+# What must find nothing, in a database where `events` is to be distributed by user_key.
+SCHEMA_RULES = {
+    "every unique index holds the distribution column": """
+        SELECT indexrelid::regclass FROM pg_index
+        WHERE indrelid = 'events'::regclass AND (indisunique OR indisexclusion)
+          AND NOT EXISTS (
+              SELECT FROM pg_attribute
+              WHERE attrelid = indrelid AND attname = 'user_key' AND attnum = ANY (indkey::int2[])
+          )
+    """,
+    "no foreign key begins or ends there": """
+        SELECT conname FROM pg_constraint
+        WHERE contype = 'f' AND 'events'::regclass IN (conrelid, confrelid)
+    """,
+    "no trigger, rule or policy": """
+        SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'events'::regclass AND NOT tgisinternal
+        UNION ALL SELECT rulename FROM pg_rewrite WHERE ev_class = 'events'::regclass
+        UNION ALL SELECT polname FROM pg_policy WHERE polrelid = 'events'::regclass
+    """,
+    "no column fills itself": """
+        SELECT attname FROM pg_attribute WHERE attrelid = 'events'::regclass AND attnum > 0
+          AND (attidentity <> '' OR attgenerated <> '' OR atthasdef)
+    """,
+    "the distribution column cannot be absent": """
+        SELECT attname FROM pg_attribute
+        WHERE attrelid = 'events'::regclass AND attname = 'user_key' AND NOT attnotnull
+    """,
+    "partitions are of one level, and it is a permanent table": """
+        SELECT pg_class.oid::regclass FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
+        WHERE (inhparent = 'events'::regclass AND relkind <> 'r')
+           OR (pg_class.oid = 'events'::regclass AND (relkind <> 'p' OR relpersistence <> 'p'))
+    """,
+    "no view reads it": """
+        SELECT ev_class::regclass FROM pg_rewrite JOIN pg_depend ON pg_depend.objid = pg_rewrite.oid
+        WHERE refobjid = 'events'::regclass AND classid = 'pg_rewrite'::regclass
+    """,
+}
+
+
+class Recorder:
+    """What is sent to the databases that this process connects to."""
+
+    def __init__(self) -> None:
+        self.statements: set[str] = set()
+
+    def connected(self, connection: psycopg.Connection[Any], _entry: object) -> None:
+        """Record what a new connection sends, as it is before parameters go into it."""
+        note = self.statements.add
+
+        class Recording(psycopg.Cursor[Any]):
+            def execute(self, query: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
+                note(query.decode() if isinstance(query, bytes) else str(query))
+                return super().execute(query, *args, **options)
+
+            def copy(self, statement: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
+                note(str(statement))
+                return super().copy(statement, *args, **options)
+
+        connection.cursor_factory = Recording
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+    event.listen(Pool, "connect", recorder.connected)
+    yield recorder
+    event.remove(Pool, "connect", recorder.connected)
+
+
+@pytest.fixture
+def spread(
+    recorder: Recorder,
+    by_hand: None,
+    start_service: Callable[..., Service],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Service:
+    """A replica that takes the events for distributed."""
+    monkeypatch.setattr(application, "is_distributed", lambda _connection: True)
+    service = start_service()
+    note_distribution(True, service.engine)
+    return service
+
+
+def columns(engine: sqlalchemy.Engine) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'events'"
+    with engine.connect() as connection:
+        for table, column in connection.exec_driver_sql(query):
+            found.setdefault(table, set()).add(column)
+    return {table: frozenset(names) for table, names in found.items()}
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """Yield the names and texts of all statements about events in the service's modules."""
+    for module in pkgutil.walk_packages(services.events.__path__, "services.events."):
+        if "migrations" in module.name or module.name.endswith("__main__"):
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            for text in _texts(value):
+                if MENTIONS.search(text):
+                    yield f"{module.name}.{name}", text
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, Statement):
+        return [value.spread]
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def as_pattern(template: str) -> re.Pattern[str]:
+    """Return what finds a template of str.format in a statement made from it."""
+    parts = [part.replace("{{", "{").replace("}}", "}") for part in re.split(r"\{\w*\}", template)]
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+
+
+def test_answers_are_those_of_a_plain_table_and_nothing_is_sent_that_citus_refuses(
+    spread: Service,
+    start_service: Callable[..., Service],
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(spread)
+    answers = dict(questions(spread))
+    sent = set(recorder.statements)
+
+    monkeypatch.setattr(application, "is_distributed", lambda _connection: False)
+    for name, expected in questions(start_service()):
+        assert list(answers[name]) == list(expected), name
+
+    recorder.statements.clear()
+    assert RawRetention(1).drop(spread.engine, Clock.micros)
+    sent |= recorder.statements
+    known = columns(spread.engine)
+    assert {text: found for text in sent if (found := violations(text, known))} == {}
+    about = [statement for statement in sent if MENTIONS.search(statement)]
+    unseen = {name for name, text in constants() if not any(as_pattern(text).search(each) for each in about)}
+    assert unseen == HERE_ONLY
+
+
+@pytest.mark.parametrize("name", sorted(HERE_ONLY))
+def test_every_second_form_is_needed(name: str, engine: sqlalchemy.Engine) -> None:
+    module, _, constant = name.rpartition(".")
+    template = getattr(importlib.import_module(module), constant)
+    filling = {"types": "true", "property": "properties"}
+    filling["columns"] = "event_time" if constant == "_BY_TYPE" else ""
+    names = dict.fromkeys(re.findall(r"\{(\w+)\}", template), "")
+    found = violations(template.format(**names | filling), columns(engine))
+    assert any("about events" in each for each in found)
+
+
+def test_the_schema_is_one_that_citus_distributes(engine: sqlalchemy.Engine) -> None:
+    with engine.connect() as connection:
+        for rule, query in SCHEMA_RULES.items():
+            assert connection.exec_driver_sql(query).all() == [], rule
+
+
+def test_a_database_without_citus_is_left_as_it_is(engine: sqlalchemy.Engine) -> None:
+    with pytest.raises(FailedPrecondition) as refused:
+        distribute(engine, "brain-events")
+    assert refused.value.reason == "CITUS_MISSING"
+    with engine.connect() as connection:
+        assert not is_distributed(connection)
+        assert (
+            connection.exec_driver_sql(
+                "SELECT count(*) FROM audit_entries WHERE action = 'distribute'"
+            ).scalar()
+            == 0
+        )

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 import sqlalchemy
@@ -17,6 +18,7 @@ from sqlalchemy.pool import Pool
 
 import services.events
 from services.events import application
+from services.events.conversion.first_activity import first_activity
 from services.events.distribution import Statement, distribute, is_distributed, note_distribution
 from services.events.raw_retention import RawRetention
 from shared.errors import FailedPrecondition
@@ -120,6 +122,15 @@ def spread(
     return service
 
 
+def first_times(service: Service) -> list[int]:
+    """Return when people were first active, in the order in which they were."""
+    query = "SELECT user_key FROM events GROUP BY user_key ORDER BY min(event_time)"
+    with service.engine.connect() as connection:
+        keys = connection.exec_driver_sql(query).scalars().all()
+    times: list[int] = first_activity(service.engine, np.array(keys, np.int32)).tolist()
+    return times
+
+
 def columns(engine: sqlalchemy.Engine) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'events'"
@@ -162,11 +173,14 @@ def test_answers_are_those_of_a_plain_table_and_nothing_is_sent_that_citus_refus
 ) -> None:
     write(spread)
     answers = dict(questions(spread))
+    first_times(spread)
     sent = set(recorder.statements)
 
     monkeypatch.setattr(application, "is_distributed", lambda _connection: False)
-    for name, expected in questions(start_service()):
+    plain = start_service()
+    for name, expected in questions(plain):
         assert list(answers[name]) == list(expected), name
+    assert first_times(spread) == first_times(plain) == sorted(first_times(plain))
 
     recorder.statements.clear()
     assert RawRetention(1).drop(spread.engine, Clock.micros)

@@ -5,9 +5,6 @@ A service keeps its revisions in `services/<name>/migrations/versions/`; its `en
 each revision is recorded.
 """
 
-import os
-from getpass import getuser
-
 import alembic.command
 import sqlalchemy
 from alembic import context
@@ -54,7 +51,9 @@ def run() -> None:
 
     def record(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:  # noqa: ARG001
         """Record a revision; the names are those Alembic calls it with."""
-        change = AuditEntry(_operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id})
+        change = AuditEntry(
+            audit.operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id}
+        )
         audit.record(attributes[_CONNECTION], change)
 
     context.configure(
@@ -62,13 +61,6 @@ def run() -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-
-
-def _operator() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
-        return f"uid {os.getuid()}"
 
 
 def _create_schema(connection: Connection, schema: str) -> None:

@@ -9,12 +9,11 @@ import argparse
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from getpass import getuser
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from shared.audit import AuditEntry, record
+from shared.audit import AuditEntry, operator, record
 from shared.database import open_engine
 from shared.errors import FailedPrecondition
 
@@ -116,5 +115,5 @@ def distribute(engine: "Engine", service_name: str) -> bool:
             raise FailedPrecondition(message, "SERVICE_RUNNING")
         for statement in statements():
             connection.exec_driver_sql(statement)
-        record(connection, AuditEntry(getuser(), "distribute", "table events", {"by": "user_key"}))
+        record(connection, AuditEntry(operator(), "distribute", "table events", {"by": "user_key"}))
     return True

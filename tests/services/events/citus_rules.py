@@ -40,7 +40,7 @@ def violations(sql: str, columns: Columns) -> list[str]:
     """Return what Citus would refuse in statements, if `events` were distributed by user_key."""
     found = []
     for statement in parse_sql(_with_numbers(sql)):
-        tree = statement.stmt()
+        tree: Node = statement.stmt()  # type: ignore[misc]  # a tree of dictionaries, say its docs
         found += list(_of_sessions(tree))
         if _touches(tree):
             found += [*_of_statement(tree), *_of_selects(tree, columns)]

@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,22 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 import services.events
+from deploy.postgres import EmbeddedPostgres
 from services.events import application
+from services.events.config import EventsSettings
 from services.events.conversion.first_activity import first_activity
-from services.events.distribution import Statement, distribute, is_distributed, note_distribution
+from services.events.distribution import (
+    Statement,
+    command,
+    distribute,
+    is_distributed,
+    note_distribution,
+    statements,
+)
 from services.events.raw_retention import RawRetention
 from shared.errors import FailedPrecondition
 from tests.services.events.citus_rules import violations
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import KEY, Clock, Service
 from tests.services.events.raw_questions import questions, write
 
 MENTIONS = re.compile(r"\b(?:FROM|JOIN|INTO|TABLE|COPY|LIKE)\s+events\b")
@@ -221,3 +231,54 @@ def test_a_database_without_citus_is_left_as_it_is(engine: sqlalchemy.Engine) ->
             ).scalar()
             == 0
         )
+
+
+# A stand-in for the extension: its catalog, and a function that only notes what it was asked for.
+STAND_IN = """
+SET allow_system_table_mods = on;
+CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partkey text, colocation text);
+GRANT SELECT ON pg_catalog.pg_dist_partition TO PUBLIC;
+CREATE FUNCTION pg_catalog.create_distributed_table(regclass, text, colocate_with text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO pg_catalog.pg_dist_partition VALUES ($1, $2, $3)';
+"""
+
+
+@pytest.fixture
+def citus(postgres: EmbeddedPostgres, engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
+    assert engine.url.database
+    with postgres.connect(engine.url.database) as connection:
+        connection.execute(STAND_IN.encode())
+    return engine
+
+
+def test_events_alone_are_distributed_and_once(citus: sqlalchemy.Engine) -> None:
+    assert distribute(citus, "brain-events")
+    assert not distribute(citus, "brain-events")
+    with citus.connect() as connection:
+        assert is_distributed(connection)
+        rows = connection.exec_driver_sql("SELECT logicalrelid::text, partkey FROM pg_dist_partition").all()
+        noted = "SELECT subject, details FROM audit_entries WHERE action = 'distribute'"
+        assert connection.exec_driver_sql(noted).all() == [("table events", {"by": "user_key"})]
+    assert [tuple(row) for row in rows] == [("events", "user_key")]
+
+
+def test_events_are_not_distributed_under_a_running_service(
+    citus: sqlalchemy.Engine, service: Service
+) -> None:
+    assert service.engine.url.database == citus.url.database
+    with pytest.raises(FailedPrecondition) as refused:
+        distribute(citus, "brain-events")
+    assert refused.value.reason == "SERVICE_RUNNING"
+
+
+def test_the_sql_can_be_read_first(
+    events_database: str, public_key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = EventsSettings(
+        database_url=events_database,
+        token_public_key_file=public_key_file,
+        encryption_keys=f"1:{KEY}",  # type: ignore[arg-type]  # text, as it comes from the environment
+        blind_index_key=KEY,  # type: ignore[arg-type]  # text, as it comes from the environment
+    )
+    command(settings, ["--dry-run"])
+    assert capsys.readouterr().out == "".join(f"{line};\n" for line in ("BEGIN", *statements(), "COMMIT"))

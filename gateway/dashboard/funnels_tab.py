@@ -61,8 +61,8 @@ class FunnelsTab:
             "entries": funnel_choice.ENTRIES,
             "kinds": listing.KINDS,
             "events": [each.event for each in events],
-            "form": sent if sent.events or sent.name else funnel_form.suggested(events),
-            "form_sent": bool(sent.events or sent.name),
+            "form": sent if sent.steps or sent.name else funnel_form.suggested(events),
+            "form_sent": bool(sent.steps or sent.name),
             "windows": funnel_form.WINDOWS,
             "orders": funnels.ORDERS,
         }

@@ -15,6 +15,7 @@ from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
 from services.events.reading import conditions
+from services.events.reading.ahead import read_ahead
 from services.events.reading.columns import by_user
 from services.events.revision import mix64
 from services.events.rollups.deltas import NO_VALUE, Groups
@@ -33,7 +34,10 @@ ChunkName = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns."""
+    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns.
+
+    Of anybody where there are no user keys.
+    """
 
     events: tuple[str, ...]
     days: tuple[int, int]
@@ -41,11 +45,12 @@ class Scan:
     with_value: bool
     properties: tuple[tuple[str, ...], ...]
     match_sets: tuple[tuple[Condition, ...], ...] = ()
+    user_keys: tuple[int, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Tell whether it is of all events of the names, as their columns are stored."""
-        return not (self.selection.conditions or self.properties or self.match_sets)
+        return not (self.selection.conditions or self.properties or self.match_sets or self.user_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +145,17 @@ class Scanner:
             else:
                 changed[event, day] = rows
         limit = STATEMENT_ROWS // 10 if scan.properties or scan.match_sets else STATEMENT_ROWS
-        for names in _statements(changed, limit):
-            found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
-            rest = [name for name in names if name not in found]
-            read = {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)} if rest else {}
-            for name in names:
-                chunk = found.get(name) or read.get(name)
-                if chunk:
-                    yield chunk
+        parts = list(_statements(changed, limit))
+        for chunks in read_ahead(parts, lambda names: self._chunks(scan, names, stored)):
+            yield from chunks
+
+    def _chunks(self, scan: Scan, names: list[ChunkName], stored: Mapping[ChunkName, int]) -> list[Chunk]:
+        """Return chunks, as they are stored or else from the events, in the order of their names."""
+        found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
+        rest = [name for name in names if name not in found]
+        if rest:
+            found |= {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)}
+        return [found[name] for name in names if name in found]
 
     def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
         """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
@@ -208,6 +216,9 @@ def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
     if spread:
         nulls += ", NULL::bytea, NULL::bytea"
+    if scan.user_keys:
+        clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
+        parameters["user_keys"] = list(scan.user_keys)
     if scan.with_value:
         columns += ", string_agg(int8send(coalesce(value, -9223372036854775808)), '') AS amounts"
         names += ", amounts"

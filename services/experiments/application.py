@@ -35,6 +35,7 @@ from services.experiments.results.feeds import EventFeeds, warming
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
 from services.experiments.results.reader import ResultReader
+from services.experiments.results.scanning import Scanner
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
@@ -146,7 +147,7 @@ def _feeds(
         settings.events_address, settings.events_token_file, settings.events_ca_file, opened
     )
     stub = EventsServiceStub(events)
-    return EventFeeds(stub, Identities(stub, users), clock)
+    return EventFeeds(Scanner(stub, clock), Identities(stub, users))
 
 
 def _register(

@@ -9,7 +9,6 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 
 from brain_client.cli_session import Target
-from shared.clients import channel
 
 as_json_lines = click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
 user = click.option("--user", default="", help="User id.")
@@ -26,7 +25,7 @@ class Service:
     @contextmanager
     def calls(self, role: str) -> Iterator[ExperimentsServiceStub]:
         """Open a channel for as long as the context lasts."""
-        with channel(self.address, self.target.token_for(role), ca_pem=self.target.ca_pem) as opened:
+        with self.target.channel(self.address, role) as opened:
             yield ExperimentsServiceStub(opened)
 
 

@@ -1,7 +1,9 @@
 """The append-only log of who changed what; a table `audit_entries` in each service's schema."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getuser
 from typing import TYPE_CHECKING
 
 import sqlalchemy
@@ -50,6 +52,14 @@ def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
             "details": dict(entry.details),
         },
     )
+
+
+def operator() -> str:
+    """Return who runs this process, for changes that are made at a terminal."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
+        return f"uid {os.getuid()}"
 
 
 @dataclass(frozen=True)

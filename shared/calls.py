@@ -27,8 +27,10 @@ _logger = logging.getLogger("shared.calls")
 # What an unverified caller is where authentication is switched off.
 _ANYBODY = Caller("anonymous", frozenset({Role.ADMIN}))
 
-# What another service answers while it is away.
-_UPSTREAM_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+# What another service answers while it is away; CANCELLED as it stops.
+_UPSTREAM_AWAY = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+)
 
 arrival_of_call: ContextVar[float] = ContextVar("arrival_of_call")
 _caller: ContextVar[Caller] = ContextVar("caller", default=_ANYBODY)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from services.events.ingest.partitions import partition_named
-from shared.calendar import MICROS, to_micros
+from services.events.stored_chunks import forget_before
+from shared.calendar import MICROS, day_number, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class RawRetention:
                     return _drop(cursor, horizon)
 
 
-def _drop(cursor: "Cursor[tuple[object, ...]]", horizon: date) -> list[str]:
+def _drop(cursor: "Cursor[tuple[Any, ...]]", horizon: date) -> list[str]:
     dropped = []
+    forget_before(cursor, day_number(horizon))
     for name, is_attached, is_pending in cursor.execute(_TABLES.encode()).fetchall():
         if partition_named(str(name)).end > horizon:
             continue

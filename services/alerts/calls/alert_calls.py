@@ -10,8 +10,8 @@ from brain.alerts.v1 import definition_pb2
 from services.alerts import definitions
 from services.alerts.calls.changing import Changes
 from services.alerts.calls.probing import probe
+from services.alerts.condition import Condition
 from services.alerts.sources import Source, Wanted
-from services.alerts.state import Condition
 from services.alerts.store import alerts, states
 from shared.calls import current_caller
 from shared.errors import AlreadyExists, FailedPrecondition

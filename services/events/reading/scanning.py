@@ -9,11 +9,13 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from services.events import stored_chunks
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
 from services.events.reading import conditions
 from services.events.reading.columns import by_user
-from services.events.rollups.deltas import Groups
+from services.events.rollups.deltas import NO_VALUE, Groups
+from services.events.stored_chunks import StoredChunk
 from shared.database import driver_cursor
 from shared.errors import ResourceExhausted
 
@@ -36,6 +38,11 @@ class Scan:
     with_value: bool
     properties: tuple[tuple[str, ...], ...]
     match_sets: tuple[tuple[Condition, ...], ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it is of all events of the names, as their columns are stored."""
+        return not (self.selection.conditions or self.properties or self.match_sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,11 @@ WHERE event = ANY(%(events)s::text[]) AND hour >= %(first_day)s * 24 AND hour < 
 GROUP BY event, day
 """
 
+_STORED = """
+SELECT 4, event, day, revision::numeric, NULL::int8, NULL::bytea FROM stored_chunks
+WHERE event = ANY(%(events)s::text[]) AND day >= %(first_day)s AND day < %(last_day)s
+"""
+
 _NAMES = """
 SELECT 3, event, event_key, NULL::numeric, NULL::int8, NULL::bytea {nulls}
 FROM event_types WHERE event = ANY(%(events)s::text[])
@@ -100,7 +112,7 @@ class Scanner:
     def scan(self, scan: Scan, known: Mapping[ChunkName, int]) -> Iterator[Chunk]:
         """Yield the chunks of a scan by day, then event; those whose revision is known without columns."""
         first, last = scan.days
-        current = self._revisions(scan)
+        current, stored = self._revisions(scan)
         for name in known.keys() - current.keys():
             if name[0] in scan.events and first <= name[1] < last:
                 yield _empty(*name)
@@ -112,12 +124,35 @@ class Scanner:
                 changed[event, day] = rows
         limit = STATEMENT_ROWS // 10 if scan.properties or scan.match_sets else STATEMENT_ROWS
         for names in _statements(changed, limit):
-            yield from self._read(scan, names)
+            found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
+            rest = [name for name in names if name not in found]
+            read = {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)} if rest else {}
+            for name in names:
+                chunk = found.get(name) or read.get(name)
+                if chunk:
+                    yield chunk
 
-    def _revisions(self, scan: Scan) -> dict[ChunkName, tuple[int, int]]:
-        statement = f"{_NAMES} UNION ALL {_REVISIONS} UNION ALL {_PENDING}".format(nulls="")
+    def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
+        """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
+        parts = [_NAMES, _REVISIONS, _PENDING]
+        if scan.is_whole:
+            parts.append(_STORED)
+        statement = " UNION ALL ".join(parts).format(nulls="")
         parameters = {"events": list(scan.events), "first_day": scan.days[0], "last_day": scan.days[1]}
-        return _revisions(self._execute(statement, parameters), scan.days)
+        rows = self._execute(statement, parameters)
+        current = _revisions(rows, scan.days)
+        stored = {(row[1], row[2]): int(row[3]) % 2**64 for row in rows if row[0] == _KEPT}
+        return current, {
+            name: revision for name, revision in stored.items() if current.get(name, (None,))[0] == revision
+        }
+
+    def _stored(self, scan: Scan, names: list[tuple[str, int, int]]) -> dict[ChunkName, Chunk]:
+        """Return chunks, by event, day and revision, that are still stored."""
+        if not names:
+            return {}
+        statement = stored_chunks.read_statement(with_amounts=scan.with_value)
+        rows = self._execute(statement, stored_chunks.names_of(names))
+        return {(row[0], row[1]): _as_stored(StoredChunk(*row), scan) for row in rows}
 
     def _read(self, scan: Scan, names: list[ChunkName]) -> Iterator[Chunk]:
         """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
@@ -172,7 +207,7 @@ def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
     return " UNION ALL ".join((rows, *others)), parameters
 
 
-_BASE, _DELTA, _ROW, _NAME = range(4)
+_BASE, _DELTA, _ROW, _NAME, _KEPT = range(5)
 
 
 def _revisions(rows: list[tuple[Any, ...]], days: tuple[int, int]) -> dict[ChunkName, tuple[int, int]]:
@@ -229,6 +264,15 @@ def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:
         properties.append((dictionary, codes[order]))
     columns = user_keys[order], times[order], values
     return Chunk(event, day, revision, False, *columns, tuple(properties), matches)
+
+
+def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
+    user_keys, times = np.frombuffer(chunk.user_keys, "<i4"), np.frombuffer(chunk.event_times, "<i8")
+    values = None
+    if scan.with_value:
+        amounts = chunk.amounts
+        values = np.full(len(times), NO_VALUE) if amounts is None else np.frombuffer(amounts, "<i8")
+    return Chunk(chunk.event, chunk.day, chunk.revision % 2**64, False, user_keys, times, values, ())
 
 
 def _coded(texts: list[str | None]) -> tuple[list[str], NDArray[np.int32]]:

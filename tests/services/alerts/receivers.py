@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from asyncio import WriteTransport
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    # When, in Unix seconds.
+    time: float
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - JSON
@@ -46,7 +49,7 @@ def http_receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(Received(self.path, dict(self.headers.items()), body))
+            receiver.received.append(Received(self.path, dict(self.headers.items()), body, time.time()))
             status, headers = receiver.answers.popleft() if receiver.answers else (200, {})
             self.send_response(status)
             for name, value in headers.items():

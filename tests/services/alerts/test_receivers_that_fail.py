@@ -6,11 +6,11 @@ import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
+from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Mailbox, Receiver, mail_receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 WAITING, DELIVERED, FAILED = (
     alert_pb2.DELIVERY_STATUS_WAITING,

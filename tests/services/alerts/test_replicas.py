@@ -9,11 +9,11 @@ from brain.alerts.v1 import alert_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 from sqlalchemy import text
 
+from tests.clock import Clock
 from tests.services.alerts.asking import condition, create, definition, deliveries, get, reasons, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 
 def lapse(service: Service, table: str) -> None:

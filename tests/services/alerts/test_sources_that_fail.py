@@ -7,11 +7,11 @@ from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
 from shared.errors import NotFound, ServiceError, Unavailable
+from tests.clock import Clock
 from tests.services.alerts.asking import condition, create, deliveries, get, history, reasons, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 AWAY = Unavailable("the database is away", "DATABASE_UNAVAILABLE")
 GONE = NotFound("there is no metric 'event_count' here", "METRIC_UNKNOWN")

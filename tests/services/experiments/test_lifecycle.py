@@ -6,9 +6,10 @@ from brain.audit.v1.audit_pb2 import ListAuditEntriesRequest
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.experiments.asking import REVENUE, SIGNUP, complete, create, definition, pause, start
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 STEPS: dict[str, Callable[[Service], pb.Experiment]] = {"start": start, "pause": pause, "complete": complete}
 # From each state, where each step leads; what is missing is refused.

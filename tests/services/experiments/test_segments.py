@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.experiments.asking import (
@@ -22,7 +23,7 @@ from tests.services.experiments.asking import (
     person,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.services.experiments.test_feeds import BOUGHT, HOUR, bought, events, service, track
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from brain.events.v1.retention_pb2 import RETENTION_ENTRY_FIRST_EVER, RETENTION_
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 
 
 def at(text: str) -> Timestamp:

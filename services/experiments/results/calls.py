@@ -51,7 +51,9 @@ class ResultCalls:
         self, request: pb.GetResultsRequest, context: "grpc.ServicerContext"
     ) -> pb.GetResultsResponse:
         """Return everything about an experiment."""
-        self._mark_merged(request.experiment_key)
+        with self.engine.begin() as connection:
+            started = _started(connection, request.experiment_key)
+        self._mark_merged(started)
         with self._one_snapshot() as connection, connection.begin():
             experiment = _started(connection, request.experiment_key)
             found = self._report(connection, experiment)
@@ -89,7 +91,9 @@ class ResultCalls:
         zone = time_zone(violations, "time_zone", request.time_zone, self.reporting_zone)
         violations.raise_if_any()
         now = self.clock()
-        self._mark_merged(request.experiment_key)
+        with self.engine.begin() as connection:
+            started = _started(connection, request.experiment_key)
+        self._mark_merged(started)
         with self._one_snapshot() as connection, connection.begin():
             kept = experiments.read(connection, request.experiment_key)
             experiment = _started(connection, request.experiment_key)
@@ -131,7 +135,7 @@ class ResultCalls:
         with self.engine.begin() as connection:
             experiment = experiments.read(connection, key).experiment
         if may_become(experiment.status, Status.COMPLETED):
-            self.reader.mark_merged(self.engine, experiment)
+            self._mark_merged(experiment)
             with self.engine.begin() as connection:
                 self.reader.warm(connection, experiment)
 
@@ -185,10 +189,10 @@ class ResultCalls:
         token = encode_token(request, [page[-1].number]) if len(found) > size else ""
         return pb.ListDecisionsResponse(decisions=[each.decision for each in page], next_page_token=token)
 
-    def _mark_merged(self, key: str) -> None:
-        with self.engine.begin() as connection:
-            experiment = _started(connection, key)
-        self.reader.mark_merged(self.engine, experiment)
+    def _mark_merged(self, experiment: Experiment) -> None:
+        """Follow merges now where events feed; elsewhere a chore does, and nobody waits."""
+        if any(metric.feed for metric in experiment.metrics):
+            self.reader.mark_merged(self.engine, experiment)
 
     def _report(self, connection: "Connection", experiment: Experiment) -> Report:
         totals = self.reader.totals(connection, experiment, experiment.metrics)

@@ -5,7 +5,6 @@ the same: chunks of events by revision, owners of keys by participants and ident
 chunks.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.experiments.domain import Experiment, Metric, Status
+from services.experiments.domain import Experiment, Metric
 from services.experiments.results.attribution import (
     Owners,
     People,
@@ -30,16 +29,12 @@ from services.experiments.results.participants import ParticipantColumns, Partic
 from services.experiments.results.people import Did, fed
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.totals import Sums
-from shared.chores import Chore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from services.experiments.catalogue import Catalogue
     from services.experiments.domain import EventFeed
 
-WARMING_SECONDS: Final = 30.0
-_REST_RATIO: Final = 20.0
 _TURN_SECONDS: Final = 10.0
 _DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Keys from here on are of sessions, which take no part.
@@ -261,19 +256,3 @@ def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
     """Return from when on events are needed, in Unix microseconds."""
     before = max((metric.covariate_days or 0 for metric in metrics), default=0)
     return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
-
-
-def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
-    """Look up who came and read what they did, before anybody asks for results."""
-
-    def run() -> float:
-        began = time.monotonic()
-        for experiment in catalogue.snapshot().experiments.values():
-            metrics = [metric for metric in experiment.metrics if metric.feed is not None]
-            if metrics and experiment.status in {Status.RUNNING, Status.PAUSED}:
-                feeds.conflicting(engine, experiment)
-                with engine.begin() as connection:
-                    feeds.sums(connection, experiment, metrics)
-        return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
-
-    return Chore("warming results", run)

@@ -27,7 +27,7 @@ class ResultReader:
 
     def mark_merged(self, engine: "Engine", experiment: Experiment) -> None:
         """Leave out people whose ids, now one, have different variants."""
-        if self.feeds is not None and any(metric.feed for metric in experiment.metrics):
+        if self.feeds is not None:
             conflicting = self.feeds.conflicting(engine, experiment)
             if conflicting:
                 with engine.begin() as connection:

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.processes import says_serving
 from shared.auth import Role, TokenVerifier
+from shared.healthcheck import says_serving
 from tests.system.launcher import PATIENCE_SECONDS, Launcher, eventually, free_ports
 
 

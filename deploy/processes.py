@@ -43,11 +43,15 @@ class ServiceProcess:
     def start(self, settings: Mapping[str, str]) -> None:
         """Start it with these settings over the environment of this process.
 
-        Raises LaunchError if a setting is already in the environment: to pick either value would surprise.
+        Raises LaunchError if a setting is already in the environment: to pick either value would surprise;
+        and for settings of TLS, which whoever looks after the processes does not speak.
         """
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/settings.md)")
+        secured = sorted(name for name in os.environ if name.startswith(f"{self.service.name.upper()}_TLS_"))
+        if secured:
+            raise LaunchError(f"unset {', '.join(secured)}: on one machine everything speaks without TLS")
         self._settings = settings
         self.start_again()
 

@@ -22,7 +22,7 @@ JOURNALS = "erasures"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-CONNECTIONS_OF_A_REPLICA = 100  # of every service; they open some eighty
+CONNECTIONS_OF_A_REPLICA = 100  # one process of every service opens up to eighty
 # Services that read metrics of all those before them.
 _READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 

@@ -44,8 +44,12 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 << 20),
     # A request larger than this is sent once and never retried; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 16 << 20),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A replica that stands still, or a network that swallows, is found out in 17 s: early enough to ask
+    # another within the deadline. Servers allow a ping every 10 s.
+    ("grpc.keepalive_time_ms", 12_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Else gRPC waits a minute for pings of its own, and sends no other meanwhile.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # A replica that comes back is found within a second, not within two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),

@@ -20,6 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared import bounded_connection
 from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
 from shared.revisions import refuse_older
@@ -70,12 +71,14 @@ def create_engine(
     """
     engine = sqlalchemy.create_engine(
         database_url(url),
+        poolclass=bounded_connection.BoundedPool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         connect_args={**_CONNECTION, "application_name": application_name},
     )
 
+    event.listen(engine, "do_connect", bounded_connection.connect)
     event.listen(engine, "connect", partial(_refuse_other_schemas, schema))
     event.listen(engine, "checkin", _remember_use)
     event.listen(engine, "checkout", _replace_if_dead)

@@ -23,7 +23,6 @@ from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
-from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures, expose_disk
@@ -53,6 +52,7 @@ from shared.chores import Chore, Housekeeper
 from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.privacy_servicer import PrivacyServicer, retelling
+from shared.quotas import Quotas
 from shared.server import RunningServer, build
 from shared.servicers import joined
 

@@ -80,6 +80,17 @@ def database(scratch_directory: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
+def every_database(scratch_directory: Path) -> Iterator[Database]:
+    """A server with the tables of every service."""
+    directory = scratch_directory / "every"
+    directory.mkdir()
+    made = make_database(directory / "postgres", SERVICES)
+    yield made
+    made.postgres.close()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """(name, database URL, settings…): starts a replica and returns it serving."""
     with ExitStack() as stack:

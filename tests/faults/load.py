@@ -17,6 +17,7 @@ from brain_client.errors import as_call
 from brain_client.retries import call_with_retries
 from tests.faults.ledger import Answer, Ledger, Outcome
 from tests.faults.made_events import events, new_ids
+from tests.faults.servers import within
 
 # These alone say that nothing was done; any other failure may have come after the work.
 REFUSALS = frozenset(
@@ -35,10 +36,10 @@ class Manner:
     """How clients send. Without `retry_seconds` a failure is final."""
 
     clients: int = 8
-    batch: int = 20
+    batch: int = 10
     retry_seconds: float = SHIPPED_RETRY_SECONDS
     call_seconds: float = 30.0
-    pause_seconds: float = 0.02  # between calls of a client
+    pause_seconds: float = 0.05  # between calls of a client
 
 
 @dataclass
@@ -100,6 +101,11 @@ class Load:
             while not self._stopping.is_set():
                 self.send(stub, new_ids(self._manner.batch))
                 self._stopping.wait(self._manner.pause_seconds)
+
+    def gets_through(self, events: int, seconds: float) -> bool:
+        """Wait until so many more events are acknowledged; tell whether they were in time."""
+        before = self.tally.acknowledged
+        return within(seconds, lambda: self.tally.acknowledged >= before + events)
 
     def send(self, stub: EventsServiceStub, ids: list[str]) -> Answer:
         """Send the events of some ids as one operation; return what the ledger says of it."""

@@ -8,7 +8,9 @@ import pytest
 from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsResponse
 
 from shared import clients
+from shared.attempts import is_retry
 from shared.auth import Role
+from shared.errors import Unavailable
 from tests.shared.certificates import Authority
 from tests.shared.conftest import Served, Start
 from tests.shared.sample_service import Sample, SampleStub, eventually
@@ -105,3 +107,16 @@ def test_what_its_caller_cancels_is_not_sent_again(start: Start) -> None:
     call.cancel()
     assert call.cancelled()
     assert not arrived.acquire(timeout=1), "longer than the first pause between attempts"
+
+
+def test_a_server_knows_that_a_call_was_tried_before(start: Start) -> None:
+    seen: list[bool] = []
+
+    def ask(_request: object, context: grpc.ServicerContext) -> TrackEventsResponse:
+        seen.append(is_retry(context))
+        if not seen[-1]:
+            raise Unavailable("the answer was lost", "LOST")
+        return TrackEventsResponse()
+
+    start(Sample(ask=ask)).stub().ask(ONE)
+    assert seen == [False, True]

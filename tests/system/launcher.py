@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from deploy import data_directories
+from deploy.settings import PORTS_APART
 
 PATIENCE_SECONDS = 60
 
@@ -109,7 +110,15 @@ def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> No
         time.sleep(0.02)
 
 
-def free_ports() -> list[int]:
+def free_ports(replicas: int = 1) -> list[int]:
+    """Return ports for Launcher; those of further replicas are free as well."""
+    found: list[int] = []
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(13)]
-        return [probe.getsockname()[1] for probe in probes]
+        while len(found) < 13:
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with suppress(OSError, OverflowError):
+                for further in range(1, replicas):
+                    address = ("127.0.0.1", port + PORTS_APART * further)
+                    stack.enter_context(socket.create_server(address))
+                found.append(port)
+    return found

@@ -77,6 +77,8 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     refusals: deque[str] = field(default_factory=deque)
     attempts: list[str] = field(default_factory=list)
+    # So many of the next connections are reset in the middle of a message.
+    cuts: int = 0
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
         mail = BytesParser(EmailMessage, policy=default).parsebytes(envelope.original_content or b"")
@@ -92,10 +94,29 @@ class Mailbox:
         return "250 taken"
 
 
+class _CuttingServer(SMTP):
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - as the protocol writes it
+        mailbox = self.event_handler
+        if not mailbox.cuts:
+            await super().smtp_DATA(arg)
+            return
+        mailbox.cuts -= 1
+        await self.push("354 go on")
+        assert self._reader is not None
+        await self._reader.readexactly(100)
+        assert isinstance(self.transport, WriteTransport)
+        self.transport.abort()
+
+
+class _Controller(Controller):
+    def factory(self) -> SMTP:
+        return _CuttingServer(self.handler, **self.SMTP_kwargs)
+
+
 @contextmanager
 def mail_receiver(**options: Any) -> Iterator[Mailbox]:  # noqa: ANN401 - of aiosmtpd's Controller
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller = _Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     mailbox.port = controller.port
     yield mailbox

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 
-from deploy.processes import says_serving
 from shared import clients
+from shared.healthcheck import says_serving
 from tests.faults import checker
 from tests.faults.callers import Alerts, Caller, Experiment, Forecasts, Funnel
 from tests.faults.ledger import Ledger, read

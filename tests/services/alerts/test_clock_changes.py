@@ -12,7 +12,7 @@ from tests.services.alerts.asking import create, definition, deliveries, history
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
+from tests.shared.test_jwks import Clock
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # 12:00 UTC on the day before Berlin put its clocks forward (2011-03-27, 01:00 UTC) or back (2011-10-30).

@@ -17,12 +17,12 @@ from brain.alerts.v1.alerts_pb2_grpc import AlertsServiceStub
 
 from services.alerts.condition import NoticeKind
 from shared import clients
+from tests.clock import Clock
 from tests.faults.conftest import Database, make_database
 from tests.faults.servers import KEY, SERVING, Server, within
 from tests.services.alerts.asking import definition, webhook
 from tests.services.alerts.receivers import Received, Receiver, http_receiver
 from tests.services.alerts.scripted_source import Script, scripted_source
-from tests.shared.test_jwks import Clock
 
 pytestmark = pytest.mark.faults
 

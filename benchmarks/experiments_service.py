@@ -16,7 +16,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from benchmarks import measuring
 from benchmarks.stack import KEY, ServiceProcess, free_port
 from deploy import children
-from deploy.processes import says_serving
+from shared.healthcheck import says_serving
 
 if TYPE_CHECKING:
     import grpc

@@ -16,6 +16,7 @@ from services.events.domain import UserKind
 from services.events.event_types import EventTypes
 from services.events.ingest.partitions import Partitions
 from services.events.ingest.store import Rows, insert
+from services.events.reading.chunk_storing import ChunkStorer
 from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact
 from services.events.rollups.cover import ReportingCalendar
@@ -50,6 +51,9 @@ def load(stack: Stack, database: str, events: Columns) -> None:
         for _ in writers.map(store, ordered.parts(_PART)):
             pass
     while compact(engine) or fold(engine) or refresh(engine, time.time_ns() // 3_600_000_000_000):
+        pass
+    storer = ChunkStorer(engine)
+    while storer.step(time.time_ns() // 1000, None):
         pass
     engine.dispose()
     stack.settle(database)

@@ -41,14 +41,6 @@ class AuditEntry:
     details: Mapping[str, str | float | bool | None]
 
 
-def operator() -> str:
-    """Return who runs this process, as the actor of what no caller asked for."""
-    try:
-        return getuser()
-    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
-        return f"uid {os.getuid()}"
-
-
 def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
     """Append an entry in the transaction of the change, so that there is never one without the other."""
     connection.execute(
@@ -60,6 +52,14 @@ def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
             "details": dict(entry.details),
         },
     )
+
+
+def operator() -> str:
+    """Return who runs this process, for changes that are made at a terminal."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
+        return f"uid {os.getuid()}"
 
 
 @dataclass(frozen=True)

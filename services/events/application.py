@@ -24,10 +24,9 @@ from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
-from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
-from services.events.measures import Measures
+from services.events.measures import Measures, expose_disk
 from services.events.metric_catalog import catalog
 from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
@@ -51,9 +50,10 @@ from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.privacy_servicer import PrivacyServicer, retelling
+from shared.quotas import Quotas
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from services.events.config import EventsSettings
 
 # One for each chore, and another where history is read beside it.
-_HOUSEKEEPING_CONNECTIONS = 7
+_HOUSEKEEPING_CONNECTIONS = 8
 # For those who merge and erase people, one in the background and two calls; and for dropping partitions.
 _CHANGING_CONNECTIONS = 5
 SERVICES = (
@@ -141,8 +141,12 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
             found = is_distributed(connection)
         note_distribution(found, engines.asking, reading, engines.writing, engines.changing)
         registry = CollectorRegistry()
+        pools = {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing}
+        if engines.asking is not engines.reading:
+            pools["standby"] = engines.asking
+        expose_pools(registry, pools)
         changes = _changes(settings, clock, engines, registry, opened)
-        housekeeper = Housekeeper(changes.chores)
+        housekeeper = Housekeeper(changes.chores, registry)
         opened.callback(housekeeper.stop)
         server = build(
             settings,
@@ -182,12 +186,15 @@ def _changes(
     measures = Measures(registry, commits.queued_events)
     retention = RawRetention(settings.raw_retention_months)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
+    if settings.disk_path is not None:
+        expose_disk(registry, settings.disk_path, settings.minimum_free_bytes)
     admission = Admission(guard, Quotas(), settings.events_per_minute)
     tracking = Tracking(commits, types, admission.admit, clock, measures, retention.earliest)
     chores = (
         housekeeping.compaction(writing, measures),
         housekeeping.session_folding(writing),
         housekeeping.order_sets(writing, clock),
+        housekeeping.chunk_storing(writing, retention, clock),
         housekeeping.partitions_ahead(partitions, clock),
         housekeeping.registered_properties(writing, calendar),
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),

@@ -1,6 +1,5 @@
 """The settings of the events service."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import DirectoryPath, Field, model_validator
@@ -42,9 +41,6 @@ class EventsSettings(ServiceSettings):
 
     # Months (UTC) before the current one whose raw events are kept; 0 keeps all. Roll-ups stay.
     raw_retention_months: int = Field(default=0, ge=0)
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
 
     @model_validator(mode="after")
     def _watches_a_disk_for_something(self) -> Self:

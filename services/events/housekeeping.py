@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from services.events.delta_tables import waiting_bytes
 from services.events.raw_retention import RawRetention
+from services.events.reading.chunk_storing import ChunkStorer
 from services.events.reading.orders import refresh
 from services.events.rollups import compaction as rollups
 from services.events.rollups.compaction import compact
@@ -38,6 +39,7 @@ COMPACTION_SECONDS = 1.0
 # too, but every reader reads what waits.
 SHARES = ((4_000_000, 0.1), (16_000_000, 0.5))
 ORDERS_SECONDS = 10.0
+STORING_SECONDS = 60.0
 # How soon another replica takes up what a dead one left.
 MERGE_SECONDS = 1.0
 REGISTRATION_SECONDS = 2.0
@@ -90,6 +92,19 @@ def order_sets(engine: "Engine", clock: Callable[[], int]) -> Chore:
         return COMPACTION_SECONDS if refresh(engine, clock() // HOUR_MICROS) else ORDERS_SECONDS
 
     return Chore("orders", run)
+
+
+def chunk_storing(engine: "Engine", retention: RawRetention, clock: Callable[[], int]) -> Chore:
+    """Store the columns of days that are over, resting nine times as long as it worked."""
+    storer = ChunkStorer(engine)
+
+    def run() -> float:
+        began, now = monotonic(), clock()
+        more = storer.step(now, retention.earliest(now))
+        worked = monotonic() - began
+        return max(COMPACTION_SECONDS, worked * 9) if more else STORING_SECONDS
+
+    return Chore("chunks", run)
 
 
 def rest(worked_seconds: float, waiting: int) -> float:

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 
 from services.events.distribution import is_spread
 from services.events.ingest.partitions import partition_named
-from shared.calendar import MICROS, to_micros
+from services.events.stored_chunks import forget_before
+from shared.calendar import MICROS, day_number, to_micros
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class RawRetention:
 def _drop_spread(engine: "Engine", horizon: date) -> list[str]:
     """Drop where CONCURRENTLY is refused; partitions that somebody reads are left for the next time."""
     with engine.begin() as connection, driver_cursor(connection) as cursor:
+        forget_before(cursor, day_number(horizon))
         names = [str(name) for name, *_ in cursor.execute(_TABLES.encode()).fetchall()]
     dropped = []
     for name in names:
@@ -85,8 +87,9 @@ def _drop_spread(engine: "Engine", horizon: date) -> list[str]:
     return dropped
 
 
-def _drop(cursor: "Cursor[tuple[object, ...]]", horizon: date) -> list[str]:
+def _drop(cursor: "Cursor[tuple[Any, ...]]", horizon: date) -> list[str]:
     dropped = []
+    forget_before(cursor, day_number(horizon))
     for name, is_attached, is_pending in cursor.execute(_TABLES.encode()).fetchall():
         if partition_named(str(name)).end > horizon:
             continue

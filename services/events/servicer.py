@@ -107,7 +107,8 @@ class EventCalls:
         """Streams packed columns."""
         scan, known = questions.scan_question(request)
         for chunk in self.scanner.scan(scan, known):
-            yield from answers.scan_messages(chunk, request.properties)
+            if not (chunk.unchanged and request.omit_unchanged):
+                yield from answers.scan_messages(chunk, request.properties)
 
     def CountEvents(
         self, request: pb.CountEventsRequest, context: "grpc.ServicerContext"

@@ -42,7 +42,7 @@ from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
 from shared.clients import open_channel
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary
 from shared.privacy_servicer import PrivacyServicer, retelling
@@ -118,17 +118,19 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         def ready() -> bool:
             return is_reachable(watching)
 
+        registry = CollectorRegistry()
+        expose_pools(registry, {"calls": engine})
         server = build(
             settings,
             lambda server: _register(server, groups, metrics, privacy, engine),
             SERVICES,
             verifier_of(settings),
             ready=ready,
-            registry=CollectorRegistry(),
+            registry=registry,
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        opened.callback(Housekeeper(_chores(engine, catalogue, feeds)).stop)
+        opened.callback(Housekeeper(_chores(engine, catalogue, feeds), registry).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 
@@ -142,9 +144,7 @@ def _feeds(
 ) -> EventFeeds | None:
     if settings.events_address is None:
         return None
-    events = open_channel(
-        settings.events_address, settings.events_token_file, settings.events_ca_file, opened
-    )
+    events = open_channel(settings.events_address, settings.events_token_file, settings.events_tls, opened)
     stub = EventsServiceStub(events)
     return EventFeeds(stub, Identities(stub, users), clock)
 

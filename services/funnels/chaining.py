@@ -5,7 +5,7 @@ alike, and it is enough to count how many of them are used. Otherwise an event o
 its neighbours at its time; who has such events is said, and is not matched here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,10 @@ def chain(
     if kinds is None:
         shared = np.sort(packed[events.steps & (events.steps - np.uint64(1)) != 0])
         alone[_tied(packed, shared) // packing.span] = True
-    others = alone[packing.places]
-    masks = np.where(others, np.uint64(0), events.steps) if others.any() else events.steps
+    others, masks = np.zeros(len(events), bool), events.steps
+    if alone.any():
+        others = alone[packing.places]
+        masks = np.where(others, np.uint64(0), masks)
     chains = _Chains(_sorted(packed, masks, rules.steps, kinds), kinds, shared, rules.window)
     return _best(chains, packing, rules, entries), others
 
@@ -91,34 +93,34 @@ def _is_in(values: Packed, ordered: Packed) -> NDArray[np.bool_]:
 def _best(chains: "_Chains", packing: Packing, rules: Rules, entries: tuple[int, int]) -> Matches:
     begun = chains.steps[0]
     entered = packing.times(begun)
-    begun = begun[(entered >= entries[0]) & (entered < entries[1])]
-    firsts = np.flatnonzero(np.diff(begun // packing.span, prepend=-1))
+    inside = (entered >= entries[0]) & (entered < entries[1])
+    if not inside.all():
+        begun = begun[inside]
+    is_first = np.diff(begun // packing.span, prepend=-1) != 0
     if rules.entry is Entry.FIRST:
-        begun = begun[firsts]
-    elif len(begun) > len(firsts):
-        levels = np.zeros(len(begun), np.int64)
-        ways = list(chains.follow(begun))
-        for alive, _ in ways:
-            levels[alive] += 1
-        # The highest level, then the earliest entry, of each person.
-        best = np.maximum.reduceat(levels * (len(begun) + 1) - np.arange(len(begun)), firsts)
-        rows = -best % (len(begun) + 1)
-        return Matches(packing.users(begun[rows]), _times(ways, rows, packing, rules.steps))
-    everybody = np.arange(len(begun))
-    return Matches(packing.users(begun), _times(chains.follow(begun), everybody, packing, rules.steps))
+        begun = begun[is_first]
+        is_first = np.ones(len(begun), bool)
+    people = np.cumsum(is_first) - 1
+    ways = list(chains.follow(begun))
+    rows = np.flatnonzero(is_first)
+    for alive, _ in ways[1:]:  # the highest level, then the earliest entry, of each person
+        leads = np.flatnonzero(np.diff(people[alive], prepend=-1))
+        rows[people[alive[leads]]] = alive[leads]
+    return Matches(packing.users(begun[rows]), _times(ways, rows, people, packing, rules.steps))
 
 
 def _times(
-    ways: Iterable[tuple[NDArray[np.intp], Packed]], rows: NDArray[np.intp], packing: Packing, steps: int
+    ways: Sequence[tuple[NDArray[np.intp], Packed]],
+    rows: NDArray[np.intp],
+    people: NDArray[np.intp],
+    packing: Packing,
+    steps: int,
 ) -> NDArray[np.int64]:
-    """Return the times of the steps of some entries, by their places, which rise."""
-    times = np.full((len(rows), steps), NEVER)
+    """Return the times of the steps of the entry at each person's row; `people` says whose each entry is."""
+    times = np.full((len(rows), steps), NEVER, order="F")
     for step, (alive, reached) in enumerate(ways):
-        places = np.searchsorted(alive, rows)
-        there = (
-            np.flatnonzero(alive[np.minimum(places, len(alive) - 1)] == rows) if len(alive) else places[:0]
-        )
-        times[there, step] = packing.times(reached[places[there]])
+        chosen = np.flatnonzero(rows[people[alive]] == alive)
+        times[people[alive[chosen]], step] = packing.times(reached[chosen])
     return times
 
 

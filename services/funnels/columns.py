@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 NEVER = np.iinfo(np.int64).max
 # Keys of a table, at 5 bytes each.
 _MAXIMUM_TABLE = 2**24
+# Keys for each event, up to which those between are not worth leaving out.
+_DENSE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Matches:
 class Packing:
     """(person, time) as one int64: sorting it sorts by person, then time; differences within one are µs.
 
-    Two people's numbers are more than a window apart. `people` are the keys there are, rising; `places` says
-    for each event which of them did it.
+    Two people's numbers are more than a window apart. `people` are the keys there may be, rising; `places`
+    says for each event which of them did it.
     """
 
     people: NDArray[np.int32]
@@ -74,13 +76,22 @@ class Packing:
     def of(cls, events: Source, window: int) -> "Packing | None":
         """Return a packing for events, at least one; None where it would take more than 63 bits."""
         first, last = int(events.times.min()), int(events.times.max())
-        people, places = _ranked(events.user_keys)
         span = last - first + window + 2
+        base, top = int(events.user_keys.min()), int(events.user_keys.max())
+        count = top - base + 1
+        if count < _DENSE * len(events) and count * span < NEVER:  # a place for each key between costs less
+            people = np.arange(base, top + 1, dtype=np.int32)
+            places = np.subtract(events.user_keys, base, dtype=np.int64)
+        else:
+            people, places = _ranked(events.user_keys)
         return cls(people, places, first, span) if len(people) * span < NEVER else None
 
     def pack(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of the events, whose times these are."""
-        return self.places * self.span + (times - self.first)
+        packed = self.places * self.span
+        packed += times
+        packed -= self.first
+        return packed
 
     def users(self, packed: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return whose some numbers are."""

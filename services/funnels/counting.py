@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from services.funnels.columns import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.funnels.domain import Funnel
 
 _SECOND = 1e6  # µs
@@ -121,11 +123,11 @@ def histogram(seconds: NDArray[np.float64]) -> list[tuple[float, float, int]]:
     ]
 
 
-def bottlenecks(times: NDArray[np.int64], funnel: "Funnel") -> tuple[int | None, int | None]:
+def bottlenecks(counts: "Sequence[StepCount]") -> tuple[int | None, int | None]:
     """Return the steps with the largest share and with the most people lost, the first of equal ones."""
     losses = [
         (step, count.dropoff, 1 - count.step_ratio)
-        for step, count in enumerate(step_counts(times, funnel))
+        for step, count in enumerate(counts)
         if count.dropoff and count.step_ratio is not None
     ]
     if not losses:

@@ -16,14 +16,12 @@ from deploy.postgres import EmbeddedPostgres
 from shared import migrations
 from shared.auth import Role, mint_token
 from tests import pgbouncer
+from tests.clock import Clock
 from tests.services.alerts import asking as asking_alerts
 from tests.services.alerts.conftest import running as running_alerts
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments import asking as asking_experiments
-from tests.services.experiments.conftest import Clock as ExperimentsClock
 from tests.services.experiments.conftest import running as running_experiments
-from tests.services.forecasting.conftest import Clock as ForecastingClock
 from tests.services.forecasting.conftest import running as running_forecasting
 from tests.services.funnels import asking as asking_funnels
 from tests.services.funnels.conftest import running as running_funnels
@@ -87,9 +85,7 @@ def test_events(url: Url, token_keys: Keys, public_key_file: Path) -> None:
 
 
 def test_experiments(url: Url, token_keys: Keys, public_key_file: Path) -> None:
-    with running_experiments(
-        url("experiments"), ExperimentsClock(), token_keys[0], public_key_file
-    ) as service:
+    with running_experiments(url("experiments"), Clock(), token_keys[0], public_key_file) as service:
         asking_experiments.create(service)
         assert asking_experiments.start(service).key == "colour"
         assert service.audit.ListAuditEntries(ListAuditEntriesRequest()).entries
@@ -105,9 +101,7 @@ def test_funnels(url: Url, token_keys: Keys, public_key_file: Path, tmp_path: Pa
 
 
 def test_forecasting(url: Url, token_keys: Keys, public_key_file: Path) -> None:
-    with running_forecasting(
-        url("forecasting"), ForecastingClock(), token_keys[0], public_key_file
-    ) as service:
+    with running_forecasting(url("forecasting"), Clock(), token_keys[0], public_key_file) as service:
         prediction = predictions_pb2.Prediction(
             prediction_id="p",
             type=predictions_pb2.PREDICTION_TYPE_METRIC,

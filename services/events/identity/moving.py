@@ -16,6 +16,7 @@ from services.events.packed import columns, unix_times
 from services.events.reconnects import Reconnects
 from services.events.rollups.appending import append, stored_events
 from services.events.rollups.deltas import Groups, group
+from services.events.stored_chunks import forget
 from services.events.value_rollups.registrations import (
     STORING_LOCK,
     Registrations,
@@ -160,6 +161,7 @@ class Mover:
                 by_value.append(left_values.negated())
             if not append(cursor, groups, Groups.join(by_value) if by_value else None, registrations.version):
                 raise StaleRegistrationsError
+            forget(cursor, groups.event_keys, groups.hours // 24)
             for correct in self._corrections:
                 correct(cursor, sorted({*from_keys, *to_keys}))
         counts = _counts(gone[1], from_keys)

@@ -3,20 +3,20 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from services.events import stored_chunks
 from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
-from services.events.reading import conditions
+from services.events.reading import conditions, spread_rows
 from services.events.reading.columns import by_user
-from services.events.revision import mix64
-from services.events.rollups.deltas import Groups
+from services.events.rollups.deltas import NO_VALUE, Groups
+from services.events.stored_chunks import StoredChunk
 from shared.database import driver_cursor
 from shared.errors import ResourceExhausted
 
@@ -39,6 +39,11 @@ class Scan:
     with_value: bool
     properties: tuple[tuple[str, ...], ...]
     match_sets: tuple[tuple[Condition, ...], ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it is of all events of the names, as their columns are stored."""
+        return not (self.selection.conditions or self.properties or self.match_sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ WHERE event = ANY(%(events)s::text[]) AND hour >= %(first_day)s * 24 AND hour < 
 GROUP BY event, day
 """
 
+_STORED = """
+SELECT 4, event, day, revision::numeric, NULL::int8, NULL::bytea FROM stored_chunks
+WHERE event = ANY(%(events)s::text[]) AND day >= %(first_day)s AND day < %(last_day)s
+"""
+
 _NAMES = """
 SELECT 3, event, event_key, NULL::numeric, NULL::int8, NULL::bytea {nulls}
 FROM event_types WHERE event = ANY(%(events)s::text[])
@@ -93,20 +103,6 @@ CROSS JOIN LATERAL (
 WHERE row_count > 0
 """
 
-# Every row of the chunks, which of them meet the conditions, and their ids: what one shard and another have
-# committed is not of one snapshot, so the revision has to be that of the rows themselves.
-_JOIN = """
-SELECT 2, wanted.event, day, NULL::numeric, count(*), NULL::bytea, string_agg(int4send(user_key), ''),
-       string_agg(timestamptz_send(event_time), ''), string_agg(uuid_send(event_id), ''),
-       string_agg(int4send(CASE WHEN true {conditions} THEN 1 ELSE 0 END), '') {columns}
-FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
-JOIN event_types AS named ON named.event = wanted.event
-JOIN events ON events.event_key = named.event_key
-    AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => day * 24)
-    AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
-GROUP BY wanted.event, day
-"""
-
 
 class Scanner:
     """Reads chunks. No transaction stays open while the caller of a generator is slow."""
@@ -117,7 +113,7 @@ class Scanner:
     def scan(self, scan: Scan, known: Mapping[ChunkName, int]) -> Iterator[Chunk]:
         """Yield the chunks of a scan by day, then event; those whose revision is known without columns."""
         first, last = scan.days
-        current = self._revisions(scan)
+        current, stored = self._revisions(scan)
         for name in known.keys() - current.keys():
             if name[0] in scan.events and first <= name[1] < last:
                 yield _empty(*name)
@@ -129,12 +125,35 @@ class Scanner:
                 changed[event, day] = rows
         limit = STATEMENT_ROWS // 10 if scan.properties or scan.match_sets else STATEMENT_ROWS
         for names in _statements(changed, limit):
-            yield from self._read(scan, names)
+            found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
+            rest = [name for name in names if name not in found]
+            read = {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)} if rest else {}
+            for name in names:
+                chunk = found.get(name) or read.get(name)
+                if chunk:
+                    yield chunk
 
-    def _revisions(self, scan: Scan) -> dict[ChunkName, tuple[int, int]]:
-        statement = f"{_NAMES} UNION ALL {_REVISIONS} UNION ALL {_PENDING}".format(nulls="")
+    def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
+        """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
+        parts = [_NAMES, _REVISIONS, _PENDING]
+        if scan.is_whole:
+            parts.append(_STORED)
+        statement = " UNION ALL ".join(parts).format(nulls="")
         parameters = {"events": list(scan.events), "first_day": scan.days[0], "last_day": scan.days[1]}
-        return _revisions(self._execute(statement, parameters), scan.days)
+        rows = self._execute(statement, parameters)
+        current = _revisions(rows, scan.days)
+        stored = {(row[1], row[2]): int(row[3]) % 2**64 for row in rows if row[0] == _KEPT}
+        return current, {
+            name: revision for name, revision in stored.items() if current.get(name, (None,))[0] == revision
+        }
+
+    def _stored(self, scan: Scan, names: list[tuple[str, int, int]]) -> dict[ChunkName, Chunk]:
+        """Return chunks, by event, day and revision, that are still stored."""
+        if not names:
+            return {}
+        statement = stored_chunks.read_statement(with_amounts=scan.with_value)
+        rows = self._execute(statement, stored_chunks.names_of(names))
+        return {(row[0], row[1]): _as_stored(StoredChunk(*row), scan) for row in rows}
 
     def _read(self, scan: Scan, names: list[ChunkName]) -> Iterator[Chunk]:
         """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
@@ -153,8 +172,11 @@ class Scanner:
         found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
         for name in names:
             if name in found:
-                row, revision = found[name], revisions.get(name, (0, 0))[0]
-                yield _spread_chunk(row, scan) if spread else _chunk(row, revision, scan)
+                yield (
+                    _spread_chunk(found[name], scan)
+                    if spread
+                    else _chunk(found[name], revisions[name][0], scan)
+                )
             elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
                 yield _empty(*name, 0 if spread else revisions[name][0])
 
@@ -170,9 +192,7 @@ class Scanner:
 
 def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     clauses, parameters = conditions.to_sql(scan.selection.conditions)
-    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
-    if spread:
-        nulls += ", NULL::bytea, NULL::bytea"
+    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea" * (1 + spread)
     if scan.with_value:
         columns += ", string_agg(int8send(coalesce(value, -9223372036854775808)), '') AS amounts"
         names += ", amounts"
@@ -188,12 +208,12 @@ def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)
-    rows = (_JOIN if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
+    rows = (spread_rows.ROWS if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
     others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
     return " UNION ALL ".join((rows, *others)), parameters
 
 
-_BASE, _DELTA, _ROW, _NAME = range(4)
+_BASE, _DELTA, _ROW, _NAME, _KEPT = range(5)
 
 
 def _revisions(rows: list[tuple[Any, ...]], days: tuple[int, int]) -> dict[ChunkName, tuple[int, int]]:
@@ -253,23 +273,17 @@ def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:
 
 
 def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
-    """Return a chunk whose revision is made from its rows, those that do not meet the conditions too."""
-    *head, ids, met = row[:10]
-    words = np.frombuffer(ids, ">u8").reshape(-1, 2).astype(np.uint64)
-    users = np.frombuffer(head[6], ">i4").astype(np.int32)
-    shares = mix64(users, unix_times(head[7]), (words[:, 0], words[:, 1]))
-    revision, kept = int(shares.sum(dtype=np.uint64)), np.frombuffer(met, ">i4").astype(bool)
-    if not kept.any():
-        return _empty(head[1], head[2], revision)
-    columns = [_cut(column, kept) for column in (head[6], head[7], *row[10:])]
-    return _chunk((*head[:6], *columns), revision, scan)
+    revision, kept = spread_rows.judged(row)
+    return _empty(row[1], row[2], revision) if kept is None else _chunk(kept, revision, scan)
 
 
-def _cut(column: Any, kept: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - packed, or a list of texts
-    """Return what a column says of some of the events."""
-    if isinstance(column, list):
-        return list(compress(column, kept))
-    return np.frombuffer(column, f"V{len(column) // len(kept)}")[kept].tobytes()
+def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
+    user_keys, times = np.frombuffer(chunk.user_keys, "<i4"), np.frombuffer(chunk.event_times, "<i8")
+    values = None
+    if scan.with_value:
+        amounts = chunk.amounts
+        values = np.full(len(times), NO_VALUE) if amounts is None else np.frombuffer(amounts, "<i8")
+    return Chunk(chunk.event, chunk.day, chunk.revision % 2**64, False, user_keys, times, values, ())
 
 
 def _coded(texts: list[str | None]) -> tuple[list[str], NDArray[np.int32]]:

@@ -19,6 +19,8 @@ from services.funnels.rules import OrderMode
 from shared.calendar import MICROS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from services.funnels.analysis.analyst import Analysis, Reading
@@ -33,9 +35,10 @@ def results(analysis: "Analysis", break_down: BreakDown | None, *, with_histogra
     """Return the whole answer."""
     times = analysis.times
     is_open = analysis.open_people()
-    largest_ratio, largest_count = bottlenecks(times, analysis.funnel)
+    counts = step_counts(times, analysis.funnel)
+    largest_ratio, largest_count = bottlenecks(counts)
     answer = pb.FunnelResults(
-        steps=step_messages(times, analysis.funnel, with_histograms=with_histograms),
+        steps=step_messages(times, analysis.funnel, counts, with_histograms=with_histograms),
         conversion=conversion(times, is_open),
         largest_ratio_step=largest_ratio,
         largest_count_step=largest_count,
@@ -49,11 +52,15 @@ def results(analysis: "Analysis", break_down: BreakDown | None, *, with_histogra
 
 
 def step_messages(
-    times: "NDArray[np.int64]", funnel: "Funnel", *, with_histograms: bool = False
+    times: "NDArray[np.int64]",
+    funnel: "Funnel",
+    counts: "Sequence[StepCount]",
+    *,
+    with_histograms: bool = False,
 ) -> list[pb.StepResult]:
-    """Return what became of each step."""
+    """Return what became of each step, with the histograms of these times."""
     messages = []
-    for step, count in enumerate(step_counts(times, funnel)):
+    for step, count in enumerate(counts):
         message = _step_message(funnel, step, count, len(times))
         before = funnel.required_before(step)
         if with_histograms and before is not None:
@@ -150,5 +157,6 @@ def _add_groups(
 def _group(analysis: "Analysis", inside: "NDArray[np.bool_]", is_open: "NDArray[np.bool_]") -> pb.FunnelGroup:
     times = analysis.times[inside]
     return pb.FunnelGroup(
-        steps=step_messages(times, analysis.funnel), conversion=conversion(times, is_open[inside])
+        steps=step_messages(times, analysis.funnel, step_counts(times, analysis.funnel)),
+        conversion=conversion(times, is_open[inside]),
     )

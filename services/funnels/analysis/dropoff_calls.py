@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from services.funnels.analysis.questions import Scope
+    from services.funnels.counting import StepCount
     from services.funnels.domain import Funnel
 
 MAXIMUM_PROPERTIES = 10
@@ -58,14 +59,15 @@ class DropoffCalls:
         _check(violations, request, funnel)
         violations.raise_if_any()
         analysis = self.analyst.analyze(funnel, scope)
-        largest_ratio, largest_count = bottlenecks(analysis.times, funnel)
+        counts = step_counts(analysis.times, funnel)
+        largest_ratio, largest_count = bottlenecks(counts)
         steps = {request.step} if request.HasField("step") else {largest_ratio, largest_count} - {None}
         paths = list(dict.fromkeys(request.properties)) or self._registered(funnel)
         segments = self._segments(funnel, scope, sorted(filter(None, steps)), paths)
         level = request.significance_level or DEFAULT_LEVEL
         testable = [each for each in segments if each.segment.is_testable]
         return pb.GetDropoffAnalysisResponse(
-            dropoffs=_dropoffs(analysis),
+            dropoffs=_dropoffs(funnel, counts),
             largest_ratio_step=largest_ratio,
             largest_count_step=largest_count,
             segments=_significant(testable, level),
@@ -106,17 +108,16 @@ def _check(violations: Violations, request: pb.GetDropoffAnalysisRequest, funnel
         violations.add("significance_level", f"must be above 0 and below 1, or 0 for {DEFAULT_LEVEL}")
 
 
-def _dropoffs(analysis: Analysis) -> list[results_pb2.StepDropoff]:
-    counts = step_counts(analysis.times, analysis.funnel)
+def _dropoffs(funnel: "Funnel", counts: "Sequence[StepCount]") -> list[results_pb2.StepDropoff]:
     found = []
     for step, count in enumerate(counts):
-        before = analysis.funnel.required_before(step)
+        before = funnel.required_before(step)
         if before is None or count.dropoff is None:
             continue
         users = counts[before].users
         dropoff = results_pb2.StepDropoff(
             step=step,
-            name=answers.step_names(analysis.funnel, step)[0],
+            name=answers.step_names(funnel, step)[0],
             users_before=users,
             lost=count.dropoff,
             loss_ratio=count.dropoff / users if users else None,

@@ -92,9 +92,8 @@ class Parts:
 
     def loaded(self) -> Loaded:
         """Put it together."""
-        sources = [_source(reading, chunks) for reading, chunks in self.filled]
         codes, texts = _codes([chunks for _, chunks in self.filled], self.asked.path)
-        loaded = _cut(Loaded(Source.joined([_NOTHING, *sources]), codes, texts), self.asked)
+        loaded = _cut(Loaded(_source(self.filled), codes, texts), self.asked)
         return loaded if self.records is None else _joined(loaded, self.records)
 
 
@@ -153,21 +152,24 @@ def _is_met_by_nothing(condition: bytes) -> bool:
     return operator == PropertyOperator.PROPERTY_OPERATOR_NOT_EQUALS
 
 
-_NOTHING = Source(
-    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.uint64)
-)
-
-
-def _source(reading: Reading, chunks: "Sequence[Chunk]") -> Source:
+def _source(filled: "Sequence[tuple[Reading, Sequence[Chunk]]]") -> Source:
+    """Return the events of all chunks, one after the other."""
+    chunks = [chunk for _, held in filled for chunk in held]
     user_keys = np.concatenate([np.empty(0, np.int32), *(chunk.user_keys for chunk in chunks)])
     times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
-    if not reading.columns.match_sets:
-        masks = (np.full(len(times), mask[0], np.uint64) for mask in (reading.steps, reading.bans))
-        return Source(user_keys, times, *masks)
-    matches = np.concatenate(
-        [np.empty(0, np.uint64), *(chunk.matches for chunk in chunks if chunk.matches is not None)]
-    )
-    return Source(user_keys, times, *(_filled(matches, masks) for masks in (reading.steps, reading.bans)))
+    steps, bans = (np.zeros(len(times), np.uint64) for _ in range(2))
+    end = 0
+    for reading, held in filled:
+        start, end = end, end + sum(len(chunk.times) for chunk in held)
+        matches = [chunk.matches for chunk in held if chunk.matches is not None]
+        for column, masks in ((steps, reading.steps), (bans, reading.bans)):
+            if not any(masks):  # nothing is written where nothing is filled
+                continue
+            if reading.columns.match_sets:
+                column[start:end] = _filled(np.concatenate([np.empty(0, np.uint64), *matches]), masks)
+            else:
+                column[start:end] = masks[0]
+    return Source(user_keys, times, steps, bans)
 
 
 def _filled(matches: NDArray[np.uint64], masks: tuple[int, ...]) -> NDArray[np.uint64]:
@@ -203,7 +205,8 @@ def _cut(loaded: Loaded, asked: Asked) -> Loaded:
     """Leave out what lies outside the times, or is of people who do not count."""
     start, end = asked.times
     events = loaded.events
-    inside = (events.times >= start) & (events.times < end)
+    inside = events.times >= start
+    inside &= events.times < end
     if asked.population in _FIRST_KEY:
         inside &= events.user_keys < _FIRST_KEY[asked.population]
     if not inside.all():

@@ -52,13 +52,11 @@ class Scanner:
     def _read(self, group: list[Columns], days: tuple[int, int]) -> dict[Columns, list[Chunk]]:
         named = {columns.event: columns for columns in group}
         held = {columns.event: self.cache.held(columns, days) for columns in group}
-        found: dict[str, dict[int, Chunk]] = {columns.event: {} for columns in group}
+        found = {event: dict(chunks) for event, chunks in held.items()}
         new: dict[str, list[tuple[int, Chunk]]] = defaultdict(list)
         for parts in _whole(self.events.ScanEvents(scan_request(group, days, held))):
-            event, day = parts[0].event, parts[0].day
-            if parts[0].unchanged:
-                found[event][day] = held[event][day]
-            else:
+            if not parts[0].unchanged:  # a service that does not know how to leave them out names them
+                event, day = parts[0].event, parts[0].day
                 found[event][day] = _chunk(parts, group[0])
                 new[event].append((day, found[event][day]))
         for event, chunks in new.items():
@@ -101,6 +99,7 @@ def scan_request(
             for event, by_day in held.items()
             for day, chunk in by_day.items()
         ],
+        omit_unchanged=True,
     )
 
 

@@ -1,6 +1,6 @@
 """Warns of events that nobody ever sent: names are easily mistyped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from brain.common.v1.common_pb2 import TimeRange
@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 # All there can be: events lie between 2000 and a day ahead.
 _EVER = TimeRange(start_time=Timestamp(seconds=946_684_800), end_time=Timestamp(seconds=4_102_444_800))
 _EVENTS_AT_ONCE = 100
+# Names that were seen are remembered, so many.
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
 class UnseenEvents:
-    """Asks the events service which events there are."""
+    """Asks the events service which events there are, about each until it was stored once."""
 
     events: "EventsServiceStub"
+    _known: set[str] = field(default_factory=set)
 
     def warnings(self, funnel: "Funnel") -> list[pb.FunnelWarning]:
         """Return a warning for each event of a funnel that is not stored, by name."""
-        names = sorted(funnel.events)
+        names = sorted(funnel.events - self._known)
         seen = self._seen(names)
+        if len(self._known) + len(seen) > _REMEMBERED:
+            self._known.clear()
+        self._known.update(seen)
         return [
             pb.FunnelWarning(
                 reason="EVENT_NEVER_SEEN", event=name, message=f"no event {name!r} was ever stored"

@@ -32,8 +32,9 @@ from services.events.distribution import (
 )
 from services.events.raw_retention import RawRetention
 from shared.errors import FailedPrecondition
+from tests.clock import Clock
 from tests.services.events.citus_rules import violations
-from tests.services.events.conftest import KEY, Clock, Service
+from tests.services.events.conftest import KEY, Service
 from tests.services.events.raw_questions import questions, write
 
 MENTIONS = re.compile(r"\b(?:FROM|JOIN|INTO|TABLE|COPY|LIKE)\s+events\b")

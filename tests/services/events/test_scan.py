@@ -105,6 +105,21 @@ def test_what_changed_since_is_sent_whole_and_nothing_else(service: Service) -> 
     assert rows(again)[changed] == rows(scan(service))[changed]
 
 
+def test_what_is_unchanged_can_be_left_out_of_the_answer(service: Service) -> None:
+    track(service, made_events(range(300)))
+    held = revisions(service)
+    assert scan(service, known_chunks=known(held), omit_unchanged=True) == []
+    track(service, [made_event(1_000)])
+    named = scan(service, known_chunks=known(held))
+    changed = [each for each in named if not each.unchanged]
+    assert len(changed) == 1
+    assert scan(service, known_chunks=known(held), omit_unchanged=True) == changed
+    gone = pb.KnownChunk(event="viewed", day=SOME_DAY - 1_000, revision=5)
+    span = day_range(SOME_DAY - 1_000)
+    [empty] = scan(service, time_range=span, known_chunks=[gone], omit_unchanged=True)
+    assert (empty.day, empty.row_count, empty.unchanged) == (SOME_DAY - 1_000, 0, False)
+
+
 def test_a_held_chunk_without_events_is_answered_empty(service: Service) -> None:
     """As where a day lost its last event."""
     track(service, [on_day(1)])

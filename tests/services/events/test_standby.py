@@ -25,8 +25,9 @@ from shared import migrations
 from shared.calls import public_error
 from shared.database import create_engine
 from tests import standby
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service, running
+from tests.services.events.conftest import Service, running
 from tests.waiting import until
 
 SPAN = TimeRange(start_time=Timestamp(seconds=1_320_000_000), end_time=Timestamp(seconds=1_320_086_400))

@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.experiments.results import identities
 from shared.auth import Role, mint_token
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
@@ -29,7 +30,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 HOUR = 3_600_000_000
 PRO = PropertyFilter(
@@ -50,7 +51,7 @@ FED = [
 def events(
     events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
 ) -> Iterator[EventsService]:
-    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:
         yield service
 
 

@@ -19,6 +19,7 @@ from services.experiments.results.folding import Folder
 from services.experiments.results.participants import ParticipantColumns
 from shared import migrations
 from shared.calendar import to_datetime_utc
+from tests.clock import Clock
 from tests.services.experiments.asking import (
     REVENUE,
     SIGNUP,
@@ -30,7 +31,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.services.experiments.recounting import (
     HOUR,
     METRICS,

@@ -15,10 +15,11 @@ from shared.auth import Role, mint_token
 from shared.encryption import BlindIndex, Keyring
 from shared.people import UserDictionary
 from shared.who import PersonKind, Who
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign_all, create, definition, results, start
-from tests.services.experiments.conftest import KEY, Clock, Service
+from tests.services.experiments.conftest import KEY, Service
 from tests.services.experiments.test_feeds import FED, bought, track
 
 ANN, BOB, CYD = ((PersonKind.USER, name) for name in ("ann", "bob", "cyd"))
@@ -29,7 +30,7 @@ VISITOR = (PersonKind.ANONYMOUS, "visitor")
 def events(
     events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
 ) -> Iterator[EventsService]:
-    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:
         yield service
 
 

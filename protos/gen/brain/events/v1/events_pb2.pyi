@@ -586,8 +586,13 @@ class ScanEventsRequest(_message.Message):
     PROPERTIES_FIELD_NUMBER: _builtins.int
     KNOWN_CHUNKS_FIELD_NUMBER: _builtins.int
     MATCH_SETS_FIELD_NUMBER: _builtins.int
+    OMIT_UNCHANGED_FIELD_NUMBER: _builtins.int
     with_value: _builtins.bool
     """Whether to send values."""
+    omit_unchanged: _builtins.bool
+    """Whether known chunks that are current are left out of the answer rather than named: what is asked about
+    and not answered is unchanged once the stream has ended well.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 100 events."""
@@ -622,10 +627,11 @@ class ScanEventsRequest(_message.Message):
         properties: _abc.Iterable[_builtins.str] | None = ...,
         known_chunks: _abc.Iterable[Global___KnownChunk] | None = ...,
         match_sets: _abc.Iterable[Global___MatchSet] | None = ...,
+        omit_unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "known_chunks", b"known_chunks", "match_sets", b"match_sets", "properties", b"properties", "time_range", b"time_range", "with_value", b"with_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "known_chunks", b"known_chunks", "match_sets", b"match_sets", "omit_unchanged", b"omit_unchanged", "properties", b"properties", "time_range", b"time_range", "with_value", b"with_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

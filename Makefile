@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
 unexport PYTHONDONTWRITEBYTECODE  # each start would compile every import again: seconds
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check check-extras test-peers test-slow bench protos format locks clean
+.PHONY: help up demo restart backup restore test check check-extras test-peers test-slow test-faults bench protos format locks clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,11 +46,26 @@ endef
 	$(call install,bench)
 
 # --- run ---
-up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it
+ifdef REPLICAS
+export BRAIN_REPLICAS := $(REPLICAS)
+endif
+
+up: .venv/.local ## Start the suite on this machine, embedded PostgreSQL included; Ctrl-C stops it; REPLICAS=2 for two of each service
 	@exec $(BIN)/python -m deploy.local up
 
 demo: .venv/.local ## The same, with a year of a real shop's events imported and asked about
 	@exec $(BIN)/python -m deploy.local demo
+
+restart: .venv/.local ## Restart every service of the running suite, one process at a time
+	@exec $(BIN)/python -m deploy.local restart
+
+backup: .venv/.local ## Copy all data, while the suite runs or not: make backup TO=/mnt/backups/monday
+	@test -n "$(TO)" || { echo "make backup TO=DIRECTORY, which is made" >&2; exit 2; }
+	@exec $(BIN)/python -m deploy.backup "$(TO)"
+
+restore: .venv/.local ## Put a backup in the place of all data: make restore FROM=/mnt/backups/monday
+	@test -n "$(FROM)" || { echo "make restore FROM=DIRECTORY [OPTIONS='--tombstones FILE']" >&2; exit 2; }
+	@exec $(BIN)/python -m deploy.restore "$(FROM)" --replace $(OPTIONS)
 
 # --- verify ---
 test: check ## Lint, types, contracts and every test that needs Python alone
@@ -76,11 +91,14 @@ check-extras: .venv/.uv
 	  PYTHONPATH=.:protos/gen $$environment/bin/python -c "import $${one#*:}" || exit 1; \
 	done
 
-test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, Alertmanager); `.ci/run` installs them
+test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, Prometheus, Alertmanager); `.ci/run` installs them
 	$(BIN)/pytest -q -m peers
 
 test-slow: .venv/.dev ## Long simulations
 	$(BIN)/pytest -q -m slow
+
+test-faults: .venv/.dev ## Kill, cut, stop and fill up: nothing acknowledged is lost
+	$(BIN)/pytest -q -m faults
 
 bench: .venv/.bench ## Measure against bare PostgreSQL and ClickHouse in-process; prints tables with ratios
 	$(BIN)/python -m benchmarks

@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -81,15 +83,26 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
 @click.option("--unary-calls", default=2_000, show_default=True, help="TrackEvent calls of one caller.")
 @click.option("--rounds", default=7, show_default=True, help="How often ingest and scans are measured.")
 @click.option("--calls", default=60, show_default=True, help="How often each read is measured.")
-def main(sections: tuple[str, ...], **sizes: int) -> None:
+@click.option(
+    "--write",
+    "written",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Put the tables into this Markdown file as well.",
+)
+def main(sections: tuple[str, ...], written: Path | None, **sizes: int) -> None:
     """Measure the sections, all unless named, and print each when it is done."""
     console = Console(width=None if sys.stdout.isatty() else 170)
-    console.print(measuring.machine())
+    machine = measuring.machine()
+    console.print(f"{machine}, 1-minute load {os.getloadavg()[0]:.1f}")
     with stack.running() as running:
         stored = Stored(running, time.time_ns() // 1000)
         for name in sections or SECTIONS:
             lines = SECTIONS[name](stored, Sizes(**sizes))
-            report.show(console, f"{name}, 1-minute load {os.getloadavg()[0]:.1f} after it", lines)
+            load = f"1-minute load {os.getloadavg()[0]:.1f} after it"
+            report.show(console, f"{name}, {load}", lines)
+            if written is not None:
+                origin = f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {load}."
+                report.write(written, name, origin, lines)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
 
+from benchmarks import alert_delivery
 from benchmarks.report import Line, milliseconds
 from benchmarks.stack import KEY, ServiceProcess, Stack
 from services.alerts import application
@@ -61,7 +62,21 @@ def run(stack: Stack) -> list[Line]:
                     is_met=seconds <= BAR_SECONDS,
                 )
             )
-    return lines
+    return [*lines, _deliver(stack)]
+
+
+def _deliver(stack: Stack) -> Line:
+    stack.create("alerted")
+    try:
+        with stack.service("alerted") as events, _database(stack) as (url, _):
+            _track(events, 1, (_now() // HOUR_MICROS - 1) * HOUR_MICROS)
+            running = _start(stack, events, url)
+            try:
+                return alert_delivery.measure(running, events.token)
+            finally:
+                running.stop()
+    finally:
+        stack.drop("alerted")
 
 
 def _judge(stack: Stack, series: int, replicas: int) -> float:
@@ -71,7 +86,8 @@ def _judge(stack: Stack, series: int, replicas: int) -> float:
             # An hour that is over: what is in it is final.
             hour = (_now() // HOUR_MICROS - 1) * HOUR_MICROS
             _track(events, series, hour)
-            with _database(stack, series, hour) as (url, engine):
+            with _database(stack) as (url, engine):
+                _fill(engine, series, hour)
                 return _measure([_start(stack, events, url) for _ in range(replicas)], engine)
     finally:
         stack.drop("alerted")
@@ -120,13 +136,21 @@ def _track(events: ServiceProcess, series: int, hour: int) -> None:
 
 
 @contextmanager
-def _database(stack: Stack, series: int, hour: int) -> Iterator[tuple[str, sqlalchemy.Engine]]:
+def _database(stack: Stack) -> Iterator[tuple[str, sqlalchemy.Engine]]:
     name = "alerting"
     stack.postgres.create_database(name)
     stack.postgres.create_schema(name, "alerts")
     url = stack.postgres.url(name, "alerts")
     migrations.upgrade(url, "alerts", "services.alerts")
     engine = create_engine(url, schema="alerts", pool_size=1, application_name="benchmark")
+    try:
+        yield url, engine
+    finally:
+        engine.dispose()
+        stack.drop(name)
+
+
+def _fill(engine: sqlalchemy.Engine, series: int, hour: int) -> None:
     definition = definition_pb2.AlertDefinition(
         name="Measured",
         metric=definition_pb2.MetricReference(
@@ -144,11 +168,6 @@ def _database(stack: Stack, series: int, hour: int) -> Iterator[tuple[str, sqlal
     }
     with engine.begin() as connection:
         connection.execute(_FILL, parameters)
-    try:
-        yield url, engine
-    finally:
-        engine.dispose()
-        stack.drop(name)
 
 
 def _start(stack: Stack, events: ServiceProcess, url: str) -> Application:
@@ -164,6 +183,7 @@ def _start(stack: Stack, events: ServiceProcess, url: str) -> Application:
             "token_public_key_file": stack.directory / "public.pem",
             "encryption_keys": f"1:{KEY}",
             "blind_index_key": KEY,
+            "allowed_networks": "127.0.0.0/8",
         }
     )
     return application.start(settings, _now)

@@ -88,7 +88,7 @@ def resident_bytes(pid: int, field: str = "VmRSS") -> int:
 
 
 def machine() -> str:
-    """Name the machine and how busy it is with other things."""
+    """Name the machine."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -97,5 +97,5 @@ def machine() -> str:
     gibibytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
         f"{os.cpu_count()} processors {model}, {gibibytes:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, 1-minute load {os.getloadavg()[0]:.1f}"
+        f"Python {platform.python_version()}"
     )

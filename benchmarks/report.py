@@ -1,10 +1,14 @@
 """The table that is printed: what was measured, what stands beside it, and how they compare."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+_MARKDOWN_HEAD = "| | measured | beside it | ratio | bar | |\n|---|---|---|---|---|---|\n"
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,24 @@ def show(console: Console, title: str, lines: Sequence[Line]) -> None:
         verdict = {None: "", True: "met", False: "[red]missed[/]"}[line.is_met]
         table.add_row(line.question, line.measured, line.reference, line.ratio, line.bar, verdict)
     console.print(table)
+
+
+def write(path: Path, name: str, origin: str, lines: Sequence[Line]) -> None:
+    """Put the lines of a section into a Markdown file, in the place of what stands there under its name.
+
+    `origin` tells when and where they were measured.
+    """
+    block = f"## {name}\n\n{origin}\n\n{_MARKDOWN_HEAD}"
+    for line in lines:
+        verdict = {None: "", True: "met", False: "**missed**"}[line.is_met]
+        cells = (line.question, line.measured, line.reference, line.ratio, line.bar, verdict)
+        block += f"| {' | '.join(cells)} |\n"
+    text = path.read_text()
+    found = re.search(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        path.write_text(f"{text.rstrip()}\n\n{block}")
+    else:
+        path.write_text(f"{text[: found.start()]}{block}\n{text[found.end() :]}".rstrip() + "\n")
 
 
 def milliseconds(seconds: float) -> str:

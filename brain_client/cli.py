@@ -1,7 +1,8 @@
 """The command `brain`: its options and how it speaks of errors. A file for each group of commands."""
 
 import zlib
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -18,6 +19,9 @@ from brain_client.cli_session import Target
 from brain_client.cli_tokens import tokens
 from brain_client.cli_track import track
 from brain_client.errors import explain
+from shared.clients import read_tls
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class _Explaining(click.Group):
@@ -70,16 +74,29 @@ Examples:
     help="Bearer token. Without one, .brain/ingest.token or .brain/admin.token of this directory.",
 )
 @click.option(
-    "--ca",
-    type=click.File("rb"),
-    envvar="BRAIN_CA",
-    show_envvar=True,
-    help="Certificates to trust (PEM); turns TLS on.",
+    "--ca", type=_FILE, envvar="BRAIN_CA", show_envvar=True, help="Certificates to trust (PEM); turns TLS on."
 )
+@click.option(
+    "--certificate",
+    type=_FILE,
+    envvar="BRAIN_CERTIFICATE",
+    show_envvar=True,
+    help="Certificate to show (PEM) where services ask for one; goes with --ca and --key.",
+)
+@click.option("--key", type=_FILE, envvar="BRAIN_KEY", show_envvar=True, help="Its private key (PEM).")
 @click.pass_context
-def main(context: click.Context, address: str, token: str | None, ca: BinaryIO | None) -> None:
+def main(
+    context: click.Context,
+    address: str,
+    token: str | None,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+) -> None:
     """Track events in Analytics Brain and ask about them."""
-    context.obj = Target(address, token, ca.read() if ca else None)
+    if certificate and not ca:
+        raise click.UsageError("--certificate is shown over TLS, which --ca turns on")
+    context.obj = Target(address, token, read_tls(ca, certificate, key))
 
 
 main.add_command(alerts)

@@ -1,34 +1,16 @@
 import json
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TextIO
 
 import click
 from brain.experiments.v1 import experiments_pb2 as pb
-from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, ParseError
-from google.protobuf.struct_pb2 import Struct
 
 from brain_client import tables
-from brain_client.cli_session import Target, pairs, typed
-from shared.clients import channel
+from brain_client.cli_experiments_decisions import decisions, declare
+from brain_client.cli_experiments_people import assign, assignment, convert, expose, override
+from brain_client.experiments_target import Service, as_json_lines, word
 
 _PAGE = 1_000
-
-
-@dataclass(frozen=True)
-class _Service:
-    """Where the experiments service listens, and how to be let in."""
-
-    address: str
-    target: Target
-
-    @contextmanager
-    def calls(self, role: str) -> Iterator[ExperimentsServiceStub]:
-        with channel(self.address, self.target.token_for(role), ca_pem=self.target.ca_pem) as opened:
-            yield ExperimentsServiceStub(opened)
 
 
 @click.group()
@@ -43,18 +25,17 @@ class _Service:
 @click.pass_context
 def experiments(context: click.Context, experiments_address: str) -> None:
     """Run experiments: make, start, assign, convert, read results, declare winners."""
-    context.obj = _Service(experiments_address, context.obj)
+    context.obj = Service(experiments_address, context.obj)
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
-_user = click.option("--user", default="", help="User id.")
-_anonymous = click.option("--anonymous", default="", help="Anonymous id, in place of --user.")
+for _command in (assign, assignment, convert, decisions, declare, expose, override):
+    experiments.add_command(_command)
 
 
 @experiments.command("list")
-@_json
+@as_json_lines
 @click.pass_obj
-def list_command(service: _Service, /, *, as_json: bool) -> None:
+def list_command(service: Service, /, *, as_json: bool) -> None:
     """List experiments."""
     rows: list[tables.Row] = []
     request = pb.ListExperimentsRequest(page_size=_PAGE)
@@ -72,7 +53,7 @@ def list_command(service: _Service, /, *, as_json: bool) -> None:
 @click.argument("key")
 @click.argument("definition", type=click.File())
 @click.pass_obj
-def create(service: _Service, /, key: str, definition: TextIO) -> None:
+def create(service: Service, /, key: str, definition: TextIO) -> None:
     """Make a draft KEY from a file with an ExperimentDefinition as JSON ("-" reads standard input)."""
     try:
         made = Parse(definition.read(), pb.ExperimentDefinition())
@@ -86,7 +67,7 @@ def create(service: _Service, /, key: str, definition: TextIO) -> None:
 @experiments.command()
 @click.argument("key")
 @click.pass_obj
-def start(service: _Service, /, key: str) -> None:
+def start(service: Service, /, key: str) -> None:
     """Start a draft, or a paused experiment again."""
     with service.calls("admin") as calls:
         _tell(calls.StartExperiment(pb.StartExperimentRequest(experiment_key=key)).experiment)
@@ -95,7 +76,7 @@ def start(service: _Service, /, key: str) -> None:
 @experiments.command()
 @click.argument("key")
 @click.pass_obj
-def pause(service: _Service, /, key: str) -> None:
+def pause(service: Service, /, key: str) -> None:
     """Pause: nobody gets a variant until it is started again."""
     with service.calls("admin") as calls:
         _tell(calls.PauseExperiment(pb.PauseExperimentRequest(experiment_key=key)).experiment)
@@ -104,7 +85,7 @@ def pause(service: _Service, /, key: str) -> None:
 @experiments.command()
 @click.argument("key")
 @click.pass_obj
-def complete(service: _Service, /, key: str) -> None:
+def complete(service: Service, /, key: str) -> None:
     """End for good, without a winner."""
     with service.calls("admin") as calls:
         _tell(calls.CompleteExperiment(pb.CompleteExperimentRequest(experiment_key=key)).experiment)
@@ -112,50 +93,10 @@ def complete(service: _Service, /, key: str) -> None:
 
 @experiments.command()
 @click.argument("key")
-@_user
-@_anonymous
-@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
-@click.pass_obj
-def assign(service: _Service, /, key: str, user: str, anonymous: str, attributes: Sequence[str]) -> None:
-    """Print somebody's variant of KEY, assigning it the first time."""
-    given = Struct()
-    given.update({name: typed(text) for name, text in pairs(attributes, "--attribute").items()})
-    request = pb.AssignVariantRequest(experiment_key=key, person=_person(user, anonymous), attributes=given)
-    with service.calls("ingest") as calls:
-        found = calls.AssignVariant(request).assignment
-    reason = pb.AssignmentReason.Name(found.reason).removeprefix("ASSIGNMENT_REASON_").lower()
-    click.echo(found.variant if found.HasField("variant") else f"no variant: {reason}")
-
-
-@experiments.command()
-@click.argument("key")
-@_user
-@_anonymous
-@click.option("--metric", default="", help="The first metric where absent.")
-@click.option("--value", type=float)
-@click.option("--id", "conversion_id", help="Counts once; made up where absent.")
-@click.pass_obj
-def convert(service: _Service, /, key: str, user: str, anonymous: str, **asked: str | float | None) -> None:
-    """Note a conversion of somebody in KEY."""
-    conversion = pb.Conversion(
-        conversion_id=str(asked["conversion_id"] or secrets.token_hex(16)),
-        experiment_key=key,
-        person=_person(user, anonymous),
-        metric=str(asked["metric"]),
-    )
-    if isinstance(asked["value"], float):
-        conversion.value = asked["value"]
-    with service.calls("ingest") as calls:
-        reply = calls.TrackConversion(pb.TrackConversionRequest(conversion=conversion))
-    click.echo(f"{conversion.conversion_id} {'had been stored before' if reply.duplicate else 'stored'}")
-
-
-@experiments.command()
-@click.argument("key")
 @click.option("--by", default="", metavar="ATTRIBUTE", help="By an attribute that the experiment keeps, too.")
 @click.option("--json", "as_json", is_flag=True, help="The whole answer as one JSON object.")
 @click.pass_obj
-def results(service: _Service, /, key: str, by: str, *, as_json: bool) -> None:
+def results(service: Service, /, key: str, by: str, *, as_json: bool) -> None:
     """Show what came of each variant of KEY, and what to do."""
     with service.calls("admin") as calls:
         answer = calls.GetResults(pb.GetResultsRequest(experiment_key=key, break_down_attribute=by))
@@ -175,9 +116,9 @@ def results(service: _Service, /, key: str, by: str, *, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--metric", default="", help="The primary one where absent.")
 @click.option("--time-zone", default="", help="IANA name; the deployment's where absent.")
-@_json
+@as_json_lines
 @click.pass_obj
-def over_time(service: _Service, /, key: str, metric: str, time_zone: str, *, as_json: bool) -> None:
+def over_time(service: Service, /, key: str, metric: str, time_zone: str, *, as_json: bool) -> None:
     """Show a metric of KEY as it stood at the end of each day, by variant."""
     request = pb.GetResultsOverTimeRequest(experiment_key=key, metric=metric, time_zone=time_zone)
     with service.calls("admin") as calls:
@@ -196,35 +137,8 @@ def over_time(service: _Service, /, key: str, metric: str, time_zone: str, *, as
     tables.show(rows, as_json=as_json)
 
 
-@experiments.command()
-@click.argument("key")
-@click.argument("variant")
-@click.option("--metric", default="", help="The primary one where absent.")
-@click.option("--override-reason", default="", help="Why it is right all the same, where it is refused.")
-@click.option("--id", "decision_id", help="Made up where absent.")
-@click.pass_obj
-def declare(service: _Service, /, key: str, variant: str, **asked: str | None) -> None:
-    """Declare VARIANT the winner of KEY: the experiment ends and everybody gets it."""
-    request = pb.DeclareWinnerRequest(
-        decision_id=asked["decision_id"] or secrets.token_hex(16),
-        experiment_key=key,
-        variant=variant,
-        metric=asked["metric"] or "",
-        override_reason=asked["override_reason"] or "",
-    )
-    with service.calls("admin") as calls:
-        decision = calls.DeclareWinner(request).decision
-    click.echo(f"{decision.experiment_key}: {decision.variant} is the winner by {decision.metric}")
-
-
-def _person(user: str, anonymous: str) -> pb.Person:
-    if bool(user) == bool(anonymous):
-        raise click.UsageError("give exactly one of --user and --anonymous")
-    return pb.Person(user_id=user) if user else pb.Person(anonymous_id=anonymous)
-
-
 def _status(experiment: pb.Experiment) -> str:
-    return pb.ExperimentStatus.Name(experiment.status).removeprefix("EXPERIMENT_STATUS_").lower()
+    return word(pb.ExperimentStatus.Name(experiment.status), "EXPERIMENT_STATUS_")
 
 
 def _tell(experiment: pb.Experiment) -> None:

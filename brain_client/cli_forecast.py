@@ -12,7 +12,6 @@ from google.protobuf.json_format import MessageToJson
 
 from brain_client import tables
 from brain_client.cli_session import Target, pairs
-from shared.clients import channel
 
 _ROLE = "admin"
 _SHOWN = 20
@@ -27,7 +26,7 @@ class _Service:
 
     @contextmanager
     def calls(self) -> Iterator[ForecastingServiceStub]:
-        with channel(self.address, self.target.token_for(_ROLE), ca_pem=self.target.ca_pem) as opened:
+        with self.target.channel(self.address, _ROLE) as opened:
             yield ForecastingServiceStub(opened)
 
 

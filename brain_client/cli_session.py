@@ -11,7 +11,7 @@ import click
 import grpc
 
 from brain_client.client import Brain
-from shared.clients import channel
+from shared.clients import Tls, channel
 
 _LOCAL = Path(".brain")
 
@@ -22,11 +22,11 @@ class Target:
 
     address: str
     token: str | None
-    ca_pem: bytes | None
+    tls: Tls | None
 
     def connect(self, role: str) -> Brain:
         """Return a client with the given token, else the one that the local run made for this role."""
-        return Brain(self.address, self.token_for(role), ca_pem=self.ca_pem)
+        return Brain(self.address, self.token_for(role), tls=self.tls)
 
     def token_for(self, role: str) -> str:
         """Return the given token, else the one that the local run made for this role."""
@@ -34,7 +34,7 @@ class Target:
 
     def channel(self, address: str, role: str) -> grpc.Channel:
         """Return a channel to any service, with the token that connect() would use."""
-        return channel(address, self.token or _local_token(role), ca_pem=self.ca_pem)
+        return channel(address, self.token or _local_token(role), tls=self.tls)
 
 
 def _local_token(role: str) -> str:

@@ -21,7 +21,7 @@ from brain_client.buffer import Buffer, Delivery
 from brain_client.connection import Connection, connect
 from brain_client.event import EventFields, make_event
 from brain_client.sender import Counters, Drops, OnDrop
-from shared.clients import channel
+from shared.clients import Tls, channel
 
 _LAST_WORDS_SECONDS = 1.0  # for the sender to notice that its channel is gone
 
@@ -48,9 +48,9 @@ class Brain:
         with Brain("127.0.0.1:50051", token) as brain:
             brain.track("signed_up", user_id="u-1", session_id="s-1")
 
-    `token` is a bearer token; `ca_pem` the certificates to trust, which also turns TLS on. `on_drop(events,
-    reason)` hears of every event that will not be stored, from the tracking or the sending thread; without
-    it a warning is logged, at most one in ten seconds.
+    `token` is a bearer token; `tls` the certificates to trust and to show, without it there is no TLS.
+    `on_drop(events, reason)` hears of every event that will not be stored, from the tracking or the sending
+    thread; without it a warning is logged, at most one in ten seconds.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Brain:
         address: str,
         token: str,
         *,
-        ca_pem: bytes | None = None,
+        tls: Tls | None = None,
         on_drop: OnDrop | None = None,
         delivery: Delivery | None = None,
     ) -> None:
         self._address = address
         self._token = token
-        self._ca_pem = ca_pem
+        self._tls = tls
         self._delivery = delivery or Delivery()
         self._drops = Drops(on_drop)
         self._buffer = Buffer(self._delivery)
@@ -193,7 +193,7 @@ class Brain:
 
     def _connect(self) -> Connection:
         made = connect(
-            channel(self._address, self._token, ca_pem=self._ca_pem),
+            channel(self._address, self._token, tls=self._tls),
             self._buffer,
             self._drops,
             self._delivery,

@@ -1,4 +1,7 @@
-"""Run the suite on one machine: `python -m deploy.local up`, or `demo` to have data in it as well."""
+"""Run the suite on one machine: `python -m deploy.local up`, or `demo` to have data in it as well.
+
+`restart` restarts every process of a suite that runs, one at a time.
+"""
 
 import argparse
 import os
@@ -10,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from types import FrameType
 
-from deploy import children, settings
+from deploy import children, rolling, settings
 from deploy.errors import LaunchError
 from deploy.settings import LocalSettings
 from deploy.suite import Suite
@@ -28,16 +31,36 @@ class StopRequest:
         self.received = True
 
 
+class RestartRequest:
+    """Whether somebody asked for a rolling restart since it was last begun."""
+
+    def __init__(self) -> None:
+        self._received = False
+        signal.signal(rolling.SIGNAL, self._note)
+
+    def taken(self) -> bool:
+        """Return whether there is a request, and forget it."""
+        received, self._received = self._received, False
+        return received
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self._received = True
+
+
 def main() -> int:
     """Run until stopped; return the exit code: 1 if something could not start or died."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local")
-    parser.add_argument("command", choices=["up", "demo"])
+    parser.add_argument("command", choices=["up", "demo", "restart"])
     command = parser.parse_args().command
     os.umask(0o077)
-    stop = StopRequest()
     try:
         refuse_other_systems()
-        run(settings.load(), stop, demo=command == "demo")
+        chosen = settings.load()
+        if command == "restart":
+            rolling.ask(chosen)
+            print("Every process was restarted.", flush=True)
+        else:
+            run(chosen, StopRequest(), demo=command == "demo")
     except LaunchError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
@@ -54,6 +77,7 @@ def refuse_other_systems() -> None:
 
 def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
     """Start the suite, tell about it, watch it until a stop is requested, and stop it."""
+    restart = RestartRequest()
     suite = Suite(chosen, lambda: stop.received)
     demonstration = None
     tell_shortage(suite, demo=demo)
@@ -63,6 +87,8 @@ def run(chosen: LocalSettings, stop: StopRequest, *, demo: bool) -> None:
             print(summary(suite), flush=True)
             demonstration = start_demo(suite) if demo else None
         while not stop.received:
+            if restart.taken():
+                suite.begin_restart()
             suite.watch()
             if demonstration is not None and demonstration.poll():
                 raise LaunchError("The demo failed, so the suite was stopped.")
@@ -90,12 +116,12 @@ def start_demo(suite: Suite, log: Path | None = None) -> subprocess.Popen[bytes]
     """Import the example data and print the first answers here or in a log, in a process of its own."""
     environment = {
         **os.environ,
-        "BRAIN_ADDRESS": suite.address_of("events"),
-        "BRAIN_EXPERIMENTS_ADDRESS": suite.address_of("experiments"),
-        "BRAIN_FORECASTING_ADDRESS": suite.address_of("forecasting"),
-        "BRAIN_FUNNELS_ADDRESS": suite.address_of("funnels"),
+        "BRAIN_ADDRESS": suite.settings.address_of("events"),
+        "BRAIN_EXPERIMENTS_ADDRESS": suite.settings.address_of("experiments"),
+        "BRAIN_FORECASTING_ADDRESS": suite.settings.address_of("forecasting"),
+        "BRAIN_FUNNELS_ADDRESS": suite.settings.address_of("funnels"),
         "BRAIN_DASHBOARD_URL": dashboard_url(suite),
-        "BRAIN_ALERTS_ADDRESS": suite.address_of("alerts"),
+        "BRAIN_ALERTS_ADDRESS": suite.settings.address_of("alerts"),
         "BRAIN_TOKEN": suite.tokens["admin"],
         "BRAIN_SHIFT_FILE": str(suite.directory / "demo_shift.json"),
     }
@@ -112,19 +138,19 @@ def summary(suite: Suite) -> str:
     lines = ["Analytics Brain is up. Ctrl-C stops it.", ""]
     for service in suite.settings.services():
         lines += [
-            f"  {service.name:<11} {service.address}   metrics http://{service.metrics_address}/metrics"
+            f"  {service.label:<13} {service.address}   metrics http://{service.metrics_address}/metrics"
         ]
-        lines += [f"  {'':<11} {each}   flags, for OpenFeature" for each in service.more_addresses.values()]
+        lines += [f"  {'':<13} {each}   flags, for OpenFeature" for each in service.more_addresses.values()]
     gateway = suite.settings.gateway()
     lines += [
-        f"  {'gateway':<11} http://{gateway.address}   metrics http://{gateway.metrics_address}/metrics",
-        f"  {'dashboard':<11} {dashboard_url(suite)}   sign in with the admin token",
-        f"  {'files':<11} {suite.directory}",
+        f"  {'gateway':<13} http://{gateway.address}   metrics http://{gateway.metrics_address}/metrics",
+        f"  {'dashboard':<13} {dashboard_url(suite)}   sign in with the admin token",
+        f"  {'files':<13} {suite.directory}",
         "",
     ]
     lines += [f"  {name} token\n    {token}" for name, token in suite.tokens.items()]
     lines += [f"  write key for Segment, RudderStack and PostHog senders\n    {suite.write_key}"]
-    brain = f".venv/bin/brain --address {suite.address_of('events')}"
+    brain = f".venv/bin/brain --address {suite.settings.address_of('events')}"
     found = suite.directory == Path(".brain").resolve()
     if not found:
         brain += f' --token "$(cat {quote(str(suite.directory / "admin.token"))})"'

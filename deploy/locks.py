@@ -23,3 +23,18 @@ def take(path: Path, what: str) -> int:
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds the lock of `path`; None if nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(descriptor, 20).decode())
+    finally:
+        os.close(descriptor)
+    return None

@@ -12,12 +12,10 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from deploy import children
 from deploy.errors import LaunchError
 from deploy.settings import Service
+from shared.healthcheck import says_serving
 
 SERVING_SECONDS = 60
 STOP_SECONDS = 30  # a service drains for 10 s of its own accord
@@ -33,31 +31,40 @@ class ServiceProcess:
     def __init__(self, service: Service, log: Path) -> None:
         self.service = service
         self.log = log
+        self._settings: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._rotation: subprocess.Popen[bytes] | None = None
 
     def refuse_taken_addresses(self) -> None:
         """Raise LaunchError if something listens where this service will."""
-        addresses = {"PORT": self.service.address, "METRICS_PORT": self.service.metrics_address}
-        for setting, address in self.service.more_addresses.items():
-            addresses[setting.replace("ADDRESS", "PORT")] = address
-        for role, address in addresses.items():
-            refuse_taken(address, f"BRAIN_{self.service.name.upper()}_{role}")
+        for choice, address in self.service.chosen_by().items():
+            refuse_taken(address, choice)
 
     def start(self, settings: Mapping[str, str]) -> None:
         """Start it with these settings over the environment of this process.
 
-        Raises LaunchError if a setting is already in the environment: to pick either value would surprise.
+        Raises LaunchError if a setting is already in the environment: to pick either value would surprise;
+        and for settings of TLS, which whoever looks after the processes does not speak.
         """
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/settings.md)")
-        command = [sys.executable, "-m", self.service.module]
+        secured = sorted(name for name in os.environ if name.startswith(f"{self.service.name.upper()}_TLS_"))
+        if secured:
+            raise LaunchError(f"unset {', '.join(secured)}: on one machine everything speaks without TLS")
+        self._settings = settings
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start it with the settings it had."""
         self._rotation = start_rotation(self.log)
         assert self._rotation.stdin is not None
         with self._rotation.stdin as pipe:  # the service's own end of it stays open as long as it lives
-            environment = {**os.environ, **settings}
-            self._process = children.start(command, log=pipe.fileno(), environment=environment)
+            self._process = self._begin([], pipe.fileno())
+
+    def migrate(self) -> subprocess.Popen[bytes]:
+        """Begin to bring its schema up to date with the code as it is on the disk now."""
+        return self._begin(["migrate"], self.log)
 
     def is_running(self) -> bool:
         """Tell whether the process lives."""
@@ -70,30 +77,34 @@ class ServiceProcess:
             if not self.is_running():
                 raise LaunchError(self.obituary())
             if time.monotonic() > deadline:
-                raise LaunchError(
-                    f"{self.service.name} does not serve after {SERVING_SECONDS} s.\n{self._evidence()}"
-                )
+                raise self.overdue()
             time.sleep(0.05)
+
+    def overdue(self) -> LaunchError:
+        """Return what to raise where it does not serve in time."""
+        return LaunchError(
+            f"{self.service.label} does not serve after {SERVING_SECONDS} s.\n{self.evidence()}"
+        )
 
     def obituary(self) -> str:
         """Say that it died and show the end of its log."""
         code = self._process.returncode if self._process else None
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
-        return f"{self.service.name} ended {how}.\n{self._evidence()}"
+        return f"{self.service.label} ended {how}.\n{self.evidence()}"
 
     def request_stop(self) -> None:
         """Ask it to drain and end."""
         if self.is_running() and self._process:
             self._process.send_signal(signal.SIGTERM)
 
-    def wait(self) -> None:
-        """Wait for its end; after STOP_SECONDS, end it the hard way and say so."""
+    def wait(self, seconds: float = STOP_SECONDS) -> None:
+        """Wait for its end; where that does not come in time, end it the hard way and say so."""
         if self._process is None:
             return
         try:
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            print(f"{self.service.name} did not stop within {STOP_SECONDS} s and was killed.", flush=True)
+            print(f"{self.service.label} did not stop within {STOP_SECONDS} s and was killed.", flush=True)
             self._process.kill()
             self._process.wait()
         self._finish_log()
@@ -104,9 +115,14 @@ class ServiceProcess:
             with suppress(subprocess.TimeoutExpired):
                 self._rotation.wait(LOG_SECONDS)
 
-    def _evidence(self) -> str:
+    def evidence(self) -> str:
+        """Return the end of its log."""
         self._finish_log()
         return f"--- {self.log}\n{children.tail(self.log)}\n---"
+
+    def _begin(self, arguments: list[str], log: Path | int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", self.service.module, *arguments]
+        return children.start(command, log=log, environment={**os.environ, **self._settings})
 
 
 def is_serving(service: Service) -> bool:
@@ -118,17 +134,6 @@ def is_serving(service: Service) -> bool:
             return bool(reply.status == HTTPStatus.OK)
     except OSError:  # a code above 400, too
         return False
-
-
-def says_serving(address: str) -> bool:
-    """Ask the health of a gRPC server once."""
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
-        except grpc.RpcError:
-            return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def refuse_taken(address: str, setting: str) -> None:

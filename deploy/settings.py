@@ -1,7 +1,8 @@
 """Settings of the one-machine run. `docs/settings.md` lists them with every port and file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -10,11 +11,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from deploy.errors import LaunchError
 
 CHECKOUT = Path(__file__).parents[1]
+# Every replica listens so many ports above the one before; no two ports of a replica are that far apart.
+PORTS_APART = 10
+LARGEST_PORT = 65_535
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the suite and where it listens; `more_addresses` by the names of their settings."""
+    """A replica of a service and where it listens; `more_addresses` by the names of their settings."""
 
     name: str
     address: str
@@ -25,6 +29,20 @@ class Service:
     health_url: str | None = None
     # Further addresses, by the names of their settings.
     more_addresses: Mapping[str, str] = field(default_factory=dict)
+    # Which of the replicas, from 1.
+    number: int = 1
+
+    @property
+    def label(self) -> str:
+        """The name by which it is told from the other replicas; the first one's is the service's."""
+        return self.name if self.number == 1 else f"{self.name}.{self.number}"
+
+    def chosen_by(self) -> dict[str, str]:
+        """Return its addresses by what chooses their ports, e.g. "BRAIN_EVENTS_PORT + 10"."""
+        addresses = {"PORT": self.address, "METRICS_PORT": self.metrics_address}
+        addresses |= {name.replace("ADDRESS", "PORT"): each for name, each in self.more_addresses.items()}
+        above = f" + {PORTS_APART * (self.number - 1)}" if self.number > 1 else ""
+        return {f"BRAIN_{self.name.upper()}_{role}{above}": each for role, each in addresses.items()}
 
 
 class LocalSettings(BaseSettings):
@@ -36,6 +54,8 @@ class LocalSettings(BaseSettings):
     directory: Path = CHECKOUT / ".brain"
     # The interface the services listen on.
     host: str = "127.0.0.1"
+    # Processes of each service; the gateway is one.
+    replicas: int = Field(default=1, ge=1, le=9)
     events_port: int = Field(default=50051, ge=1, le=65535)
     events_metrics_port: int = Field(default=9101, ge=1, le=65535)
     gateway_port: int = Field(default=8080, ge=1, le=65535)
@@ -54,19 +74,23 @@ class LocalSettings(BaseSettings):
     max_wal_mebibytes: int = Field(default=2048, ge=64)
 
     def services(self) -> tuple[Service, ...]:
-        """Return the services to start, in order: each has a schema in the database."""
+        """Return the replicas of each service, services in order of their start: each has a schema."""
         return (
-            self._service("events", self.events_port, self.events_metrics_port),
-            self._service(
+            *self._replicas("events", self.events_port, self.events_metrics_port),
+            *self._replicas(
                 "experiments",
                 self.experiments_port,
                 self.experiments_metrics_port,
-                FLAGD_ADDRESS=f"{self.host}:{self.experiments_flagd_port}",
+                FLAGD_ADDRESS=self.experiments_flagd_port,
             ),
-            self._service("funnels", self.funnels_port, self.funnels_metrics_port),
-            self._service("forecasting", self.forecasting_port, self.forecasting_metrics_port),
-            self._service("alerts", self.alerts_port, self.alerts_metrics_port),
+            *self._replicas("funnels", self.funnels_port, self.funnels_metrics_port),
+            *self._replicas("forecasting", self.forecasting_port, self.forecasting_metrics_port),
+            *self._replicas("alerts", self.alerts_port, self.alerts_metrics_port),
         )
+
+    def address_of(self, name: str) -> str:
+        """Return where the replicas of a service listen, as clients take it: with commas between."""
+        return ",".join(service.address for service in self.services() if service.name == name)
 
     def gateway(self) -> Service:
         """Return the gateway, which needs the services."""
@@ -79,9 +103,17 @@ class LocalSettings(BaseSettings):
         """Ingest is refused while less is free: a full disk under the write-ahead log stops PostgreSQL."""
         return 2 * self.max_wal_mebibytes * 1024**2
 
-    def _service(self, name: str, port: int, metrics_port: int, **more: str) -> Service:
-        address, metrics = f"{self.host}:{port}", f"{self.host}:{metrics_port}"
-        return Service(name, address, metrics, f"services.{name}", more_addresses=more)
+    def _replicas(self, name: str, port: int, metrics_port: int, **more: int) -> Iterator[Service]:
+        for number in range(1, self.replicas + 1):
+            above = PORTS_APART * (number - 1)
+            yield Service(
+                name,
+                f"{self.host}:{port + above}",
+                f"{self.host}:{metrics_port + above}",
+                f"services.{name}",
+                more_addresses={role: f"{self.host}:{each + above}" for role, each in more.items()},
+                number=number,
+            )
 
 
 def load() -> LocalSettings:
@@ -91,8 +123,24 @@ def load() -> LocalSettings:
     except ValidationError as error:
         problems = [f"BRAIN_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
         raise LaunchError("\n".join(["These settings are wrong:", *problems])) from None
-    for service in (*chosen.services(), chosen.gateway()):
-        if service.address == service.metrics_address:
-            ports = f"BRAIN_{service.name.upper()}_PORT and BRAIN_{service.name.upper()}_METRICS_PORT"
-            raise LaunchError(f"{ports} are the same, {service.address}: choose two ports")
+    _refuse_addresses(chosen)
     return chosen
+
+
+def _refuse_addresses(chosen: LocalSettings) -> None:
+    """Raise LaunchError for two of one address, a port too large, or a host that cannot stand in a list."""
+    if chosen.replicas > 1:
+        try:
+            ip_address(chosen.host.strip("[]"))
+        except ValueError:
+            raise LaunchError(
+                f"BRAIN_HOST must be an IP address where BRAIN_REPLICAS is more than 1, not {chosen.host}"
+            ) from None
+    found: dict[str, str] = {}
+    for service in (*chosen.services(), chosen.gateway()):
+        for choice, address in service.chosen_by().items():
+            if address in found:
+                raise LaunchError(f"{found[address]} and {choice} are the same, {address}: choose two ports")
+            if int(address.rpartition(":")[2]) > LARGEST_PORT:
+                raise LaunchError(f"{choice} is {address}, beyond the last port: choose a smaller one")
+            found[address] = choice

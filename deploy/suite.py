@@ -13,13 +13,16 @@ from deploy import children, keys, locks
 from deploy.errors import LaunchError
 from deploy.postgres import EmbeddedPostgres
 from deploy.processes import ServiceProcess, keep_small
+from deploy.rolling import DONE, SUITE_LOCK, RollingRestart, tell
 from deploy.settings import LocalSettings, Service
 from shared import migrations
 
 DATABASE = "brain"
+JOURNALS = "erasures"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
+CONNECTIONS_OF_A_REPLICA = 100  # one process of every service opens up to eighty
 # Services that read metrics of all those before them.
 _READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
@@ -36,13 +39,11 @@ class Suite:
         self._lock: int | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._restarts = RestartPauses()
+        self._rolling: RollingRestart | None = None
         logs = self.directory / "logs"
         everything = (*settings.services(), settings.gateway())
-        self._processes = [ServiceProcess(one, logs / f"{one.name}.log") for one in everything]
-
-    def address_of(self, name: str) -> str:
-        """Return where a service listens."""
-        return next(service.address for service in self.settings.services() if service.name == name)
+        self._processes = [ServiceProcess(one, logs / f"{one.label}.log") for one in everything]
+        self._pauses = {process: RestartPauses() for process in self._processes}
 
     def shortage(self) -> str | None:
         """Return why no events will be taken for want of disk space, or None."""
@@ -60,17 +61,20 @@ class Suite:
     def start(self) -> None:
         """Start everything and return once all serve or a stop is requested; raise LaunchError."""
         make_directory(self.directory)
-        self._lock = locks.take(self.directory / "suite.lock", "the suite of this directory")
+        self._lock = locks.take(self.directory / SUITE_LOCK, "the suite of this directory")
         for process in self._processes:
             process.refuse_taken_addresses()
         data = self.directory / "postgres"
-        names = [service.name for service in self.settings.services()]
+        names = list(self._service_names())
         secrets = keys.ensure_secrets(self.directory, names, data_exists=data.exists())
         self.write_key = keys.write_key(secrets)
         self.tokens = keys.ensure_tokens(self.directory)
         keep_small(data.with_name("postgres.log"))
-        wal = {"max_wal_size": f"{self.settings.max_wal_mebibytes}MB"}
-        self._postgres = deploy.postgres.start(data, settings=wal)
+        chosen = {
+            "max_wal_size": f"{self.settings.max_wal_mebibytes}MB",
+            "max_connections": str(CONNECTIONS_OF_A_REPLICA * self.settings.replicas),
+        }
+        self._postgres = deploy.postgres.start(data, settings=chosen)
         self._postgres.create_database(DATABASE)
         for process in self._processes:
             process.start(self._settings_of(process.service, self._postgres, secrets))
@@ -78,12 +82,20 @@ class Suite:
             process.wait_until_serving(self._stop_requested)
 
     def watch(self) -> None:
-        """Look at every process once: start a died PostgreSQL again, raise LaunchError for a died service."""
+        """Look at every process once, start again what has died, and go on with a restart under way."""
         for process in self._processes:
-            if not process.is_running():
-                raise LaunchError(process.obituary())
+            expected = self._rolling is not None and self._rolling.current is process
+            if not expected and not process.is_running():
+                self._revive(process)
         if self._postgres and not self._postgres.is_running():
             self._restart(self._postgres)
+        if self._rolling is not None:
+            self._go_on(self._rolling)
+
+    def begin_restart(self) -> None:
+        """Restart every process in turn, as `watch` is called; one restart at a time."""
+        if self._rolling is None:
+            self._rolling = RollingRestart(self._processes, frozenset(self._service_names()))
 
     def stop(self) -> None:
         """Stop services, then PostgreSQL, whatever of them runs."""
@@ -107,7 +119,9 @@ class Suite:
             "TOKEN_PUBLIC_KEY_FILE": str(self.directory / keys.PUBLIC_KEY),
         }
         if service.name == "gateway":
-            chosen |= {f"{one.name.upper()}_ADDRESS": one.address for one in self.settings.services()}
+            chosen |= {
+                f"{name.upper()}_ADDRESS": self.settings.address_of(name) for name in self._service_names()
+            }
             chosen |= {"INGEST_TOKEN": self.tokens["ingest"]}
         else:
             chosen |= self._prepare(service, postgres)
@@ -120,19 +134,21 @@ class Suite:
         """Return the settings of who asks other services."""
         token = str(self.directory / f"{service.name}.token")
         if service.name in _READ_ANY_METRIC:
-            others = takewhile(lambda one: one.name != service.name, self.settings.services())
-            sources = json.dumps({one.name: one.address for one in others})
+            others = takewhile(lambda name: name != service.name, self._service_names())
+            sources = json.dumps({name: self.settings.address_of(name) for name in others})
             return {"METRIC_SOURCES": sources, "SOURCES_TOKEN_FILE": token}
-        return {"EVENTS_ADDRESS": self.address_of("events"), "EVENTS_TOKEN_FILE": token}
+        return {"EVENTS_ADDRESS": self.settings.address_of("events"), "EVENTS_TOKEN_FILE": token}
 
     def _prepare(self, service: Service, postgres: EmbeddedPostgres) -> dict[str, str]:
         """Migrate the service's schema and return the settings of its database."""
-        postgres.create_schema(DATABASE, service.name)
         url = postgres.url(DATABASE, service.name)
-        migrations.upgrade(url, service.name, f"services.{service.name}")
+        if service.number == 1:
+            postgres.create_schema(DATABASE, service.name)
+            migrations.upgrade(url, service.name, f"services.{service.name}")
         return {
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
+            "ERASURE_JOURNAL": str(journal_of(self.directory, service.name)),
             **service.more_addresses,
             **(self._disk(postgres) if service.name == "events" else {}),
         }
@@ -143,6 +159,30 @@ class Suite:
             "DISK_PATH": str(postgres.data_directory),
             "MINIMUM_FREE_BYTES": str(self.settings.minimum_free_bytes),
         }
+
+    def _service_names(self) -> dict[str, None]:
+        """Return each service's name once, in order."""
+        return dict.fromkeys(service.name for service in self.settings.services())
+
+    def _revive(self, process: ServiceProcess) -> None:
+        if not self._pauses[process].due(time.monotonic()):
+            return
+        print(process.obituary(), flush=True)
+        process.start_again()
+        print(f"{process.service.label} was started again.", flush=True)
+
+    def _go_on(self, rolling: RollingRestart) -> None:
+        try:
+            if not rolling.step():
+                return
+        except LaunchError as error:
+            said = f"The restart ended half-way; what was not restarted yet runs as before. {error}"
+            print(said, flush=True)
+        else:
+            said = DONE
+            print("Every process was restarted.", flush=True)
+        self._rolling = None
+        tell(self.directory, said)
 
     def _restart(self, postgres: EmbeddedPostgres) -> None:
         if not self._restarts.due(time.monotonic()):
@@ -181,4 +221,10 @@ def make_directory(directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711 if children.unprivileged_account() else 0o700)
-    (directory / "logs").mkdir(mode=0o700, exist_ok=True)
+    for name in ("logs", JOURNALS):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def journal_of(directory: Path, service: str) -> Path:
+    """Return the file that remembers whom a service erased, apart from its database."""
+    return directory / JOURNALS / f"{service}.jsonl"

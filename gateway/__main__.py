@@ -1,11 +1,12 @@
-"""Runs the gateway: `python -m gateway`."""
+"""Runs the gateway: `python -m gateway`, or `… health`."""
 
 import asyncio
+import sys
 import time
 
 from gateway import application
 from gateway.config import GatewaySettings
-from shared import logs
+from shared import healthcheck, logs
 from shared.config import load
 
 
@@ -16,8 +17,10 @@ async def serve(settings: GatewaySettings) -> None:
 
 
 def main() -> None:
-    """Read the settings and serve."""
+    """Serve; with `health`, end with code 0 if the gateway of the same settings serves, else with 1."""
     settings = load(GatewaySettings)
+    if sys.argv[1:] == ["health"]:
+        healthcheck.end_with_health_of(settings, speaks_http=True)
     logs.configure(settings.log_level)
     asyncio.run(serve(settings))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from gateway.capture.delivery import Delivery
 from gateway.config import secret_bytes, sources_by_key
 from gateway.dashboard import routes as dashboard
 from gateway.dashboard import tabs
-from gateway.dashboard.surroundings import Surroundings
+from gateway.dashboard.page.surroundings import Surroundings
 from gateway.measures import Measures
 from gateway.ofrep import routes as ofrep
 from gateway.rest import routes as rest
@@ -34,13 +33,14 @@ from shared.auth import verifier_of
 from shared.encryption import Keyring
 from shared.errors import ServiceError
 from shared.metrics import MetricsEndpoint
+from shared.tls import https_context, server_files
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from gateway.config import GatewaySettings
-    from gateway.dashboard.frame import Tab
+    from gateway.dashboard.page.tab import Tab
 
 _BACKLOG = 2_048
 
@@ -80,7 +80,7 @@ async def start(
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         listener = _listen(settings.address)
         opened.callback(listener.close)
-        metrics = MetricsEndpoint(settings.metrics_address, registry)
+        metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
         opened.callback(metrics.close)
         behind = services.connect(settings)
         application = build(settings, behind, measures.create(registry), clock, shown)
@@ -106,7 +106,7 @@ def build(
             *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
             *capture.routes(_capture(settings, behind, counts, clock)),
             *ofrep.routes(ofrep.Ofrep(behind, access, limits)),
-            *dashboard.routes(_surroundings(settings, behind, access, shown)),
+            *dashboard.routes(_surroundings(settings, behind, access, shown), shown),
         ],
         exception_handlers={
             ServiceError: _failed,
@@ -142,7 +142,7 @@ def _surroundings(
         access=access,
         cookie_keys=Keyring.parse(f"1:{settings.secret.get_secret_value()}"),
         reporting_zone=settings.reporting_time_zone,
-        tabs=shown,
+        tab_titles={tab.name: tab.title for tab in shown},
         environment=settings.environment,
         currency=settings.currency,
         secure_cookies=settings.secure_cookies or settings.tls_key_file is not None,
@@ -181,6 +181,7 @@ def _listen(address: str) -> socket.socket:
 
 
 def _server_settings(settings: "GatewaySettings", application: "ASGIApp") -> uvicorn.Config:
+    files = server_files(settings)
     return uvicorn.Config(
         application,
         http="httptools",
@@ -193,8 +194,5 @@ def _server_settings(settings: "GatewaySettings", application: "ASGIApp") -> uvi
         backlog=_BACKLOG,
         limit_concurrency=settings.maximum_connections,
         timeout_graceful_shutdown=round(settings.drain_seconds),
-        ssl_certfile=settings.tls_certificate_file,
-        ssl_keyfile=str(settings.tls_key_file) if settings.tls_key_file else None,
-        ssl_ca_certs=str(settings.tls_client_ca_file) if settings.tls_client_ca_file else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca_file else ssl.CERT_NONE,
+        ssl_context_factory=None if files is None else lambda _config, _default: https_context(files),
     )

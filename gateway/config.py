@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServerSettings, tcp_address
+from shared.clients import Tls, read_tls
+from shared.config import ServerSettings, check_client_files, tcp_address
 
 _SECRET_BYTES = 32
 
@@ -66,6 +67,9 @@ class GatewaySettings(ServerSettings):
     forecasting_ca_file: FilePath | None = None
     alerts_address: str = ""
     alerts_ca_file: FilePath | None = None
+    # What is shown to those of them that ask clients for certificates.
+    services_certificate_file: FilePath | None = None
+    services_key_file: FilePath | None = None
     # How long a call to a service may take.
     call_seconds: float = Field(default=30, gt=0)
     # base64, 32 bytes, the same on every replica: encrypts cookies, names sessions that senders leave open.
@@ -93,7 +97,7 @@ class GatewaySettings(ServerSettings):
     maximum_connections: int = Field(default=1_000, ge=1)
 
     @property
-    def services(self) -> dict[str, tuple[str, FilePath | None]]:
+    def _authorities(self) -> dict[str, tuple[str, FilePath | None]]:
         """Where each service is, empty where nowhere, and the authority of its certificate."""
         return {
             "events": (self.events_address, self.events_ca_file),
@@ -102,6 +106,21 @@ class GatewaySettings(ServerSettings):
             "forecasting": (self.forecasting_address, self.forecasting_ca_file),
             "alerts": (self.alerts_address, self.alerts_ca_file),
         }
+
+    @property
+    def services(self) -> dict[str, tuple[str, Tls | None]]:
+        """Where each service is, empty where nowhere, and what it is asked with; None without TLS."""
+        shown = (self.services_certificate_file, self.services_key_file)
+        return {
+            name: (address, read_tls(ca, *shown if ca else ()))
+            for name, (address, ca) in self._authorities.items()
+        }
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate(self) -> Self:
+        authority = next((ca for _, ca in self._authorities.values() if ca is not None), None)
+        check_client_files("services", authority, self.services_certificate_file, self.services_key_file)
+        return self
 
     @model_validator(mode="after")
     def _captures_with_a_token(self) -> Self:

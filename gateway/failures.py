@@ -28,6 +28,7 @@ _HTTP_CODES: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.CANCELLED: 503,  # by a service that stops
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _STATUSES = {code.value[0]: code for code in grpc.StatusCode}

@@ -122,9 +122,9 @@ class _NotConnected:
 def connect(settings: "GatewaySettings") -> Services:
     """Return the services that the settings name, for the event loop that runs."""
     channels = {}
-    for service, (address, ca_file) in settings.services.items():
+    for service, (address, tls) in settings.services.items():
         if address:
-            opened = async_channel(address, ca_pem=ca_file.read_bytes() if ca_file else None)
+            opened = async_channel(address, tls=tls)
             opened.get_state(try_to_connect=True)  # now, not while the first visitor waits
             channels[service] = opened
         else:

@@ -1,7 +1,9 @@
 """The append-only log of who changed what; a table `audit_entries` in each service's schema."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getuser
 from typing import TYPE_CHECKING
 
 import sqlalchemy
@@ -37,6 +39,14 @@ class AuditEntry:
     action: str
     subject: str
     details: Mapping[str, str | float | bool | None]
+
+
+def operator() -> str:
+    """Return who runs this process: the actor of what no caller asked for, such as commands at a terminal."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
+        return f"uid {os.getuid()}"
 
 
 def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:

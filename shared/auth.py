@@ -1,5 +1,6 @@
 """Who calls, and what an RPC asks of them: bearer tokens (JWT) that carry roles."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf import descriptor_pool
 
-from shared.errors import Unauthenticated, Unavailable
+from shared.errors import Unauthenticated
+from shared.jwks import FRESH_SECONDS, ProviderKeys, UnknownKeyError
 
 if TYPE_CHECKING:
     from shared.config import ServerSettings
@@ -125,26 +127,31 @@ class TokenVerifier:
 class JwksVerifier:
     """Verifies tokens of an identity provider with the keys behind its JWKS URL.
 
-    Keys are fetched when needed, kept five minutes and refreshed at most every 30 s for unknown key ids.
-    The provider's tokens carry our roles in a claim `roles`, and may carry `events_per_minute`; those it made
-    for others than `audience` are refused, for the same keys sign them all. Safe to share between threads.
+    A key that the provider withdraws ends within five minutes, a new one is known within 30 s of the first
+    token it signed. While the provider is away, the keys it last told are good for an hour. Its tokens carry
+    our roles in a claim `roles`, and may carry `events_per_minute`; those it made for others than `audience`
+    are refused, for the same keys sign them all. Safe to share between threads.
     """
 
-    def __init__(self, url: str, *, issuer: str, audience: str) -> None:
-        self._keys = jwt.PyJWKClient(url, timeout=5)
+    def __init__(
+        self, url: str, *, issuer: str, audience: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._keys = ProviderKeys(url, clock)
         self._issuer = issuer
         self._audience = audience
-        self._verified = _VerifiedTokens(self._claims)
+        # What a key verified just before it was withdrawn must not outlast it for long.
+        self._verified = _VerifiedTokens(self._claims, _CACHED_SECONDS - FRESH_SECONDS)
 
     def verify(self, token: str, now: float) -> Caller:
         """Return the caller; raise Unauthenticated, or Unavailable (KEYS_UNAVAILABLE)."""
         return self._verified.caller(token, now)
 
     def _claims(self, token: str) -> dict[str, object]:
+        key_id = jwt.get_unverified_header(token).get("kid")
         try:
-            key = self._keys.get_signing_key_from_jwt(token)
-        except jwt.PyJWKClientConnectionError as error:
-            raise Unavailable("the keys that verify tokens cannot be fetched", "KEYS_UNAVAILABLE") from error
+            key = self._keys.key(str(key_id))
+        except UnknownKeyError:
+            raise jwt.InvalidTokenError from None
         return jwt.decode(
             token,
             key,
@@ -192,8 +199,9 @@ class _VerifiedTokens:
     Only tokens with a good signature are kept, so nobody fills it with rubbish.
     """
 
-    def __init__(self, claims: Callable[[str], dict[str, object]]) -> None:
+    def __init__(self, claims: Callable[[str], dict[str, object]], seconds: float = _CACHED_SECONDS) -> None:
         self._claims = claims
+        self._seconds = seconds
         self._known: dict[str, _Verified] = {}
 
     def caller(self, token: str, now: float) -> Caller:
@@ -210,7 +218,7 @@ class _VerifiedTokens:
             raise Unauthenticated("a bearer token is required", "TOKEN_MISSING")
         try:
             claims = self._claims(token)
-            verified = _read_claims(claims, now)
+            verified = _read_claims(claims, now, now + self._seconds)
         except (jwt.PyJWTError, TypeError, ValueError):
             raise Unauthenticated("the token is not valid here", "TOKEN_INVALID") from None
         if len(self._known) >= _CACHED_TOKENS:
@@ -219,7 +227,7 @@ class _VerifiedTokens:
         return verified
 
 
-def _read_claims(claims: dict[str, object], now: float) -> _Verified:
+def _read_claims(claims: dict[str, object], now: float, cached_until: float) -> _Verified:
     subject, roles = claims["sub"], claims.get("roles", [])
     expires, not_before = claims.get("exp", float("inf")), claims.get("nbf", 0)
     if not isinstance(subject, str) or not isinstance(roles, list):
@@ -231,7 +239,7 @@ def _read_claims(claims: dict[str, object], now: float) -> _Verified:
     # Roles of later versions are left out, not refused.
     known = frozenset(role for role in Role if role.name.lower() in roles)
     caller = Caller(subject, known, _quota(claims))
-    return _Verified(caller, float(expires), now + _CACHED_SECONDS)
+    return _Verified(caller, float(expires), cached_until)
 
 
 def _quota(claims: dict[str, object]) -> int | None:

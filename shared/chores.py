@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from shared.database import translate
 from shared.errors import ServiceError
 
@@ -28,8 +30,16 @@ class Chore:
 class Housekeeper:
     """Does chores until it is stopped, each in a thread of its own."""
 
-    def __init__(self, chores: Sequence[Chore]) -> None:
+    def __init__(self, chores: Sequence[Chore], registry: CollectorRegistry) -> None:
         self._stopping = Event()
+        self._succeeded = Gauge(
+            "chore_success_timestamp_seconds",
+            "When a chore last ended well; from the start on, Unix seconds.",
+            ("chore",),
+            registry=registry,
+        )
+        for chore in chores:
+            self._succeeded.labels(chore.name).set_to_current_time()
         self._chores = chores
         self._threads = [
             Thread(target=self._repeat, args=(chore,), name=f"chore-{chore.name}", daemon=True)
@@ -65,6 +75,7 @@ class Housekeeper:
                 if failing:
                     _log.info("chore works again", extra={"chore": chore.name})
                 failing = False
+                self._succeeded.labels(chore.name).set_to_current_time()
 
 
 def _tell(chore: Chore, error: Exception) -> None:

@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 DEFAULT_DEADLINE_SECONDS: Final = 30.0
 
 # Calls are idempotent, so a lost answer may be asked for again. With these five attempts (gRPC allows no
-# more) a call waits about 8 s for a replica that restarts: 0.2 + 0.6 + 1.8 + 5 s, each ± 20 %.
+# more) a call waits about 8 s for a replica that restarts: 0.2 + 0.6 + 1.8 + 5 s, each ± 20 %. CANCELLED is
+# what gRPC's servers answer to calls that arrive between their word that they stop and its arrival here; what
+# is cancelled on this side is never sent again.
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -30,7 +33,7 @@ _SERVICE_CONFIG: Final = {
                 "initialBackoff": "0.2s",
                 "maxBackoff": "5s",
                 "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
@@ -41,8 +44,12 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 << 20),
     # A request larger than this is sent once and never retried; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 16 << 20),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A replica that stands still, or a network that swallows, is found out in 17 s: early enough to ask
+    # another within the deadline. Servers allow a ping every 10 s.
+    ("grpc.keepalive_time_ms", 12_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Else gRPC waits a minute for pings of its own, and sends no other meanwhile.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # A replica that comes back is found within a second, not within two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
@@ -51,56 +58,98 @@ _OPTIONS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a client trusts, and what it shows of itself to servers that ask for certificates. All PEM."""
+
+    ca_pem: bytes
+    certificate_pem: bytes | None = None
+    key_pem: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.certificate_pem is None) != (self.key_pem is None):
+            raise ValueError("a certificate and its key need each other")
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return what gRPC asks for."""
+        return grpc.ssl_channel_credentials(self.ca_pem, self.key_pem, self.certificate_pem)
+
+
+def read_tls(ca: "Path | None", certificate: "Path | None" = None, key: "Path | None" = None) -> Tls | None:
+    """Return what lies in files, None (no TLS) without an authority."""
+    if ca is None:
+        return None
+    return Tls(
+        ca.read_bytes(),
+        None if certificate is None else certificate.read_bytes(),
+        None if key is None else key.read_bytes(),
+    )
+
+
 def channel(
     address: str,
     token: str | None,
     *,
-    ca_pem: bytes | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    tls: Tls | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
 ) -> grpc.Channel:
-    """Return a channel to every replica behind `address`: host:port, a gRPC target or unix:/path.
+    """Return a channel to every replica behind `address`.
 
-    With `ca_pem` TLS against that authority, with `credentials` whatever they say, else without TLS.
+    That is host:port, several of them with commas between, a gRPC target or unix:/path; ValueError is raised
+    for lists with names in them, or with both IPv4 and IPv6 addresses.
+
     `deadline_seconds` holds for calls with one request and no timeout of their own, unless they are made on
     behalf of a call: then they end with it. Streams of requests have no deadline. Calls carry the token and
     the id of the request that this thread serves, or a new one.
     """
-    if credentials is None and ca_pem is not None:
-        credentials = grpc.ssl_channel_credentials(ca_pem)
-    target = _target(address)
-    if credentials is None:
-        plain = grpc.insecure_channel(target, options=_OPTIONS)
+    target, options = _target(address)
+    if tls is None:
+        plain = grpc.insecure_channel(target, options=options)
     else:
-        plain = grpc.secure_channel(target, credentials, options=_OPTIONS)
+        plain = grpc.secure_channel(target, tls.credentials, options=options)
     return grpc.intercept_channel(plain, _Outgoing(token, deadline_seconds))
 
 
 def open_channel(
-    address: str, token_file: "Path | None", ca_file: "Path | None", opened: "ExitStack"
+    address: str, token_file: "Path | None", tls: Tls | None, opened: "ExitStack"
 ) -> grpc.Channel:
-    """Return a `channel` with the token and the authority that lie in files; `opened` closes it."""
-    found = channel(
-        address,
-        None if token_file is None else token_file.read_text().strip(),
-        ca_pem=None if ca_file is None else ca_file.read_bytes(),
-    )
+    """Return a `channel` with the token that lies in a file; `opened` closes it."""
+    found = channel(address, None if token_file is None else token_file.read_text().strip(), tls=tls)
     opened.callback(found.close)
     return found
 
 
-def async_channel(address: str, *, ca_pem: bytes | None = None) -> grpc.aio.Channel:
+def async_channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
     """Return a channel as `channel` does, for the event loop that runs.
 
     For callers that speak for many: each call brings its own token, request id and timeout.
     """
-    if ca_pem is None:
-        return grpc.aio.insecure_channel(_target(address), options=_OPTIONS)
-    return grpc.aio.secure_channel(_target(address), grpc.ssl_channel_credentials(ca_pem), options=_OPTIONS)
+    target, options = _target(address)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, tls.credentials, options=options)
 
 
-def _target(address: str) -> str:
-    return address if address.startswith("unix:") or "://" in address else f"dns:///{address}"
+def _target(address: str) -> tuple[str, tuple[tuple[str, str | int], ...]]:
+    """Return what gRPC calls an address, and the options of a channel to it."""
+    if "," in address:
+        first = address.partition(",")[0]
+        # Otherwise the whole list is the name that certificates must show.
+        return _list_target(address.split(",")), (*_OPTIONS, ("grpc.default_authority", first))
+    return (address if address.startswith("unix:") or "://" in address else f"dns:///{address}"), _OPTIONS
+
+
+def _list_target(addresses: list[str]) -> str:
+    try:
+        versions = {ip_address(each.rpartition(":")[0].strip("[]")).version for each in addresses}
+        [version] = versions
+    except ValueError as error:
+        raise ValueError(
+            f"{','.join(addresses)}: several addresses must be all of IPv4 or all of IPv6, with ports; "
+            "for a name that stands for several, host:port is enough"
+        ) from error
+    return f"ipv{version}:{','.join(addresses)}"
 
 
 def _timeout(deadline_seconds: float | None) -> float | None:

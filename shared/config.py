@@ -3,6 +3,7 @@
 import re
 import sys
 import zoneinfo
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.encryption import BlindIndex, Keyring
+from shared.tls import server_files
 
 # The pinned tzdata package decides when days begin, on every replica alike, and not the machine's files.
 zoneinfo.reset_tzpath(())
@@ -53,6 +55,14 @@ def _keyring(value: SecretStr) -> SecretStr:
 def _blind_index(value: SecretStr) -> SecretStr:
     BlindIndex.parse(value.get_secret_value())
     return value
+
+
+def check_client_files(asked: str, ca: Path | None, certificate: Path | None, key: Path | None) -> None:
+    """Raise ValueError unless what is shown to the servers that are `asked` is whole, and TLS is on there."""
+    if (certificate is None) != (key is None):
+        raise ValueError(f"{asked}_certificate_file and {asked}_key_file need each other")
+    if certificate is not None and ca is None:
+        raise ValueError(f"{asked}_certificate_file needs the authority's file, which turns TLS on")
 
 
 class ServerSettings(BaseSettings):
@@ -111,6 +121,12 @@ class ServerSettings(BaseSettings):
             raise ValueError("tls_certificate_file and tls_key_file need each other")
         if self.tls_client_ca_file is not None and self.tls_key_file is None:
             raise ValueError("tls_client_ca_file needs tls_certificate_file and tls_key_file")
+        files = server_files(self)
+        try:
+            if files is not None:
+                files.read()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the files of TLS cannot be used: {error}") from None
         return self
 
 
@@ -128,6 +144,8 @@ class ServiceSettings(ServerSettings):
     # Calls of them that may stream at once, fewer than the threads; half of these unless set. More are
     # refused with RESOURCE_EXHAUSTED.
     maximum_streams: int | None = Field(default=None, ge=1)
+    # Calls a minute that one token may make to this process; 0 for any number.
+    calls_per_minute: int = Field(default=0, ge=0)
     # A call whose client neither sends nor reads for this long is ended.
     stream_idle_seconds: float = Field(default=60, gt=0)
     # How long a statement that reads for a call may run, where its caller would wait longer.
@@ -136,11 +154,19 @@ class ServiceSettings(ServerSettings):
     reporting_time_zone: ZoneInfo = ZoneInfo("UTC")
     # `id:base64key,…`, the first encrypts, all decrypt.
     encryption_keys: Annotated[SecretStr, AfterValidator(_keyring)]
+    # A file outside the database where erasures are noted too, and read from at each start: a database that
+    # was restored from before an erasure is told of it then.
+    erasure_journal: Path | None = None
     # base64, 32 bytes. It never changes: digests under another key find nobody.
     blind_index_key: Annotated[SecretStr, AfterValidator(_blind_index)]
 
     # A default of a subclass would lose a check that is part of the field's type.
     _schema_is_valid = field_validator("database_schema")(_schema)
+
+    @property
+    def package(self) -> str:
+        """The package of the service, with its migrations: that of the module which holds its settings."""
+        return type(self).__module__.rpartition(".")[0]
 
     @property
     def keyring(self) -> Keyring:

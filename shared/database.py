@@ -7,23 +7,28 @@ transaction mode hands every transaction to a different connection, and refuses 
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import sqlalchemy
+from prometheus_client import Gauge
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared import bounded_connection
 from shared.deadlines import remaining_seconds
 from shared.errors import Aborted, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+from shared.revisions import refuse_older
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+    from prometheus_client import CollectorRegistry
 
     from shared.config import ServiceSettings
 
@@ -66,12 +71,14 @@ def create_engine(
     """
     engine = sqlalchemy.create_engine(
         database_url(url),
+        poolclass=bounded_connection.BoundedPool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         connect_args={**_CONNECTION, "application_name": application_name},
     )
 
+    event.listen(engine, "do_connect", bounded_connection.connect)
     event.listen(engine, "connect", partial(_refuse_other_schemas, schema))
     event.listen(engine, "checkin", _remember_use)
     event.listen(engine, "checkout", _replace_if_dead)
@@ -81,18 +88,37 @@ def create_engine(
 
 
 def open_engine(
-    settings: "ServiceSettings", pool_size: int, opened: "ExitStack", statement_seconds: float | None = None
+    settings: "ServiceSettings",
+    pool_size: int,
+    opened: "ExitStack",
+    statement_seconds: float | None = None,
+    url: str | None = None,
 ) -> sqlalchemy.Engine:
-    """Return `create_engine` of a service's database; `opened` closes it."""
+    """Return `create_engine` of a service's database, or of its copy at `url`; `opened` closes it.
+
+    A connection to a schema that is older than the service's code is refused with Unavailable.
+    """
     engine = create_engine(
-        settings.database_url,
+        url or settings.database_url,
         schema=settings.database_schema,
         pool_size=pool_size,
         application_name=f"brain-{settings.database_schema}",
         statement_seconds=statement_seconds,
     )
+    event.listen(engine, "connect", lambda connection, _entry: refuse_older(settings.package, connection))
     opened.callback(engine.dispose)
     return engine
+
+
+def expose_pools(registry: "CollectorRegistry", engines: Mapping[str, sqlalchemy.Engine]) -> None:
+    """Tell how many connections of each pool, by its name, are in use, and how many there may be."""
+    used = Gauge("database_connections_in_use", "Connections lent out.", ("pool",), registry=registry)
+    limit = Gauge("database_connections_limit", "Connections there may be.", ("pool",), registry=registry)
+    for name, engine in engines.items():
+        pool = engine.pool
+        assert isinstance(pool, sqlalchemy.QueuePool)
+        used.labels(name).set_function(pool.checkedout)
+        limit.labels(name).set(pool.size())
 
 
 def _remember_use(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
@@ -187,6 +213,10 @@ def _of_sqlstate(sqlstate: str) -> ServiceError | None:
         # 25006 a standby after a fail-over · 25P03, 25P04 ended for idling
         case ("08" | "53" | "57", _) | ("25", "25006" | "25P03" | "25P04"):
             return Unavailable("the database is away", "DATABASE_UNAVAILABLE")
+        # On a standby: what it is to replay takes away what the statement reads. No call of ours runs into
+        # it on a primary, where nothing that writes for a caller is more than READ COMMITTED.
+        case "40", "40001":
+            return Unavailable("the standby had to give the answer up: ask again", "STANDBY_CONFLICT")
         case ("40", _) | ("55", "55P03"):
             return Aborted("a concurrent change came first", "CONFLICT")
         case _:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -45,6 +46,11 @@ class Keyring:
             keys[key_id] = key
         return cls(keys, next(iter(keys)))
 
+    @property
+    def current_id(self) -> int:
+        """Return the id of the key that encrypts: the first byte of its ciphertexts."""
+        return self._current_id
+
     def encrypt(self, plain: bytes, associated: bytes) -> bytes:
         """Return a ciphertext that decrypts only together with the same `associated` bytes."""
         nonce = os.urandom(_NONCE_BYTES)
@@ -83,6 +89,19 @@ def parse_key(encoded: str, name: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError(f"{name} has {len(key)} bytes, needs {KEY_BYTES}")
     return key
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedColumn:
+    """Where ciphertexts of the keyring are kept: in a column of a table whose rows an integer key names.
+
+    Each decrypts together with the column `associated` of its row.
+    """
+
+    table: str
+    key: str
+    associated: str
+    encrypted: str
 
 
 class BlindIndex:

@@ -30,6 +30,11 @@ class Health:
         self._stopped = Event()
         self._thread = Thread(target=self._watch, name="health", daemon=True)
 
+    @property
+    def is_serving(self) -> bool:
+        """Return whether it says SERVING."""
+        return bool(self._serving) and not self._stopped.is_set()
+
     def start(self) -> None:
         """Ask once, then go on asking in the background."""
         self._update()

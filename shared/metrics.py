@@ -1,13 +1,16 @@
 """What Prometheus scrapes of calls, under the names go-grpc-middleware gave them, and where."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from shared.tls import ServerFiles, https_context
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 # From a look-up in a cache to the deadline of a long scan.
@@ -79,16 +82,32 @@ class MethodMetrics:
     handled: dict[grpc.StatusCode, Counter]
 
 
-class MetricsEndpoint:
-    """Serves a registry over HTTP at host:port; `port` is the one it got."""
+def expose_health(registry: CollectorRegistry, is_serving: Callable[[], bool]) -> None:
+    """Tell whether a server calls itself SERVING."""
+    Gauge("health_serving", "1 while health says SERVING, else 0.", registry=registry).set_function(
+        is_serving
+    )
 
-    def __init__(self, address: str, registry: CollectorRegistry) -> None:
+
+class MetricsEndpoint:
+    """Serves a registry, and figures of this process, at host:port; `port` is the one it got.
+
+    Over HTTPS where there are certificates.
+    """
+
+    def __init__(self, address: str, registry: CollectorRegistry, files: ServerFiles | None = None) -> None:
+        ProcessCollector(registry=registry)
         host, _, port = address.rpartition(":")
-        family = _Ipv6Server if ":" in host else ThreadingWSGIServer
+        family = _Ipv6Server if ":" in host else _Server
         self._server = make_server(
             host.strip("[]"), int(port), make_wsgi_app(registry), family, handler_class=_Silent
         )
         self.port = self._server.server_port
+        if files is not None:
+            # Shaking hands in the thread of the request: a client that sends nothing holds up that one alone.
+            self._server.socket = https_context(files).wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         # prometheus_client's own server takes half a second to notice that it shall stop.
         self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
@@ -100,12 +119,19 @@ class MetricsEndpoint:
         self._thread.join()
 
 
-class _Ipv6Server(ThreadingWSGIServer):
+class _Server(ThreadingWSGIServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: who connects and then leaves, or shows no certificate, is no fault of ours."""
+
+
+class _Ipv6Server(_Server):
     address_family = socket.AF_INET6
 
 
 class _Silent(WSGIRequestHandler):
-    """Logs no scrapes."""
+    """Logs no scrapes; ends those that stay silent."""
+
+    timeout = 10
 
     def log_message(self, *_arguments: object) -> None:
         """Say nothing."""

@@ -5,23 +5,30 @@ A service keeps its revisions in `services/<name>/migrations/versions/`; its `en
 each revision is recorded.
 """
 
-import os
-from getpass import getuser
+import logging
+import time
 
 import alembic.command
+import psycopg
 import sqlalchemy
 from alembic import context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from psycopg import sql
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
-from shared import audit
+from shared import audit, revisions
 from shared.audit import AuditEntry
 from shared.database import database_url
 
+_log = logging.getLogger(__name__)
+
 _CONNECTION = "connection"
 _SCHEMA = "schema"
+# Who waits for a table holds up everybody who comes after: better to let them pass and try again.
+_LOCK_SECONDS = 2.0
+_ATTEMPTS = 30
 
 
 class MigrationRefusedError(Exception):
@@ -33,8 +40,23 @@ def upgrade(url: str, schema: str, package: str) -> None:
 
     Creates the schema if missing (the role then needs CREATE on the database) and makes it the role's only
     search_path in this database, so that each service has a role of its own. Any number of processes may
-    call this at once, and again. Raises MigrationRefusedError if the role belongs to another schema.
+    call this at once, and again, while the service runs too: a table that is not free within two seconds is
+    let go of and tried again a second later, for a minute and a half. A schema that is newer than this code
+    is left as it is. Raises MigrationRefusedError if the role belongs to another schema.
     """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _upgrade(url, schema, package)
+        except OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == _ATTEMPTS:
+                raise
+            _log.info("a table is in use: migrating again", extra={"schema": schema, "attempt": attempt})
+            time.sleep(1.0)
+        else:
+            return
+
+
+def _upgrade(url: str, schema: str, package: str) -> None:
     engine = sqlalchemy.create_engine(database_url(url), poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:
         # For the transaction alone: a session's lock would stay behind on a connection of PgBouncer.
@@ -42,6 +64,11 @@ def upgrade(url: str, schema: str, package: str) -> None:
         connection.execute(lock, {"schema": schema})
         _bind_role(connection, schema)
         _create_schema(connection, schema)
+        held, known = _held(connection), revisions.newest(package)
+        if held is not None and held > known:
+            _log.warning("the schema is newer", extra={"schema": schema, "revision": held, "known": known})
+            return
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         config = Config(attributes={_CONNECTION: connection, _SCHEMA: schema})
         config.set_main_option("script_location", f"{package}:migrations")
         alembic.command.upgrade(config, "head")
@@ -54,7 +81,9 @@ def run() -> None:
 
     def record(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:  # noqa: ARG001
         """Record a revision; the names are those Alembic calls it with."""
-        change = AuditEntry(_operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id})
+        change = AuditEntry(
+            audit.operator(), "migrate", f"schema {schema}", {"revision": step.up_revision_id}
+        )
         audit.record(attributes[_CONNECTION], change)
 
     context.configure(
@@ -64,11 +93,11 @@ def run() -> None:
         context.run_migrations()
 
 
-def _operator() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
-        return f"uid {os.getuid()}"
+def _held(connection: Connection) -> str | None:
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    held: str | None = connection.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    return held
 
 
 def _create_schema(connection: Connection, schema: str) -> None:

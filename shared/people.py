@@ -13,6 +13,7 @@ from brain.events.v1.events_pb2 import UserReference
 
 from shared.calendar import to_micros
 from shared.database import driver_cursor
+from shared.encryption import EncryptedColumn
 from shared.errors import Aborted
 from shared.packed_arrays import BYTEA16, INT2, PackedArray
 from shared.tombstone_table import erased_times
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shared.validation import Violations
 
 MAXIMUM_ID = 200
+STORED_IDS = EncryptedColumn("users", "user_key", "who_hash", "who_encrypted")
 
 
 _KINDS = {

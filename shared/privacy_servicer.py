@@ -1,5 +1,6 @@
 """PrivacyService, the same on the wire for every service that holds something about people."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import grpc
     from brain.events.v1.events_pb2 import UserReference
+
+_log = logging.getLogger(__name__)
 
 _MODES = {
     pb.ERASURE_MODE_ERASE: ErasureMode.ERASE,
@@ -73,7 +76,9 @@ def retelling(
     journal = None if path is None else Journal(path)
     eraser = make(journal)
     if journal is not None:
-        eraser.apply(journal.read(), service)
+        applied, ids = eraser.apply(journal.read(), service)
+        if applied:
+            _log.info("erased again", extra={"tombstones": applied, "ids": ids})
     return eraser
 
 

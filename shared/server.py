@@ -14,12 +14,15 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from shared.auth import Verifier
+from shared.calls import CallRate
 from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import Bounds, CallInterceptor
 from shared.lanes import Lanes
-from shared.metrics import CallMetrics, MetricsEndpoint
+from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
+from shared.quotas import Quotas
 from shared.stalls import Stalls
+from shared.tls import grpc_credentials, server_files
 
 _logger = logging.getLogger(__name__)
 
@@ -126,7 +129,8 @@ def build(
     port = _listen(server, settings)
     metrics = None
     if not isinstance(registry, CallMetrics):
-        metrics = MetricsEndpoint(settings.metrics_address, registry)
+        expose_health(registry, lambda: health.is_serving)
+        metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
     health.start()
     bounds.stalls.start()
     server.start()
@@ -144,16 +148,11 @@ def _bounds(settings: ServiceSettings) -> Bounds:
         maximum_streams=settings.streams,
         silence_seconds=silence,
     )
-    return Bounds(lanes, Stalls(silence / 4))
+    return Bounds(lanes, Stalls(silence / 4), CallRate(Quotas(), settings.calls_per_minute))
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+    files = server_files(settings)
+    if files is None:
         return server.add_insecure_port(settings.address)
-    client_ca = settings.tls_client_ca_file
-    credentials = grpc.ssl_server_credentials(
-        [(settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())],
-        root_certificates=None if client_ca is None else client_ca.read_bytes(),
-        require_client_auth=client_ca is not None,
-    )
-    return server.add_secure_port(settings.address, credentials)
+    return server.add_secure_port(settings.address, grpc_credentials(files))

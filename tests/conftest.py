@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 import deploy.postgres
@@ -16,6 +17,20 @@ from tests import databases
 
 # The other tools' caches lie there too (pyproject.toml): nothing is written outside .venv and .brain.
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / ".cache" / "hypothesis")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-seconds",
+        type=float,
+        help="how long a fault of tests/faults lasts at most; as long as docs/operating.md says unless given",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -36,45 +51,32 @@ def postgres(scratch_directory: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres: EmbeddedPostgres) -> Callable[[str, str], str]:
-    """(package, schema) -> name of a database with that service's migrations, made once a run."""
+def template_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
+    """Service -> name of a database with its migrations, made once a run."""
     return functools.cache(functools.partial(databases.make_template, postgres))
 
 
-@pytest.fixture(scope="session")
-def events_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.events", "events")
+def _database_of(service: str) -> Callable[..., Iterator[str]]:
+    @pytest.fixture
+    def database(postgres: EmbeddedPostgres, template_database: Callable[[str], str]) -> Iterator[str]:
+        """The URL of a migrated database of that service, for its role."""
+        with databases.clone(postgres, template_database(service)) as name:
+            yield postgres.url(name, service)
+
+    return database
 
 
-@pytest.fixture
-def events_database(postgres: EmbeddedPostgres, events_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the events service, for the role `events`."""
-    with databases.clone(postgres, events_template) as name:
-        yield postgres.url(name, "events")
-
-
-@pytest.fixture(scope="session")
-def experiments_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.experiments", "experiments")
-
-
-@pytest.fixture
-def experiments_database(postgres: EmbeddedPostgres, experiments_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the experiments service, for the role `experiments`."""
-    with databases.clone(postgres, experiments_template) as name:
-        yield postgres.url(name, "experiments")
+alerts_database = _database_of("alerts")
+events_database = _database_of("events")
+experiments_database = _database_of("experiments")
+forecasting_database = _database_of("forecasting")
+funnels_database = _database_of("funnels")
 
 
 @pytest.fixture(scope="session")
-def funnels_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.funnels", "funnels")
-
-
-@pytest.fixture
-def funnels_database(postgres: EmbeddedPostgres, funnels_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the funnels service, for the role `funnels`."""
-    with databases.clone(postgres, funnels_template) as name:
-        yield postgres.url(name, "funnels")
+def events_template(template_database: Callable[[str], str]) -> str:
+    """For databases that live longer than a test."""
+    return template_database("events")
 
 
 @pytest.fixture
@@ -90,25 +92,9 @@ def token_keys() -> tuple[bytes, bytes]:
     return auth.generate_keys()
 
 
-@pytest.fixture(scope="session")
-def forecasting_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.forecasting", "forecasting")
-
-
 @pytest.fixture
-def forecasting_database(postgres: EmbeddedPostgres, forecasting_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the forecasting service, for the role `forecasting`."""
-    with databases.clone(postgres, forecasting_template) as name:
-        yield postgres.url(name, "forecasting")
-
-
-@pytest.fixture(scope="session")
-def alerts_template(template_database: Callable[[str, str], str]) -> str:
-    return template_database("services.alerts", "alerts")
-
-
-@pytest.fixture
-def alerts_database(postgres: EmbeddedPostgres, alerts_template: str) -> Iterator[str]:
-    """The URL of a migrated database of the alerts service, for the role `alerts`."""
-    with databases.clone(postgres, alerts_template) as name:
-        yield postgres.url(name, "alerts")
+def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
+    """What verifies tokens that are signed with the private key."""
+    path = tmp_path / "public.pem"
+    path.write_bytes(token_keys[1])
+    return path

@@ -12,16 +12,16 @@ from shared import migrations
 _numbers = itertools.count(1)
 
 
-def make_template(postgres: EmbeddedPostgres, package: str, schema: str) -> str:
-    """Create a database with the migrations of `package` applied; return its name."""
-    name = f"template_{schema}"
+def make_template(postgres: EmbeddedPostgres, service: str) -> str:
+    """Create a database with the migrations of a service applied; return its name."""
+    name = f"template_{service}"
     postgres.create_database(name)
-    postgres.create_schema(name, schema)
-    migrations.upgrade(postgres.url(name, schema), schema, package)
+    postgres.create_schema(name, service)
+    migrations.upgrade(postgres.url(name, service), service, f"services.{service}")
     with postgres.connect() as connection:
         # Clones are new databases, to which the template's own setting does not extend.
         bind = sql.SQL("ALTER ROLE {} SET search_path = {}")
-        connection.execute(bind.format(sql.Identifier(schema), sql.Identifier(schema)))
+        connection.execute(bind.format(sql.Identifier(service), sql.Identifier(service)))
     return name
 
 

@@ -7,8 +7,8 @@ from time import monotonic
 DEADLINE = 20.0
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = monotonic() + DEADLINE
+def until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    end = monotonic() + seconds
     waiting = threading.Event()
     while not condition():
         assert monotonic() < end, "did not happen in time"

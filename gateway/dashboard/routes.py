@@ -14,23 +14,27 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gateway import failures
-from gateway.dashboard import frame, rendering, signing_in, snapshots_page
-from gateway.dashboard.answers import SignInNeededError
-from gateway.dashboard.frame import PREFIX
-from gateway.dashboard.signing_in import SigningIn
-from gateway.dashboard.somebody import Somebody
+from gateway.dashboard.events.somebody import Somebody
+from gateway.dashboard.page import frame, rendering, signing_in
+from gateway.dashboard.page.answers import SignInNeededError
+from gateway.dashboard.page.frame import PREFIX
+from gateway.dashboard.page.signing_in import SigningIn
+from gateway.dashboard.snapshots import page
 from shared.errors import ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
-    from gateway.dashboard.surroundings import Surroundings
+    from gateway.dashboard.page.surroundings import Surroundings
+    from gateway.dashboard.page.tab import Tab
 
 _GZIPPED_BYTES = 1_000
 _LARGEST_FORM_BYTES = 65_536
 
 
-def routes(surroundings: "Surroundings") -> list[BaseRoute]:
+def routes(surroundings: "Surroundings", tabs: "Sequence[Tab]") -> list[BaseRoute]:
     """Return the routes below /admin/analytics, with all that a first page would have to wait for."""
     rendering.prepare()
     frame.zones()
@@ -38,7 +42,7 @@ def routes(surroundings: "Surroundings") -> list[BaseRoute]:
     dashboard = Starlette(
         routes=[
             Mount("/static", StaticFiles(directory=rendering.STATIC)),
-            *_pages(signing),
+            *_pages(signing, tabs),
         ],
         middleware=[
             Middleware(rendering.Guarded),
@@ -53,7 +57,7 @@ def routes(surroundings: "Surroundings") -> list[BaseRoute]:
     return [Mount(PREFIX, dashboard, max_body_size=_LARGEST_FORM_BYTES)]
 
 
-def _pages(signing: SigningIn) -> list[BaseRoute]:
+def _pages(signing: SigningIn, tabs: "Sequence[Tab]") -> list[BaseRoute]:
     somebody = Somebody(signing)
     return [
         Route("/", _home, methods=["GET"]),
@@ -62,8 +66,8 @@ def _pages(signing: SigningIn) -> list[BaseRoute]:
         Route("/sign-out", signing.sign_out, methods=["POST"]),
         Route("/user", somebody.show, methods=["GET"]),
         Route("/user/time_line.csv", somebody.file, methods=["GET"]),
-        *snapshots_page.routes(signing),
-        *(route for tab in signing.surroundings.tabs for route in tab.routes(signing)),
+        *page.routes(signing),
+        *(route for tab in tabs for route in tab.routes(signing)),
     ]
 
 

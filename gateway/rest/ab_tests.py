@@ -1,19 +1,19 @@
 """/api/analytics/ab-tests: run experiments, and read what came of them."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from gateway.rest.operations import Asked, Operation
+from gateway.rest.operations import Asked, Operation, of_body
 from gateway.rest.parameters import choice, number, text
 from gateway.rest.ranges import TIME_ZONE
-from gateway.rest.reading import fill, stamp
+from gateway.rest.reading import stamp
 from gateway.rest.representation import descriptor_of
-from shared.validation import Violations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
 PATH: Final = "/api/analytics/ab-tests"
@@ -34,20 +34,6 @@ _STATUS = choice(
 )
 _LIMIT = number("limit", "Experiments on a page. Default: 100.", 1, 1_000)
 _PAGE_TOKEN = text("pageToken", "The nextPageToken of the page before.")
-
-M = TypeVar("M", bound="Message")
-
-
-def _of_body(message: type[M]) -> Callable[[Asked], M]:
-    """Return what fills a request from the body."""
-
-    def request(asked: Asked) -> M:
-        violations = Violations()
-        made = fill(violations, message(), asked.body)
-        violations.raise_if_any()
-        return made
-
-    return request
 
 
 def _list(asked: Asked) -> pb.ListExperimentsRequest:
@@ -75,14 +61,14 @@ def _over_time(asked: Asked) -> pb.GetResultsOverTimeRequest:
 
 
 def _assign(asked: Asked) -> pb.AssignVariantRequest:
-    request = _of_body(pb.AssignVariantRequest)(asked)
+    request = of_body(pb.AssignVariantRequest)(asked)
     if not (request.person.user_id or request.person.anonymous_id):
         request.person.user_id = asked.caller.subject
     return request
 
 
 def _convert(asked: Asked) -> pb.TrackConversionRequest:
-    conversion = _of_body(pb.Conversion)(asked)
+    conversion = of_body(pb.Conversion)(asked)
     if not (conversion.person.user_id or conversion.person.anonymous_id):
         conversion.person.user_id = asked.caller.subject
     if not conversion.conversion_id:
@@ -94,7 +80,7 @@ def _convert(asked: Asked) -> pb.TrackConversionRequest:
 
 
 def _declare(asked: Asked) -> pb.DeclareWinnerRequest:
-    request = _of_body(pb.DeclareWinnerRequest)(asked)
+    request = of_body(pb.DeclareWinnerRequest)(asked)
     request.decision_id = request.decision_id or str(uuid4())
     return request
 
@@ -108,7 +94,7 @@ def _post(
 
 
 def _step(action: str, call: str, summary: str, body: "type[Message]") -> Operation:
-    return _post(action, call, summary, body, _of_body(body))
+    return _post(action, call, summary, body, of_body(body))
 
 
 OPERATIONS: Final = (

@@ -1,19 +1,18 @@
 """/api/analytics/alerts: what is watched, what fires and why, and who was told."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from brain.alerts.v1 import alert_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
-from gateway.rest.operations import Asked, Operation
+from gateway.rest.operations import Asked, Operation, of_body
 from gateway.rest.parameters import Parameter, choice, number, text
-from gateway.rest.reading import fill, stamp
+from gateway.rest.reading import stamp
 from gateway.rest.representation import descriptor_of
-from shared.validation import Violations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from google.protobuf.message import Message
@@ -55,20 +54,6 @@ _UNEXPIRED = choice(
 )
 _LIMIT = number("limit", "How many on a page. Default: 100.", 1, 1_000)
 _PAGE_TOKEN = text("pageToken", "The nextPageToken of the page before.")
-
-M = TypeVar("M", bound="Message")
-
-
-def _of_body(message: type[M]) -> Callable[[Asked], M]:
-    """Return what fills a request from the body."""
-
-    def request(asked: Asked) -> M:
-        violations = Violations()
-        made = fill(violations, message(), asked.body)
-        violations.raise_if_any()
-        return made
-
-    return request
 
 
 def _list(asked: Asked) -> pb.ListAlertsRequest:
@@ -117,7 +102,7 @@ def _rules(_: Asked) -> pb.ListReadyMadeRulesRequest:
 
 
 def _silence(asked: Asked) -> pb.CreateSilenceRequest:
-    silence = _of_body(alert_pb2.Silence)(asked)
+    silence = of_body(alert_pb2.Silence)(asked)
     silence.silence_id = silence.silence_id or str(uuid4())
     if not silence.HasField("start_time"):
         silence.start_time.CopyFrom(stamp(asked.now))
@@ -137,7 +122,7 @@ def _get(
 
 def _post(action: str, call: str, summary: str, body: "type[Message]") -> Operation:
     rpc = f"{_SERVICE}.{call}"
-    return Operation("POST", PATH, action, rpc, summary, (), _of_body(body), descriptor_of(body))
+    return Operation("POST", PATH, action, rpc, summary, (), of_body(body), descriptor_of(body))
 
 
 _PAGE = (_LIMIT, _PAGE_TOKEN)

@@ -7,13 +7,12 @@ from brain.events.v1.events_pb2 import USER_KIND_ANONYMOUS, USER_KIND_USER, User
 from brain.funnels.v1 import funnels_pb2 as pb
 from brain.funnels.v1 import results_pb2
 
-from gateway.rest.operations import Asked, Operation
+from gateway.rest.operations import Asked, Operation, of_body
 from gateway.rest.parameters import choice, number, text, texts
 from gateway.rest.ranges import END, START, TIME_ZONE, asked_range
-from gateway.rest.reading import fill, stamp
+from gateway.rest.reading import stamp
 from gateway.rest.representation import descriptor_of
 from shared.errors import FieldViolation, InvalidArgument
-from shared.validation import Violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,9 +165,7 @@ def _journey(asked: Asked) -> pb.GetUserJourneyRequest:
 
 
 def _create(asked: Asked) -> pb.CreateFunnelRequest:
-    violations = Violations()
-    made = fill(violations, pb.CreateFunnelRequest(), asked.body)
-    violations.raise_if_any()
+    made = of_body(pb.CreateFunnelRequest)(asked)
     given = asked.body.get("steps")
     if isinstance(given, list) and not any("order" in each for each in given if isinstance(each, dict)):
         # A list has an order of its own.
@@ -178,9 +175,7 @@ def _create(asked: Asked) -> pb.CreateFunnelRequest:
 
 
 def _track(asked: Asked) -> pb.TrackFunnelStepRequest:
-    violations = Violations()
-    step = fill(violations, pb.StepRecord(), asked.body)
-    violations.raise_if_any()
+    step = of_body(pb.StepRecord)(asked)
     if not step.HasField("user"):
         step.user.CopyFrom(UserReference(kind=USER_KIND_USER, id=asked.caller.subject))
     if not step.HasField("step_time"):

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from google.protobuf import descriptor_pool
 
+from gateway.rest.reading import fill
 from gateway.rest.representation import JSON_TEXT, camel
+from shared.validation import Violations
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.rest.parameters import Given, Parameter
     from shared.auth import Caller
     from shared.json_values import JsonValue as Json
+
+M = TypeVar("M", bound="Message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,15 @@ class Operation:
 
 def _camel(path: str) -> str:
     return camel(path.removesuffix(JSON_TEXT))
+
+
+def of_body(message: "type[M]") -> "Callable[[Asked], M]":
+    """Return what fills a request from the body."""
+
+    def request(asked: Asked) -> M:
+        violations = Violations()
+        made = fill(violations, message(), asked.body)
+        violations.raise_if_any()
+        return made
+
+    return request

@@ -1,19 +1,23 @@
-"""Runs the alerts service: `python -m services.alerts`, or `… migrate`."""
+"""Runs the alerts service: `python -m services.alerts`; `shared.running` tells its commands."""
 
 from services.alerts import application
 from services.alerts.config import AlertsSettings
-from shared.running import run, unix_micros
+from services.alerts.store.recipients import STORED_ADDRESSES
+from shared.running import Program, run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(AlertsSettings, "services.alerts", _serve)
+    """Serve until SIGTERM or SIGINT, or do what the command line says and end."""
+    run(PROGRAM)
 
 
 def _serve(settings: AlertsSettings) -> None:
     running = application.start(settings, unix_micros)
     running.work()
     running.wait()
+
+
+PROGRAM = Program("services.alerts", AlertsSettings, application.start, _serve, STORED_ADDRESSES)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from services.alerts.worker import Worker
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
-from shared.database import is_reachable, open_engine
-from shared.privacy_servicer import PrivacyServicer
+from shared.database import expose_pools, is_reachable, open_engine
+from shared.privacy_servicer import PrivacyServicer, retelling
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -56,12 +56,13 @@ class Application:
     deliverers: Sequence[Deliverer]
     measures: Measures
     _chores: Sequence[Chore]
+    _registry: CollectorRegistry
     _opened: ExitStack
     _housekeeper: Housekeeper | None = field(default=None)
 
     def work(self) -> None:
         """Begin to look at alerts and to tell receivers."""
-        self._housekeeper = Housekeeper(self._chores)
+        self._housekeeper = Housekeeper(self._chores, self._registry)
 
     def wait(self) -> None:
         """Serve until told to stop by SIGTERM or SIGINT, then stops."""
@@ -96,7 +97,9 @@ def _open(settings: "AlertsSettings", clock: Callable[[], int], opened: ExitStac
     sources = open_sources(settings, opened)
     channels = open_channels(settings, lambda: clock() / 1e6)
     groups = _calls(settings, clock, (engine, recipients), sources, channels)
-    people = People(engine, recipients, clock)
+    people = retelling(
+        settings.erasure_journal, "alerts", lambda journal: People(engine, recipients, journal, clock)
+    )
     server = build(
         settings,
         lambda server: _register(server, groups, people, engine),
@@ -108,27 +111,16 @@ def _open(settings: "AlertsSettings", clock: Callable[[], int], opened: ExitStac
     opened.callback(server.stop)
     threads = len(sources) + 3 + len(ChannelKind) * settings.deliverers
     background = open_engine(settings, threads, opened, settings.statement_seconds)
+    expose_pools(registry, {"calls": engine, "background": background})
     workers = _workers(settings, clock, background, sources, measures)
-    deliverers = [
-        Deliverer(
-            background,
-            kind,
-            channels.get(kind),
-            recipients,
-            Rate(getattr(settings, f"{kind.name.lower()}_per_minute")),
-            clock,
-            measures,
-            settings.give_up_hours,
-        )
-        for kind in ChannelKind
-    ]
+    deliverers = _deliverers(settings, clock, (background, recipients), channels, measures)
     chores = [
         *(worker.chore() for worker in workers),
         *(each.chore(number) for each in deliverers for number in range(settings.deliverers)),
         pruning(background, clock, settings.history_days),
         counting(background, clock, measures),
     ]
-    return Application(server, workers, deliverers, measures, chores, opened.pop_all())
+    return Application(server, workers, deliverers, measures, chores, registry, opened.pop_all())
 
 
 def _calls(
@@ -159,6 +151,29 @@ def _workers(
 ) -> list[Worker]:
     zone, known = settings.reporting_time_zone, list(sources)
     return [Worker(engine, source, known, clock, zone, measures) for source in (*sources.values(), None)]
+
+
+def _deliverers(
+    settings: "AlertsSettings",
+    clock: Callable[[], int],
+    kept: "tuple[Engine, RecipientStore]",
+    channels: Mapping[ChannelKind, Channel],
+    measures: Measures,
+) -> list[Deliverer]:
+    engine, recipients = kept
+    return [
+        Deliverer(
+            engine,
+            kind,
+            channels.get(kind),
+            recipients,
+            Rate(getattr(settings, f"{kind.name.lower()}_per_minute")),
+            clock,
+            measures,
+            settings.give_up_hours,
+        )
+        for kind in ChannelKind
+    ]
 
 
 def _register(server: grpc.Server, groups: Sequence[object], people: People, engine: "Engine") -> None:

@@ -10,7 +10,8 @@ from pydantic_settings import SettingsConfigDict
 from services.alerts.notify.email import is_address
 from services.alerts.notify.guard import Network
 from services.alerts.notify.webhook import parse_secret
-from shared.config import ServiceSettings, tcp_address
+from shared.clients import Tls, read_tls
+from shared.config import ServiceSettings, check_client_files, tcp_address
 
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -52,6 +53,9 @@ class AlertsSettings(ServiceSettings):
     # A token for them with the role `analyst`, and the certificates to trust, which turn TLS on.
     sources_token_file: FilePath | None = None
     sources_ca_file: FilePath | None = None
+    # What is shown to them where clients are asked for certificates.
+    sources_certificate_file: FilePath | None = None
+    sources_key_file: FilePath | None = None
     # How long a call that reads metrics may take. Five of them must end within a lease of 60 s.
     poll_seconds: float = Field(default=10, gt=0, le=11)
 
@@ -115,4 +119,16 @@ class AlertsSettings(ServiceSettings):
         given = {self.sms_account is None, self.sms_token is None, self.sms_sender is None}
         if len(given) > 1:
             raise ValueError("sms_account, sms_token and sms_sender need each other")
+        return self
+
+    @property
+    def sources_tls(self) -> Tls | None:
+        """What metric sources are asked with; None without TLS."""
+        return read_tls(self.sources_ca_file, self.sources_certificate_file, self.sources_key_file)
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate(self) -> Self:
+        check_client_files(
+            "sources", self.sources_ca_file, self.sources_certificate_file, self.sources_key_file
+        )
         return self

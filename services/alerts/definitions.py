@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from brain.alerts.v1 import definition_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery
 
+from services.alerts.condition import NoDataPolicy, Policy
 from services.alerts.holds import MINUTES_OF_DAY, QuietHours
 from services.alerts.judging import ConditionKind, Rule
 from services.alerts.plan import Plan
-from services.alerts.state import NoDataPolicy, Policy
 from services.alerts.templates import unknown_words
 from services.alerts.windows import NOMINAL_MICROS, Grid
 from shared.calendar import MICROS

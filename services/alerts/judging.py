@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
-from services.alerts.state import Verdict
+from services.alerts.condition import Verdict
 
 # Floating-point noise of sums and ratios, relative.
 _NOISE = 1e-9

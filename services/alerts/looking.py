@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import Health, Moment, NoticeKind, Reason, Transition, Verdict
 from services.alerts.holds import Silence, quiet_until, silenced_until
 from services.alerts.judging import Judgement, Observation, judge
 from services.alerts.outcome import Entry, Outcome, Subject
 from services.alerts.plan import Plan, Seen
-from services.alerts.state import Health, Moment, NoticeKind, Reason, Transition, Verdict, transition
+from services.alerts.state import transition
 from services.alerts.telling import notices_of
 from services.alerts.windows import Point, newest_complete
 from shared.calendar import MICROS

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from services.alerts.state import NoticeKind
+from services.alerts.condition import NoticeKind
 
 
 @dataclass(frozen=True, slots=True)

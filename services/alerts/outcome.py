@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.alerts.condition import NoticeKind, Reason, State
 from services.alerts.notice import Notice
 from services.alerts.plan import Plan, Seen
-from services.alerts.state import NoticeKind, Reason, State
 
 
 @dataclass(frozen=True, slots=True)

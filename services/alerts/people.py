@@ -12,7 +12,7 @@ from services.alerts.store.recipients import RecipientStore
 from shared import audit, tombstone_table
 from shared.audit import AuditEntry
 from shared.database import driver_cursor
-from shared.tombstones import ErasureMode, Receipt, Tombstone
+from shared.tombstones import ErasureMode, Journal, Receipt, Tombstone
 from shared.validation import Violations, chosen
 from shared.validation import text as checked
 
@@ -70,6 +70,7 @@ class People:
 
     engine: "Engine"
     recipients: RecipientStore
+    journal: Journal | None
     clock: Callable[[], int]
 
     def export(self, who: str | None) -> Iterator[list[str]]:
@@ -100,6 +101,8 @@ class People:
             rows = self._bury(connection, tombstone)
             # The log says that it happened, and not to whom.
             audit.record(connection, AuditEntry(actor, "EraseUser", "a person", {"mode": mode.name.lower()}))
+            if self.journal is not None:
+                self.journal.append([tombstone])
         return Receipt(tombstone.erased, rows)
 
     def buried(self, after: bytes, limit: int) -> list[Tombstone]:
@@ -115,7 +118,8 @@ class People:
                 rows = self._bury(connection, tombstone)
                 applied += rows.get("tombstones", 0)
                 erased += rows["recipients"]
-            audit.record(connection, AuditEntry(actor, "ApplyTombstones", "people", {"applied": applied}))
+            if applied:
+                audit.record(connection, AuditEntry(actor, "ApplyTombstones", "people", {"applied": applied}))
         return applied, erased
 
     def _bury(self, connection: "Connection", tombstone: Tombstone) -> dict[str, int]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from services.alerts.condition import Policy
 from services.alerts.holds import QuietHours
 from services.alerts.judging import Rule
-from services.alerts.state import Policy
 from services.alerts.windows import Grid
 
 

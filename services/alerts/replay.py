@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import Condition, Moment, NoticeKind, State, Transition, Verdict
 from services.alerts.looking import see
 from services.alerts.plan import Plan, Seen
-from services.alerts.state import Condition, Moment, NoticeKind, State, Transition, Verdict, transition
+from services.alerts.state import transition
 from services.alerts.windows import DAY_MICROS
 
 if TYPE_CHECKING:

@@ -88,10 +88,10 @@ def points(series: pb.MetricSeries) -> list[Point]:
 
 def open_sources(settings: "AlertsSettings", opened: "ExitStack") -> Mapping[str, Source]:
     """Return the services of the settings by name; `opened` closes their channels."""
-    token, authority = settings.sources_token_file, settings.sources_ca_file
+    token, tls = settings.sources_token_file, settings.sources_tls
     found = {}
     for name, address in settings.metric_sources.items():
-        stub = MetricSourceServiceStub(open_channel(address, token, authority, opened))
+        stub = MetricSourceServiceStub(open_channel(address, token, tls, opened))
         found[name] = Source(name, stub, settings.poll_seconds)
     return found
 

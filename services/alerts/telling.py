@@ -3,9 +3,9 @@
 import math
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import Condition, NoticeKind, Reason, Transition
 from services.alerts.judging import ConditionKind, Rule
 from services.alerts.notice import Notice
-from services.alerts.state import Condition, NoticeKind, Reason, Transition
 from services.alerts.windows import NOMINAL_MICROS
 from shared.calendar import MICROS
 

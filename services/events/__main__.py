@@ -1,15 +1,16 @@
-"""Runs the events service: `python -m services.events`, or `python -m services.events migrate`."""
+"""Runs the events service: `python -m services.events`; `shared.running` tells its commands."""
 
 import gc
 
-from services.events import application
+from services.events import application, distribution
 from services.events.config import EventsSettings
-from shared.running import run, unix_micros
+from services.events.users import STORED_IDS
+from shared.running import Program, run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(EventsSettings, "services.events", _serve)
+    """Serve until SIGTERM or SIGINT, or do what the command line says and end."""
+    run(PROGRAM)
 
 
 def _serve(settings: EventsSettings) -> None:
@@ -17,6 +18,16 @@ def _serve(settings: EventsSettings) -> None:
     # the processor. What this service makes is freed without the collector.
     gc.set_threshold(100_000, 20, 50)
     application.start(settings, unix_micros).wait()
+
+
+PROGRAM = Program(
+    "services.events",
+    EventsSettings,
+    application.start,
+    _serve,
+    STORED_IDS,
+    {"distribute": distribution.command},
+)
 
 
 if __name__ == "__main__":

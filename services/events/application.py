@@ -16,6 +16,7 @@ from services.events import housekeeping, messages
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
+from services.events.distribution import is_distributed, note_distribution
 from services.events.event_types import EventTypes
 from services.events.identity.erasing import Eraser
 from services.events.identity.merging import SERVICE, Merger
@@ -23,15 +24,14 @@ from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
-from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
-from services.events.measures import Measures
+from services.events.measures import Measures, expose_disk
 from services.events.metric_catalog import catalog
 from services.events.metric_reader import MetricReader
 from services.events.overview.calls import OverviewCalls
 from services.events.privacy.exporting import Exporter
-from services.events.privacy.link_calls import LinkCalls
+from services.events.privacy.identity_calls import IdentityCalls
 from services.events.properties.calls import PropertyCalls
 from services.events.raw_retention import RawRetention
 from services.events.reading.by_property import PropertyCells
@@ -50,9 +50,10 @@ from services.events.users import UserDictionary
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.chores import Chore, Housekeeper
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.privacy_servicer import PrivacyServicer, retelling
+from shared.quotas import Quotas
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -95,8 +96,13 @@ class Application:
 
 @dataclass(frozen=True)
 class _Engines:
-    """Connections: readers in a queue for them hold up neither writers nor the answer to "are you well"."""
+    """Connections: readers in a queue for them hold up neither writers nor the answer to "are you well".
 
+    Calls ask questions through `asking`, perhaps of a standby that lags behind; what they must know as it is
+    now, and what they change, goes through `reading`.
+    """
+
+    asking: "Engine"
     reading: "Engine"
     writing: "Engine"
     changing: "Engine"
@@ -122,20 +128,29 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
 
     """
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
+        reading = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         engines = _Engines(
-            reading=open_engine(settings, settings.database_connections, opened, settings.statement_seconds),
+            asking=_asking(settings, reading, opened),
+            reading=reading,
             writing=open_engine(settings, settings.writers + _HOUSEKEEPING_CONNECTIONS, opened),
             changing=open_engine(settings, _CHANGING_CONNECTIONS, opened),
             watching=open_engine(settings, 1, opened),
         )
         keep_reporting_zone(engines.writing, settings.reporting_time_zone)
+        with engines.writing.begin() as connection:
+            found = is_distributed(connection)
+        note_distribution(found, engines.asking, reading, engines.writing, engines.changing)
         registry = CollectorRegistry()
+        pools = {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing}
+        if engines.asking is not engines.reading:
+            pools["standby"] = engines.asking
+        expose_pools(registry, pools)
         changes = _changes(settings, clock, engines, registry, opened)
-        housekeeper = Housekeeper(changes.chores)
+        housekeeper = Housekeeper(changes.chores, registry)
         opened.callback(housekeeper.stop)
         server = build(
             settings,
-            _registration(settings, clock, engines.reading, changes),
+            _registration(settings, clock, engines, changes),
             SERVICES,
             verifier_of(settings),
             ready=lambda: is_reachable(engines.watching),
@@ -143,6 +158,13 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
         )
         opened.callback(server.stop)
         return Application(server, housekeeper, opened.pop_all())
+
+
+def _asking(settings: "EventsSettings", reading: "Engine", opened: ExitStack) -> "Engine":
+    url = settings.read_database_url
+    if url is None:
+        return reading
+    return open_engine(settings, settings.database_connections, opened, settings.statement_seconds, url)
 
 
 def _changes(
@@ -164,6 +186,8 @@ def _changes(
     measures = Measures(registry, commits.queued_events)
     retention = RawRetention(settings.raw_retention_months)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
+    if settings.disk_path is not None:
+        expose_disk(registry, settings.disk_path, settings.minimum_free_bytes)
     admission = Admission(guard, Quotas(), settings.events_per_minute)
     tracking = Tracking(commits, types, admission.admit, clock, measures, retention.earliest)
     chores = (
@@ -181,24 +205,25 @@ def _changes(
 
 
 def _registration(
-    settings: "EventsSettings", clock: Callable[[], int], reading: "Engine", changes: _Changes
+    settings: "EventsSettings", clock: Callable[[], int], engines: _Engines, changes: _Changes
 ) -> Callable[[grpc.Server], None]:
     zone = settings.reporting_time_zone
     calendar = ReportingCalendar(zone)
-    cells, properties = CellStore(reading, calendar), PropertyCells(reading, calendar)
-    scanner = Scanner(reading)
+    asking, reading = engines.asking, engines.reading
+    cells, properties = CellStore(asking, calendar), PropertyCells(asking, calendar)
+    scanner = Scanner(asking)
     columns = ColumnCache(scanner, settings.column_cache_bytes)
-    users = _users(reading, settings)
-    grouped = GroupedCounts(reading)
-    metrics = catalog(columns, reading)
+    grouped = GroupedCounts(asking)
+    metrics = catalog(columns, asking)
+    people = _users(asking, settings)
     groups = [
-        EventCalls(changes.tracking, reading, cells, grouped, properties, scanner, users, zone, clock),
+        EventCalls(changes.tracking, asking, cells, grouped, properties, scanner, people, zone, clock),
         ConversionCalls(columns, zone, clock),
         RetentionCalls(cells, properties, zone, clock),
         CohortCalls(CohortStore(reading), cells, zone, clock),
         OverviewCalls(metrics, cells, zone, clock),
         SavedMetricCalls(reading, clock),
-        LinkCalls(users, changes.merger),
+        IdentityCalls(_users(reading, settings), changes.merger),
         PropertyCalls(reading, clock),
         SnapshotCalls(reading, clock),
     ]

@@ -1,6 +1,5 @@
 """The settings of the events service."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import DirectoryPath, Field, model_validator
@@ -19,6 +18,9 @@ class EventsSettings(ServiceSettings):
     database_schema: str = Field(default="events", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     # Connections to PostgreSQL for calls that read; writers and others have thirteen more and one a writer.
     database_connections: int = Field(default=8, ge=1)
+    # Questions are asked here instead, of a streaming replica for example; what changes something, resolves
+    # ids or is about privacy stays with database_url.
+    read_database_url: str | None = Field(default=None, repr=False, pattern=r"^postgres(ql)?://")
     # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
     # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.
@@ -39,9 +41,6 @@ class EventsSettings(ServiceSettings):
 
     # Months (UTC) before the current one whose raw events are kept; 0 keeps all. Roll-ups stay.
     raw_retention_months: int = Field(default=0, ge=0)
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
 
     @model_validator(mode="after")
     def _watches_a_disk_for_something(self) -> Self:

@@ -1,8 +1,18 @@
 """What Prometheus is told about events, beside what every server tells about its calls."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+def expose_disk(registry: CollectorRegistry, path: Path, minimum_free_bytes: int) -> None:
+    """Tell how much is free where PostgreSQL writes, and below what events are refused."""
+    free = Gauge("events_disk_free_bytes", "Free on the database's disk.", registry=registry)
+    free.set_function(lambda: shutil.disk_usage(path).free)
+    least = Gauge("events_disk_minimum_bytes", "Events are refused while less is free.", registry=registry)
+    least.set(minimum_free_bytes)
 
 
 class Measures:

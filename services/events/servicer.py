@@ -25,7 +25,6 @@ from services.events.reading.value_cells import Values
 from services.events.users import UserDictionary
 from shared.pagination import encode_token
 from shared.timestamps import from_micros
-from shared.validation import Violations
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -208,35 +207,3 @@ class EventCalls:
             return page, None
         value, cells = next(reversed(page.items()))
         return page, (different_people(cells, question.population), sort_key(value))
-
-    def ResolveUsers(
-        self, request: pb.ResolveUsersRequest, context: "grpc.ServicerContext"
-    ) -> pb.ResolveUsersResponse:
-        """Translate between ids and keys."""
-        violations = Violations()
-        people = [
-            messages.who(violations, f"users[{index}]", reference)
-            for index, reference in enumerate(request.users)
-        ]
-        if len(request.users) + len(request.user_keys) > questions.MAXIMUM_RESOLVED:
-            violations.add("users", f"at most {questions.MAXIMUM_RESOLVED:,} together with user_keys")
-        violations.raise_if_any()
-        keys = self.users.known_keys(people) if people else {}
-        resolved = [
-            pb.ResolvedUser(user=messages.to_reference(who), user_key=keys[who])
-            for who in people
-            if who in keys
-        ]
-        merged = self.users.merged(request.user_keys) if request.user_keys else {}
-        current = {key: merged.get(key, key) for key in request.user_keys}
-        names = self.users.read(current.values()) if current else {}
-        resolved += [
-            pb.ResolvedUser(
-                user=messages.to_reference(names[current[key]]),
-                user_key=current[key],
-                asked_user_key=key if key in merged else None,
-            )
-            for key in request.user_keys
-            if current[key] in names
-        ]
-        return pb.ResolveUsersResponse(users=resolved)

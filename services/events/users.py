@@ -13,6 +13,7 @@ from services.events.followed import Followed
 from services.events.whereabouts import Whereabouts, hash_of, read_whereabouts, tombstone_of
 from shared.calendar import to_datetime_utc
 from shared.database import driver_cursor
+from shared.encryption import EncryptedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ ORDER BY position
 ON CONFLICT ON CONSTRAINT users_kind_who_hash_key DO NOTHING
 """
 
+STORED_IDS = EncryptedColumn("users", "user_key", "who_hash", "who_encrypted")
 _READ = "SELECT user_key, kind, who_hash, who_encrypted FROM users WHERE user_key = ANY(%(keys)s::int4[])"
 
 _MERGED = """

@@ -1,12 +1,12 @@
 """The settings of the experiments service."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings
+from shared.clients import Tls, read_tls
+from shared.config import ServiceSettings, check_client_files
 
 
 class ExperimentsSettings(ServiceSettings):
@@ -29,9 +29,9 @@ class ExperimentsSettings(ServiceSettings):
     # A token for it with the role `analyst`, and the certificates to trust, which turn TLS on.
     events_token_file: FilePath | None = None
     events_ca_file: FilePath | None = None
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
+    # What is shown to it where clients are asked for certificates.
+    events_certificate_file: FilePath | None = None
+    events_key_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
     # Assignments kept in memory, about 250 bytes each.
@@ -43,4 +43,14 @@ class ExperimentsSettings(ServiceSettings):
         is_local = self.flagd_address.startswith("unix:") or host in {"127.0.0.1", "[::1]", "localhost"}
         if self.flagd_auth == "off" and not is_local:
             raise ValueError("flagd_auth=off needs a loopback flagd_address")
+        return self
+
+    @property
+    def events_tls(self) -> Tls | None:
+        """What the events service is asked with; None without TLS."""
+        return read_tls(self.events_ca_file, self.events_certificate_file, self.events_key_file)
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate(self) -> Self:
+        check_client_files("events", self.events_ca_file, self.events_certificate_file, self.events_key_file)
         return self

@@ -1,23 +1,32 @@
 """StatisticsService: the statistics of experiments for anybody's aggregates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from brain.experiments.v1 import statistics_pb2 as pb
 from brain.experiments.v1.statistics_pb2_grpc import StatisticsServiceServicer
 
 from services.experiments import comparisons
 from services.experiments.stats import multiplicity, power, sample_ratio
-from services.experiments.stats.analysis import analyse_means, analyse_proportions, analyse_ratios
-from services.experiments.stats.cuped import adjusted
+from services.experiments.stats.analysis import (
+    Analysis,
+    Choices,
+    analyse_means,
+    analyse_proportions,
+    analyse_ratios,
+    analyse_with_covariate,
+)
+from services.experiments.stats.moments import JointMoments
 from services.experiments.stats.values import Undefined
 from shared.validation import Violations
 
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
+
+Aggregate = TypeVar("Aggregate")
 
 MAXIMUM_VARIANTS = 100
 MAXIMUM_P_VALUES = 10_000
@@ -33,52 +42,29 @@ class StatisticsServicer(StatisticsServiceServicer):
         self, request: pb.CompareProportionsRequest, context: "grpc.ServicerContext"
     ) -> pb.CompareProportionsResponse:
         """Compare shares."""
-        violations = _required(request, "control", "treatment")
-        control = comparisons.proportion(violations, "control", request.control)
-        treatment = comparisons.proportion(violations, "treatment", request.treatment)
-        choices = comparisons.choices(violations, request.choices)
-        violations.raise_if_any()
-        analysis = analyse_proportions(control, treatment, choices)
-        return pb.CompareProportionsResponse(comparison=comparisons.to_comparison(analysis))
+        compared = _compared(request, comparisons.proportion, analyse_proportions)
+        return pb.CompareProportionsResponse(comparison=compared)
 
     def CompareMeans(
         self, request: pb.CompareMeansRequest, context: "grpc.ServicerContext"
     ) -> pb.CompareMeansResponse:
         """Compare means."""
-        violations = _required(request, "control", "treatment")
-        control = comparisons.moments(violations, "control", request.control)
-        treatment = comparisons.moments(violations, "treatment", request.treatment)
-        choices = comparisons.choices(violations, request.choices)
-        given = (request.HasField("control_covariate"), request.HasField("treatment_covariate"))
-        if any(given) and not all(given):
-            absent = "treatment_covariate" if given[0] else "control_covariate"
+        given = {name: request.HasField(name) for name in ("control_covariate", "treatment_covariate")}
+        if all(given.values()):
+            return pb.CompareMeansResponse(comparison=_compared_with_covariates(request))
+        violations = Violations()
+        if any(given.values()):
+            [absent] = (name for name, is_given in given.items() if not is_given)
             violations.add(absent, "is required where the other variant has one")
-        elif all(given):
-            joint = [
-                comparisons.with_covariate(
-                    violations, "control_covariate", control, request.control_covariate
-                ),
-                comparisons.with_covariate(
-                    violations, "treatment_covariate", treatment, request.treatment_covariate
-                ),
-            ]
-            violations.raise_if_any()
-            control, treatment = adjusted(joint)
-        violations.raise_if_any()
-        analysis = analyse_means(control, treatment, choices)
-        return pb.CompareMeansResponse(comparison=comparisons.to_comparison(analysis))
+        compared = _compared(request, comparisons.moments, analyse_means, violations)
+        return pb.CompareMeansResponse(comparison=compared)
 
     def CompareRatios(
         self, request: pb.CompareRatiosRequest, context: "grpc.ServicerContext"
     ) -> pb.CompareRatiosResponse:
         """Compare ratios."""
-        violations = _required(request, "control", "treatment")
-        control = comparisons.joint_moments(violations, "control", request.control)
-        treatment = comparisons.joint_moments(violations, "treatment", request.treatment)
-        choices = comparisons.choices(violations, request.choices)
-        violations.raise_if_any()
-        analysis = analyse_ratios(control, treatment, choices)
-        return pb.CompareRatiosResponse(comparison=comparisons.to_comparison(analysis))
+        compared = _compared(request, comparisons.joint_moments, analyse_ratios)
+        return pb.CompareRatiosResponse(comparison=compared)
 
     def CheckSampleRatio(
         self, request: pb.CheckSampleRatioRequest, context: "grpc.ServicerContext"
@@ -134,12 +120,38 @@ class StatisticsServicer(StatisticsServiceServicer):
         return pb.AdjustPValuesResponse(p_values=methods[request.adjustment](request.p_values))
 
 
-def _required(request: "Message", *fields: str) -> Violations:
-    violations = Violations()
-    for field in fields:
-        if not request.HasField(field):
-            violations.add(field, "is required")
-    return violations
+def _compared(
+    request: "Any",  # noqa: ANN401 - one of three requests
+    read: "Callable[[Violations, str, Any], Aggregate]",
+    analyse: "Callable[[Aggregate, Aggregate, Choices], Analysis]",
+    violations: Violations | None = None,
+) -> pb.Comparison:
+    """Compare two aggregates; raise InvalidArgument, with the violations that were found before."""
+    violations = violations or Violations()
+    control, treatment = (_required(violations, request, name, read) for name in ("control", "treatment"))
+    choices = comparisons.choices(violations, request.choices)
+    violations.raise_if_any()
+    return comparisons.to_comparison(analyse(control, treatment, choices))
+
+
+def _compared_with_covariates(request: pb.CompareMeansRequest) -> pb.Comparison:
+    def read(violations: Violations, field: str, message: pb.Moments) -> JointMoments:
+        value = comparisons.moments(violations, field, message)
+        covariate = f"{field}_covariate"
+        return comparisons.with_covariate(violations, covariate, value, getattr(request, covariate))
+
+    return _compared(request, read, analyse_with_covariate)
+
+
+def _required(
+    violations: Violations,
+    request: "Message",
+    field: str,
+    read: "Callable[[Violations, str, Any], Aggregate]",
+) -> "Aggregate":
+    if not request.HasField(field):
+        violations.add(field, "is required")
+    return read(violations, field, getattr(request, field))
 
 
 def _planned_effect(violations: Violations, request: pb.PlanSampleSizeRequest) -> float:

@@ -1,17 +1,21 @@
-"""Runs the forecasting service: `python -m services.forecasting`, or `… migrate`."""
+"""Runs the forecasting service: `python -m services.forecasting`; `shared.running` tells its commands."""
 
 from services.forecasting import application
 from services.forecasting.config import ForecastingSettings
-from shared.running import run, unix_micros
+from shared.people import STORED_IDS
+from shared.running import Program, run, unix_micros
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; with `migrate`, bring the database up to date and end."""
-    run(ForecastingSettings, "services.forecasting", _serve)
+    """Serve until SIGTERM or SIGINT, or do what the command line says and end."""
+    run(PROGRAM)
 
 
 def _serve(settings: ForecastingSettings) -> None:
     application.start(settings, unix_micros).wait()
+
+
+PROGRAM = Program("services.forecasting", ForecastingSettings, application.start, _serve, STORED_IDS)
 
 
 if __name__ == "__main__":

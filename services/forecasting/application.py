@@ -36,7 +36,7 @@ from shared.auth import verifier_of
 from shared.calendar import MICROS
 from shared.chores import Housekeeper
 from shared.clients import open_channel
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary, who_of
 from shared.privacy_servicer import PrivacyServicer, retelling
@@ -115,7 +115,7 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)
         channels = {
-            name: open_channel(address, settings.sources_token_file, settings.sources_ca_file, opened)
+            name: open_channel(address, settings.sources_token_file, settings.sources_tls, opened)
             for name, address in settings.metric_sources.items()
         }
         parts = _parts(settings, clock, engine, channels)
@@ -129,17 +129,19 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
             add_AuditServiceServicer_to_server(AuditServicer(engine), server)
             add_PrivacyServiceServicer_to_server(privacy, server)
 
+        registry = CollectorRegistry()
+        expose_pools(registry, {"calls": engine})
         server = build(
             settings,
             register,
             SERVICES,
             verifier_of(settings),
             ready=lambda: is_reachable(watching),
-            registry=CollectorRegistry(),
+            registry=registry,
         )
         opened.callback(server.stop)
         actuals = ActualReader(engine, parts.sources, parts.customers, parts.reader, clock)
-        opened.callback(Housekeeper([actual_values(actuals)]).stop)
+        opened.callback(Housekeeper([actual_values(actuals)], registry).stop)
         return Application(server, actuals, opened.pop_all())
 
 

@@ -1,11 +1,12 @@
 """The settings of the forecasting service."""
 
-from pathlib import Path
+from typing import Self
 
-from pydantic import Field, FilePath, field_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings
+from shared.clients import Tls, read_tls
+from shared.config import ServiceSettings, check_client_files
 
 
 class ForecastingSettings(ServiceSettings):
@@ -22,10 +23,11 @@ class ForecastingSettings(ServiceSettings):
     # A token for them with the role `analyst`, and the certificates to trust, which turn TLS on.
     sources_token_file: FilePath | None = None
     sources_ca_file: FilePath | None = None
+    # What is shown to them where clients are asked for certificates.
+    sources_certificate_file: FilePath | None = None
+    sources_key_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
-    # A file that tells a restored database who was erased; apart from the database's disk.
-    erasure_journal: Path | None = None
     # How long after the end of its period the actual value of a prediction is read: late events may come.
     actuals_grace_seconds: float = Field(default=3_600, ge=0)
 
@@ -35,3 +37,15 @@ class ForecastingSettings(ServiceSettings):
         if any(not name or not address for name, address in sources.items()):
             raise ValueError("needs names and addresses that are not empty")
         return sources
+
+    @property
+    def sources_tls(self) -> Tls | None:
+        """What metric sources are asked with; None without TLS."""
+        return read_tls(self.sources_ca_file, self.sources_certificate_file, self.sources_key_file)
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate(self) -> Self:
+        check_client_files(
+            "sources", self.sources_ca_file, self.sources_certificate_file, self.sources_key_file
+        )
+        return self

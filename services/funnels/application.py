@@ -33,7 +33,7 @@ from services.funnels.tracking.store import RecordStore
 from shared.audit import AuditServicer
 from shared.auth import verifier_of
 from shared.clients import open_channel
-from shared.database import is_reachable, open_engine
+from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.people import UserDictionary, who_of
 from shared.privacy_servicer import PrivacyServicer, retelling
@@ -84,17 +84,19 @@ def start(settings: "FunnelsSettings", clock: Callable[[], int]) -> Application:
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)
         events = EventsServiceStub(
-            open_channel(settings.events_address, settings.events_token_file, settings.events_ca_file, opened)
+            open_channel(settings.events_address, settings.events_token_file, settings.events_tls, opened)
         )
         cache = ChunkCache(settings.column_cache_bytes - settings.column_cache_bytes // 4)
         parts = _Parts(settings, engine, events, cache, clock)
+        registry = CollectorRegistry()
+        expose_pools(registry, {"calls": engine})
         server = build(
             settings,
             parts.register,
             SERVICES,
             verifier_of(settings),
             ready=lambda: is_reachable(watching),
-            registry=CollectorRegistry(),
+            registry=registry,
         )
         opened.callback(server.stop)
         return Application(server, cache, opened.pop_all())

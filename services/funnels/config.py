@@ -1,11 +1,12 @@
 """The settings of the funnels service."""
 
-from pathlib import Path
+from typing import Self
 
-from pydantic import Field, FilePath
+from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings
+from shared.clients import Tls, read_tls
+from shared.config import ServiceSettings, check_client_files
 
 
 class FunnelsSettings(ServiceSettings):
@@ -21,11 +22,21 @@ class FunnelsSettings(ServiceSettings):
     # A token for it with the role `analyst`, and the certificates to trust, which turn TLS on.
     events_token_file: FilePath | None = None
     events_ca_file: FilePath | None = None
+    # What is shown to it where clients are asked for certificates.
+    events_certificate_file: FilePath | None = None
+    events_key_file: FilePath | None = None
     # Connections to PostgreSQL.
     database_connections: int = Field(default=8, ge=1)
-    # A file outside the database where erasures are noted too, and read from at each start: a database that
-    # was restored from before an erasure is told of it then.
-    erasure_journal: Path | None = None
     # Columns of events kept in memory, and a quarter of it for what was found in them; what was used least
     # recently goes first.
     column_cache_bytes: int = Field(default=256 * 2**20, ge=0)
+
+    @property
+    def events_tls(self) -> Tls | None:
+        """What the events service is asked with; None without TLS."""
+        return read_tls(self.events_ca_file, self.events_certificate_file, self.events_key_file)
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate(self) -> Self:
+        check_client_files("events", self.events_ca_file, self.events_certificate_file, self.events_key_file)
+        return self

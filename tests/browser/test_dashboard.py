@@ -7,7 +7,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from tests.browser import driving
 from tests.browser.driving import until_text
 from tests.gateway.dashboard.serving import Site

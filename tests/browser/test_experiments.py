@@ -13,12 +13,12 @@ from shared.auth import Role, mint_token
 from tests.browser import driving
 from tests.browser.driving import until_text
 from tests.browser.test_dashboard import press, sign_in
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW
 from tests.gateway.dashboard.serving import Site, gateway
-from tests.services.events.conftest import Clock as EventsClock
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign_all, convert_all, create, definition, person, start
-from tests.services.experiments.conftest import Clock, Service, running
+from tests.services.experiments.conftest import Service, running
 
 pytestmark = pytest.mark.peers
 METRICS = [
@@ -42,20 +42,13 @@ def experiments(
 
 
 @pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
-
-
-@pytest.fixture
 def site(
     experiments: Service, events_database: str, token_keys: tuple[bytes, bytes], public_key_file: Path
 ) -> Iterator[Site]:
     token = mint_token(token_keys[0], "ada", [Role.ADMIN], None, NOW.timestamp())
     address = f"127.0.0.1:{experiments.application.server.port}"
     with (
-        running_events(events_database, EventsClock(), token_keys[0], public_key_file) as events,
+        running_events(events_database, Clock(), token_keys[0], public_key_file) as events,
         gateway(
             events.application.server.port, public_key_file, NOW.timestamp, experiments_address=address
         ) as origin,

@@ -15,12 +15,12 @@ from shared.auth import Role, mint_token
 from tests.browser import driving
 from tests.browser.driving import until_text
 from tests.browser.test_dashboard import press, sign_in
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW
 from tests.gateway.dashboard.serving import Site, gateway
-from tests.services.events.conftest import Clock as EventsClock
 from tests.services.events.conftest import running as running_events
 from tests.services.funnels.asking import steps
-from tests.services.funnels.conftest import Clock, Service, running
+from tests.services.funnels.conftest import Service, running
 
 pytestmark = pytest.mark.peers
 
@@ -55,7 +55,7 @@ def funnels(
     key_file.write_bytes(token_keys[1])
     now = Clock(int(NOW.timestamp() * 1e6))
     with (
-        running_events(events_database, EventsClock(), token_keys[0], key_file) as events,
+        running_events(events_database, Clock(), token_keys[0], key_file) as events,
         running(funnels_database, events, token_keys, tmp_path, clock=now) as service,
     ):
         made = list(happened())

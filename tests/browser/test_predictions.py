@@ -13,10 +13,11 @@ from shared.auth import Role, mint_token
 from tests.browser import driving
 from tests.browser.driving import until_text
 from tests.browser.test_dashboard import press, sign_in
+from tests.clock import Clock
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.shop.conftest import NOW, Starter
-from tests.services.forecasting.conftest import Clock, Service, running
+from tests.services.forecasting.conftest import Service, running
 
 pytestmark = pytest.mark.peers
 

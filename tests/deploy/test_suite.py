@@ -85,6 +85,49 @@ def test_two_services_on_one_port_are_refused(monkeypatch: pytest.MonkeyPatch) -
         settings.load()
 
 
+def chosen_with(**given: object) -> settings.LocalSettings:
+    return settings.LocalSettings(**given)  # type: ignore[arg-type]  # any field
+
+
+def test_replicas_listen_ten_ports_apart_behind_one_address() -> None:
+    chosen = chosen_with(replicas=3, alerts_port=7000, experiments_flagd_port=8013)
+    assert chosen.address_of("alerts") == "127.0.0.1:7000,127.0.0.1:7010,127.0.0.1:7020"
+    assert [each.label for each in chosen.services()][:4] == ["events", "events.2", "events.3", "experiments"]
+    third = chosen.services()[5]
+    assert third.chosen_by() == {
+        "BRAIN_EXPERIMENTS_PORT + 20": "127.0.0.1:50072",
+        "BRAIN_EXPERIMENTS_METRICS_PORT + 20": "127.0.0.1:9122",
+        "BRAIN_EXPERIMENTS_FLAGD_PORT + 20": "127.0.0.1:8033",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("BRAIN_FUNNELS_PORT", "50061", "BRAIN_EVENTS_PORT \\+ 10 and BRAIN_FUNNELS_PORT are the same"),
+        ("BRAIN_ALERTS_PORT", "65530", "BRAIN_ALERTS_PORT \\+ 10 is 127.0.0.1:65540, beyond the last port"),
+        ("BRAIN_HOST", "localhost", "BRAIN_HOST must be an IP address"),
+    ],
+)
+def test_addresses_that_replicas_cannot_have_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    settings.load()
+    monkeypatch.setenv("BRAIN_REPLICAS", "2")
+    with pytest.raises(LaunchError, match=complaint):
+        settings.load()
+
+
+def test_the_holder_of_a_lock_is_known(scratch_directory: Path) -> None:
+    path = scratch_directory / "held.lock"
+    assert locks.holder(path) is None
+    held = locks.take(path, "the suite")
+    assert locks.holder(path) == os.getpid()
+    os.close(held)
+    assert locks.holder(path) is None
+
+
 def test_want_of_disk_space_is_told_before_the_start(scratch_directory: Path) -> None:
     def started(mebibytes: int) -> suite.Suite:
         chosen = settings.LocalSettings(directory=scratch_directory / "missing", max_wal_mebibytes=mebibytes)
@@ -124,4 +167,7 @@ def test_a_setting_that_is_already_in_the_environment_is_refused(
     process = processes.ServiceProcess(service, scratch_directory / "events.log")
     with pytest.raises(LaunchError, match="unset EVENTS_DATABASE_URL"):
         process.start({"EVENTS_DATABASE_URL": "postgresql://here/brain"})
+    monkeypatch.setenv("EVENTS_TLS_KEY_FILE", "/key.pem")
+    with pytest.raises(LaunchError, match="unset EVENTS_TLS_KEY_FILE"):
+        process.start({})
     assert not process.is_running()

@@ -13,7 +13,6 @@ from shared.auth import Role, mint_token
 from tests.services.experiments.asking import results
 from tests.services.experiments.conftest import Service
 from tests.services.experiments.conftest import clock as clock  # noqa: PLC0414 - fixtures
-from tests.services.experiments.conftest import public_key_file as public_key_file  # noqa: PLC0414
 from tests.services.experiments.conftest import service as service  # noqa: PLC0414
 from tests.services.experiments.conftest import start_service as start_service  # noqa: PLC0414
 

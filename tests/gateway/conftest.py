@@ -18,15 +18,13 @@ from gateway import application
 from gateway.config import GatewaySettings
 from shared.auth import Role, mint_token
 from tests import databases
+from tests.clock import Clock
 from tests.services.alerts.conftest import running as running_alerts
-from tests.services.events.conftest import Clock, Service, running
-from tests.services.experiments.conftest import Clock as ExperimentsClock
+from tests.services.events.conftest import Service, running
 from tests.services.experiments.conftest import Service as ExperimentsService
 from tests.services.experiments.conftest import running as running_experiments
-from tests.services.forecasting.conftest import Clock as ForecastingClock
 from tests.services.forecasting.conftest import Service as ForecastingService
 from tests.services.forecasting.conftest import running as running_forecasting
-from tests.services.funnels.conftest import Clock as FunnelsClock
 from tests.services.funnels.conftest import Service as FunnelsService
 from tests.services.funnels.conftest import running as running_funnels
 
@@ -97,13 +95,6 @@ def service(
         yield started
 
 
-@pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
-
-
 @pytest.fixture(scope="session")
 def tokens(token_keys: tuple[bytes, bytes]) -> dict[Role, str]:
     return {
@@ -119,7 +110,7 @@ def experiments(
     public_key_file: Path,
 ) -> Iterator[ExperimentsService]:
     """A real experiments service at the real time."""
-    now = ExperimentsClock(time.time_ns() // 1_000)
+    now = Clock(time.time_ns() // 1_000)
     with running_experiments(experiments_database, now, token_keys[0], public_key_file) as started:
         yield started
 
@@ -180,7 +171,7 @@ def funnels(
     funnels_database: str, service: Service, token_keys: tuple[bytes, bytes], tmp_path: Path
 ) -> Iterator[FunnelsService]:
     """A real funnels service at the real time, over the events service."""
-    now = FunnelsClock(time.time_ns() // 1_000)
+    now = Clock(time.time_ns() // 1_000)
     with running_funnels(funnels_database, service, token_keys, tmp_path, clock=now) as started:
         yield started
 
@@ -197,7 +188,7 @@ def forecasting_before(
     token_file = key_file.with_name("sources.token")
     token_file.write_text(analyst)
     sources = {"events": f"127.0.0.1:{service.application.server.port}"}
-    now = ForecastingClock(time.time_ns() // 1_000)
+    now = Clock(time.time_ns() // 1_000)
     with running_forecasting(
         database, now, token_keys[0], key_file, metric_sources=sources, sources_token_file=token_file
     ) as started:
@@ -233,7 +224,7 @@ def predicting(start_gateway: Callable[..., Gateway], forecasting: ForecastingSe
 def shared_gateway(
     loop_thread: LoopThread,
     postgres: EmbeddedPostgres,
-    template_database: Callable[[str, str], str],
+    template_database: Callable[[str], str],
     token_keys: tuple[bytes, bytes],
     tokens: dict[Role, str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -244,25 +235,25 @@ def shared_gateway(
     key_file.write_bytes(token_keys[1])
     with ExitStack() as stack:
         database = postgres.url(
-            stack.enter_context(databases.clone(postgres, template_database("services.events", "events"))),
+            stack.enter_context(databases.clone(postgres, template_database("events"))),
             "events",
         )
         now = Clock(time.time_ns() // 1_000)
         service = stack.enter_context(running(database, now, token_keys[0], key_file))
-        template = template_database("services.experiments", "experiments")
+        template = template_database("experiments")
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
-        clock = ExperimentsClock(time.time_ns() // 1_000)
+        clock = Clock(time.time_ns() // 1_000)
         tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
-        template = template_database("services.funnels", "funnels")
+        template = template_database("funnels")
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "funnels")
         walked = stack.enter_context(
-            running_funnels(database, service, token_keys, directory, clock=FunnelsClock(now.micros))
+            running_funnels(database, service, token_keys, directory, clock=Clock(now.micros))
         )
-        template = template_database("services.forecasting", "forecasting")
+        template = template_database("forecasting")
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "forecasting")
         analyst = tokens[Role.ANALYST]
         forecasts = stack.enter_context(forecasting_before(service, database, token_keys, analyst, key_file))
-        template = template_database("services.alerts", "alerts")
+        template = template_database("alerts")
         database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "alerts")
         watching = stack.enter_context(running_alerts(database, now, token_keys[0], key_file))
         addresses = {

@@ -1,6 +1,7 @@
 """Certificates of an authority made up for a test."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -9,6 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_address(host)) if host[-1].isdecimal() else x509.DNSName(host)
 
 
 class Authority:
@@ -24,11 +29,11 @@ class Authority:
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, host: str) -> tuple[bytes, bytes]:
-        """Certificate and key of a host, as PEM."""
+        """Certificate and key of a host or an IPv4 address, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(host, key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         key_pem = key.private_bytes(

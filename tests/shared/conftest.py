@@ -60,13 +60,6 @@ class Start(Protocol):
 
 
 @pytest.fixture
-def public_key_file(tmp_path: Path, token_keys: tuple[bytes, bytes]) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
-
-
-@pytest.fixture
 def start(public_key_file: Path, token_keys: tuple[bytes, bytes]) -> Iterator[Start]:
     """Starts servers, and stops them at the end of the test."""
     with ExitStack() as started:

@@ -7,6 +7,7 @@ from time import monotonic
 import psycopg
 import pytest
 import sqlalchemy
+from prometheus_client import CollectorRegistry
 
 from deploy.postgres import EmbeddedPostgres
 from shared import chores
@@ -44,7 +45,7 @@ def test_a_failing_chore_is_logged_once_and_goes_on_when_it_can(
         return 0.001 if len(runs) < 10 else 3600.0
 
     caplog.set_level(logging.INFO)
-    keeper = Housekeeper([Chore("trying", run)])
+    keeper = Housekeeper([Chore("trying", run)], CollectorRegistry())
     until(lambda: len(runs) == 10)
     keeper.stop()
     engine.dispose()
@@ -73,7 +74,7 @@ def test_every_kind_of_database_trouble_is_outlived(error: Exception) -> None:
             raise error
         return 3600.0
 
-    keeper = Housekeeper([Chore("trying", run)])
+    keeper = Housekeeper([Chore("trying", run)], CollectorRegistry())
     until(lambda: len(runs) == 3)
     keeper.stop()
 
@@ -88,9 +89,19 @@ def test_one_chore_s_trouble_is_not_another_s() -> None:
         worked.set()
         return 3600.0
 
-    keeper = Housekeeper([Chore("failing", fail), Chore("working", work)])
+    registry = CollectorRegistry()
+    keeper = Housekeeper([Chore("failing", fail), Chore("working", work)], registry)
+    begun = success_time(registry, "failing")
     assert worked.wait(DEADLINE)
+    until(lambda: success_time(registry, "working") > begun)
     keeper.stop()
+    assert success_time(registry, "failing") == begun
+
+
+def success_time(registry: CollectorRegistry, chore: str) -> float:
+    seconds = registry.get_sample_value("chore_success_timestamp_seconds", {"chore": chore})
+    assert seconds is not None
+    return seconds
 
 
 def test_stopping_does_not_wait_for_the_next_time() -> None:
@@ -100,7 +111,7 @@ def test_stopping_does_not_wait_for_the_next_time() -> None:
         ran.set()
         return 3600.0
 
-    keeper = Housekeeper([Chore("resting", run)])
+    keeper = Housekeeper([Chore("resting", run)], CollectorRegistry())
     assert ran.wait(DEADLINE)
     keeper.stop()
     assert monotonic() - began < DEADLINE

@@ -255,7 +255,7 @@ def test_faults_of_our_own_sql_are_no_business_of_the_caller(migrated: str) -> N
         (psycopg.errors.IdleInTransactionSessionTimeout(), (Unavailable, "DATABASE_UNAVAILABLE")),
         (psycopg.InterfaceError("the connection is closed"), (Unavailable, "DATABASE_UNAVAILABLE")),
         (psycopg.errors.DiskFull(), (ResourceExhausted, "DISK_FULL")),
-        (psycopg.errors.SerializationFailure(), (Aborted, "CONFLICT")),
+        (psycopg.errors.SerializationFailure(), (Unavailable, "STANDBY_CONFLICT")),
     ],
     ids=lambda value: type(value).__name__,
 )

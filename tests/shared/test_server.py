@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry
 from shared import clients, server
 from shared.auth import Role
 from shared.config import ServiceSettings
-from tests.shared.certificates import Authority
 from tests.shared.conftest import Served, Start, minimal_settings
 from tests.shared.sample_service import SERVICE, Sample, SampleStub, eventually
 
@@ -247,20 +246,3 @@ def test_a_unix_socket_serves(start: Start, tmp_path: Path) -> None:
     token = start(address=address).token(Role.ANALYST)
     with clients.channel(address, token) as channel:
         assert SampleStub(channel).ask(ONE).accepted == 0
-
-
-def test_tls_serves_and_mtls_wants_a_certificate(start: Start, tmp_path: Path) -> None:
-    authority = Authority()
-    certificate, key = authority.issue("localhost")
-    files = {"tls_certificate_file": certificate, "tls_key_file": key, "tls_client_ca_file": authority.pem}
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    paths: dict[str, object] = {name: tmp_path / name for name in files}
-    address = f"localhost:{start(None, lambda: True, **paths).running.port}"
-    mutual = grpc.ssl_channel_credentials(authority.pem, key, certificate)
-    with clients.channel(address, None, credentials=mutual) as channel:
-        assert ask_health(channel) == SERVING
-    with grpc.secure_channel(address, grpc.ssl_channel_credentials(authority.pem)) as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            ask_health(channel)
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

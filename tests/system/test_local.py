@@ -6,103 +6,17 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deploy import data_directories
-from deploy.processes import says_serving
 from shared.auth import Role, TokenVerifier
-
-PATIENCE_SECONDS = 60
-
-
-class Launcher:
-    """The command in a session of its own, on free ports, with everything it writes in `directory`."""
-
-    def __init__(
-        self, directory: Path, ports: Sequence[int], output: str = "first.output", command: str = "up"
-    ) -> None:
-        self.directory = directory
-        self.address = f"127.0.0.1:{ports[0]}"
-        self.gateway_url = f"http://127.0.0.1:{ports[2]}"
-        self.output = directory.with_name(f"{directory.name}.{output}")
-        environment = {
-            **os.environ,
-            "BRAIN_DIRECTORY": str(directory),
-            "BRAIN_EVENTS_PORT": str(ports[0]),
-            "BRAIN_EVENTS_METRICS_PORT": str(ports[1]),
-            "BRAIN_GATEWAY_PORT": str(ports[2]),
-            "BRAIN_GATEWAY_METRICS_PORT": str(ports[3]),
-            "BRAIN_EXPERIMENTS_PORT": str(ports[4]),
-            "BRAIN_EXPERIMENTS_METRICS_PORT": str(ports[5]),
-            "BRAIN_EXPERIMENTS_FLAGD_PORT": str(ports[6]),
-            "BRAIN_FUNNELS_PORT": str(ports[7]),
-            "BRAIN_FUNNELS_METRICS_PORT": str(ports[8]),
-            "BRAIN_ALERTS_PORT": str(ports[9]),
-            "BRAIN_ALERTS_METRICS_PORT": str(ports[10]),
-            "BRAIN_FORECASTING_PORT": str(ports[11]),
-            "BRAIN_FORECASTING_METRICS_PORT": str(ports[12]),
-            "BRAIN_MAX_WAL_MEBIBYTES": "64",
-        }
-        with self.output.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local", command],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-
-    def said(self) -> str:
-        return self.output.read_text()
-
-    def wait_for(self, words: str) -> None:
-        eventually(lambda: words in self.said() or self.process.poll() is not None, self.said)
-        assert words in self.said()
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(PATIENCE_SECONDS)
-
-    def processes(self) -> dict[int, str]:
-        """Each process of this suite but the launcher, with its command line."""
-        return {pid: line for pid, line in processes_of(self.directory) if pid != self.process.pid}
-
-    def pid_of(self, words: str) -> int:
-        [pid] = [pid for pid, line in self.processes().items() if words in line]
-        return pid
-
-
-def processes_of(directory: Path) -> Iterator[tuple[int, str]]:
-    """Find the processes that name the directory, in their command line or environment."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            told = line.encode() + (process / "environ").read_bytes()
-        except OSError:  # it has just ended
-            continue
-        names = (str(directory), data_directories.mark(directory / "postgres"))
-        if any(name.encode() in told for name in names) and int(process.name) != os.getpid():
-            yield int(process.name), line
-
-
-def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, evidence()
-        time.sleep(0.02)
-
-
-def free_ports() -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(13)]
-        return [probe.getsockname()[1] for probe in probes]
+from shared.healthcheck import says_serving
+from tests.deploy.watching import exposed, expressions
+from tests.system.launcher import PATIENCE_SECONDS, Launcher, eventually, free_ports
 
 
 @pytest.fixture
@@ -226,11 +140,30 @@ def test_a_failed_demo_stops_the_suite(directory: Path) -> None:
     assert launcher.processes() == {}
 
 
-def test_a_died_service_ends_the_suite_loudly(launcher: Launcher) -> None:
-    os.kill(launcher.pid_of("services.events"), signal.SIGKILL)
+def test_a_died_service_is_started_again_and_told(lasting: Launcher) -> None:
+    os.kill(lasting.pid_of("services.funnels"), signal.SIGKILL)
+    lasting.wait_for("funnels was started again")
+    assert "funnels ended by SIGKILL" in lasting.said()
+    eventually(lambda: says_serving(lasting.address_of("funnels")), lasting.said)
+
+
+def test_a_restart_changes_every_process_but_postgresql(lasting: Launcher) -> None:
+    before = lasting.processes()
+    kept = lasting.pid_of("bin/postgres")
+    restarted = lasting.restart()
+    assert (restarted.returncode, restarted.stderr) == (0, "")
+    assert lasting.pid_of("bin/postgres") == kept
+    programs = {pid for pid, line in lasting.processes().items() if " -m " in line}
+    assert len(programs) == 6
+    assert not programs & before.keys()
+    assert says_serving(lasting.address)
+
+
+def test_a_restart_of_nothing_is_refused(directory: Path) -> None:
+    launcher = Launcher(directory, free_ports(), command="restart")
     assert launcher.process.wait(PATIENCE_SECONDS) == 1
-    assert "events ended by SIGKILL" in launcher.said()
-    assert launcher.processes() == {}
+    assert f"No suite runs in {directory}: `make up` starts one." in launcher.said()
+    directory.mkdir()
 
 
 def test_a_died_postgresql_is_started_again_and_told(lasting: Launcher) -> None:
@@ -244,3 +177,13 @@ def test_a_killed_launcher_leaves_no_process(launcher: Launcher) -> None:
     launcher.process.kill()
     launcher.process.wait()
     eventually(lambda: not launcher.processes(), lambda: str(launcher.processes()))
+
+
+def test_rules_and_dashboards_name_what_is_exposed(lasting: Launcher) -> None:
+    names = exposed.scrape(lasting.environment)
+    for expression in expressions.expressions():
+        for each in expressions.asked(expression):
+            if ":" in each.metric or each.metric in expressions.OWN_METRICS:
+                continue
+            assert each.metric in names, expression
+            assert each.labels <= names[each.metric] | expressions.OWN_LABELS, expression

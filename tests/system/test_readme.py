@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from shared.auth import Role, mint_token
-from tests.services.events.conftest import Clock, running
+from tests.clock import Clock
+from tests.services.events.conftest import running
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.alerts import definitions
+from services.alerts.condition import State
 from services.alerts.outcome import Entry, Outcome, Subject
 from services.alerts.plan import Plan, Recipient
-from services.alerts.state import State, withdraw
+from services.alerts.state import withdraw
 from services.alerts.store import alerts, states
 from services.alerts.store.recipients import RecipientStore
 from services.alerts.telling import notices_of

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import NoticeKind
 from services.alerts.notify import prometheus
-from services.alerts.state import NoticeKind
 
 if TYPE_CHECKING:
     from services.alerts.notice import Notice

@@ -3,8 +3,8 @@
 import hashlib
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import NoticeKind
 from services.alerts.notify import words
-from services.alerts.state import NoticeKind
 from shared.calendar import to_datetime_utc
 
 if TYPE_CHECKING:

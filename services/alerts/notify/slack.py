@@ -1,6 +1,7 @@
 """Slack's incoming webhooks: a message of blocks."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 # Slack refuses longer ones.
 _HEADER_CHARACTERS, _SECTION_CHARACTERS = 150, 3_000
+_HALF_ENTITY = re.compile("&[a-z]*$")
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,16 @@ def body(notice: "Notice") -> dict[str, object]:
     blocks: list[dict[str, object]] = [
         {"type": "header", "text": {"type": "plain_text", "text": words.head(notice)[:_HEADER_CHARACTERS]}}
     ]
-    for text in ([_escape(own)] if own else []) + ["\n".join(lines)]:
-        cut = text[:_SECTION_CHARACTERS]
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": cut}})
+    blocks += [
+        {"type": "section", "text": {"type": "mrkdwn", "text": _cut(text)}}
+        for text in ([_escape(own)] if own else []) + ["\n".join(lines)]
+    ]
     return {"text": _escape(words.head(notice)), "blocks": blocks}
+
+
+def _cut(text: str) -> str:
+    """Return as much of an escaped text as a section holds, without half an entity at its end."""
+    return text if len(text) <= _SECTION_CHARACTERS else _HALF_ENTITY.sub("", text[:_SECTION_CHARACTERS])
 
 
 def _escape(text: str) -> str:

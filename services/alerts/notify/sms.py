@@ -38,7 +38,7 @@ class Sms:
 
     def send(self, notice: "Notice", recipient: str, _delivery_id: int) -> "Answer":
         """Send one message: POST /2010-04-01/Accounts/{account}/Messages.json."""
-        url = f"{self.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(self.account)}/Messages.json"
+        url = f"{self.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(self.account, safe='')}/Messages.json"
         credentials = f"{self.account}:{self.token.get_secret_value()}".encode()
         form = {"To": recipient, "From": self.sender, "Body": text(notice)}
         headers = {

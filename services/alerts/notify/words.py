@@ -2,8 +2,8 @@
 
 from zoneinfo import ZoneInfo
 
+from services.alerts.condition import NoticeKind
 from services.alerts.notice import Notice
-from services.alerts.state import NoticeKind
 from services.alerts.telling import number
 from services.alerts.templates import fill
 from shared.calendar import to_datetime

@@ -11,8 +11,8 @@ from google.protobuf.json_format import MessageToJson, ParseDict
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from services.alerts.condition import Reason
 from services.alerts.definitions import is_id
-from services.alerts.state import Reason
 from shared.calendar import to_datetime_utc
 from shared.errors import NotFound
 

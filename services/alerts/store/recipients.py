@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from services.alerts.plan import ChannelKind, Recipient
 from shared.database import driver_cursor
+from shared.encryption import EncryptedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shared.encryption import BlindIndex, Keyring
+
+STORED_ADDRESSES = EncryptedColumn("recipients", "recipient_id", "address_hash", "address_encrypted")
 
 # In one order for all writers: two that meet wait, and never for each other.
 _ADD = """

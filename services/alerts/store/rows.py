@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from services.alerts.condition import Condition, NoticeKind, Reason
 from services.alerts.notice import number_text
-from services.alerts.state import Condition, NoticeKind, Reason
 from shared.calendar import to_datetime_utc
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from services.alerts.condition import Condition, Health, NoticeKind, State
 from services.alerts.outcome import Claimed, Outcome
 from services.alerts.plan import ChannelKind
-from services.alerts.state import Condition, Health, NoticeKind, State
 from services.alerts.store import rows
 from shared.calendar import to_datetime_utc, to_micros
 

@@ -16,6 +16,7 @@ from services.events.ingest.incoming import Rejected, read
 from services.events.ingest.writer import Outcome
 from services.events.measures import Measures
 from shared.calendar import to_datetime_utc
+from shared.deadlines import remaining_seconds
 from shared.errors import DeadlineExceeded, FieldViolation, InvalidArgument
 from shared.timestamps import from_micros
 
@@ -132,9 +133,9 @@ class Tracking:
 
     def _commit(self, batch: Batch) -> Outcome:
         try:
-            return self._commits.submit(batch).result(COMMIT_SECONDS)
+            return self._commits.submit(batch).result(min(COMMIT_SECONDS, remaining_seconds()))
         except FutureTimeoutError as error:
-            message = f"the events were not committed within {COMMIT_SECONDS} s; they still may be"
+            message = "the events were not committed in time; they still may be"
             raise DeadlineExceeded(message, "COMMIT_TIMEOUT") from error
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from brain.experiments.v1 import experiments_pb2
 from flagd.evaluation.v2 import evaluation_pb2 as pb
@@ -33,6 +33,8 @@ _REASONS: Final = {
     experiments_pb2.ASSIGNMENT_REASON_NOT_RUNNING: "DISABLED",
 }
 _DEFAULT: Final = "DEFAULT"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,51 +70,31 @@ class FlagServicer(ServiceServicer):
         self, request: pb.ResolveBooleanRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveBooleanResponse:
         """Evaluate a boolean."""
-        flag = self._flag(request, _is_boolean, "boolean")
-        answer = pb.ResolveBooleanResponse(reason=flag.reason, variant=flag.variant)
-        if isinstance(flag.value, bool):
-            answer.value = flag.value
-        return answer
+        return self._resolved(request, "boolean", pb.ResolveBooleanResponse)
 
     def ResolveString(
         self, request: pb.ResolveStringRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveStringResponse:
         """Evaluate a string."""
-        flag = self._flag(request, _is_string, "string")
-        answer = pb.ResolveStringResponse(reason=flag.reason, variant=flag.variant)
-        if isinstance(flag.value, str):
-            answer.value = flag.value
-        return answer
+        return self._resolved(request, "string", pb.ResolveStringResponse)
 
     def ResolveFloat(
         self, request: pb.ResolveFloatRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveFloatResponse:
         """Evaluate a number."""
-        flag = self._flag(request, _is_number, "number")
-        answer = pb.ResolveFloatResponse(reason=flag.reason, variant=flag.variant)
-        if isinstance(flag.value, int | float):
-            answer.value = flag.value
-        return answer
+        return self._resolved(request, "number", pb.ResolveFloatResponse)
 
     def ResolveInt(
         self, request: pb.ResolveIntRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveIntResponse:
         """Evaluate a whole number."""
-        flag = self._flag(request, _is_whole, "whole number")
-        answer = pb.ResolveIntResponse(reason=flag.reason, variant=flag.variant)
-        if isinstance(flag.value, int):
-            answer.value = flag.value
-        return answer
+        return self._resolved(request, "whole number", pb.ResolveIntResponse)
 
     def ResolveObject(
         self, request: pb.ResolveObjectRequest, context: "grpc.ServicerContext"
     ) -> pb.ResolveObjectResponse:
         """Evaluate an object."""
-        flag = self._flag(request, _is_object, "object")
-        answer = pb.ResolveObjectResponse(reason=flag.reason, variant=flag.variant)
-        if isinstance(flag.value, dict):
-            answer.value.update(flag.value)
-        return answer
+        return self._resolved(request, "object", pb.ResolveObjectResponse)
 
     def EventStream(
         self,
@@ -128,16 +110,17 @@ class FlagServicer(ServiceServicer):
     # How grpc knows it.
     EventStream.experimental_non_blocking = True  # type: ignore[attr-defined]
 
-    def _flag(
+    def _resolved(
         self,
         request: Any,  # noqa: ANN401 - one of flagd's five requests
-        fits: "Callable[[JsonValue], bool]",
         kind: str,
-    ) -> _Flag:
+        answer: "Callable[..., Answer]",
+    ) -> "Answer":
         experiment = self.assigner.catalogue.with_experiment(request.flag_key).experiment(request.flag_key)
-        if not all(fits(variant.value) for variant in experiment.variants):
+        if not all(_FITS[kind](variant.value) for variant in experiment.variants):
             raise InvalidArgument([FieldViolation("flag_key", f"the values of this flag are no {kind}s")])
-        return self._evaluate(experiment, request.context)
+        flag = self._evaluate(experiment, request.context)
+        return answer(reason=flag.reason, variant=flag.variant, value=flag.value)
 
     def _evaluate(self, experiment: Experiment, context: Struct) -> _Flag:
         violations = Violations()
@@ -183,14 +166,6 @@ def _put_any(message: pb.AnyFlag, flag: _Flag) -> None:
             message.object_value.update(flag.value)
 
 
-def _is_boolean(value: JsonValue) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_string(value: JsonValue) -> bool:
-    return isinstance(value, str)
-
-
 def _is_number(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -200,5 +175,10 @@ def _is_whole(value: JsonValue) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_object(value: JsonValue) -> bool:
-    return isinstance(value, dict)
+_FITS: "Final[Mapping[str, Callable[[JsonValue], bool]]]" = {
+    "boolean": lambda value: isinstance(value, bool),
+    "string": lambda value: isinstance(value, str),
+    "number": _is_number,
+    "whole number": _is_whole,
+    "object": lambda value: isinstance(value, dict),
+}

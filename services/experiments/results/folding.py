@@ -9,9 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from services.experiments.results.folded import FRESH, STALE
 from shared.chores import Chore
 from shared.database import driver_cursor
+from shared.packed_arrays import INT4, PackedArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +69,7 @@ FROM taken, unnest(user_keys) AS user_key
 
 # A full join, since it is planned as one of whole sets, however few rows the planner expects.
 _FOLD = f"""
-WITH people AS (
-    SELECT unnest(%(keys)s::int4[]) AS user_key
-), fresh AS ({FRESH}), stale AS ({STALE}
+WITH fresh AS ({FRESH}), stale AS ({STALE}
 ), changes AS (
     SELECT user_key, metric, fresh.variant AS new_variant, fresh.conversions AS new_conversions,
            fresh.total AS new_total, stale.variant AS old_variant, stale.conversions AS old_conversions,
@@ -150,7 +151,7 @@ class Folder:
             keys, taking_part = cursor.execute(_TAKE, parameters).fetchone() or (None, None)
             if keys is None:
                 return False
-            cursor.execute(_FOLD, parameters | {"keys": keys})
+            cursor.execute(_FOLD, parameters | {"keys": PackedArray(np.array(keys, np.int32), INT4)})
             _remember(cursor, experiment, locked[0] + 1, taking_part or [])
         return True
 

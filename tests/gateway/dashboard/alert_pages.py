@@ -4,7 +4,7 @@ import httpx
 from brain.alerts.v1 import definition_pb2
 from brain.common.v1 import common_pb2
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from tests.gateway.dashboard.serving import proof_of
 from tests.services.alerts.asking import create
 from tests.services.alerts.conftest import Service

@@ -12,8 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from deploy.postgres import EmbeddedPostgres
 from shared.auth import Role, mint_token
 from tests import databases
+from tests.clock import Clock
 from tests.gateway.dashboard.serving import Site, gateway
-from tests.services.events.conftest import Clock, Service, running
+from tests.services.events.conftest import Service, running
 
 # A Friday; the last day of the history is not over.
 NOW = datetime(2011, 11, 11, 8, 26, 40, tzinfo=UTC)

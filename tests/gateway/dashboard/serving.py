@@ -16,7 +16,8 @@ import httpx
 from gateway import application
 from gateway.config import GatewaySettings
 from gateway.dashboard import tabs
-from gateway.dashboard.frame import PREFIX, Tab
+from gateway.dashboard.page.frame import PREFIX
+from gateway.dashboard.page.tab import Tab
 
 if TYPE_CHECKING:
     from gateway.application import RunningGateway

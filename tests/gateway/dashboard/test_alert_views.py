@@ -10,10 +10,11 @@ from brain.alerts.v1 import alerts_pb2 as pb
 from brain.common.v1 import common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.dashboard import alert_chart, alert_list, alert_words, formats
-from gateway.dashboard.alert_rules import Choice, filled, read
-from gateway.dashboard.alert_words import Measure
-from gateway.dashboard.scope import Scope
+from gateway.dashboard.alerts import chart, table, words
+from gateway.dashboard.alerts.rules import Choice, filled, read
+from gateway.dashboard.alerts.words import Measure
+from gateway.dashboard.page import formats
+from gateway.dashboard.page.scope import Scope
 from shared.validation import Violations
 
 NOW = datetime(2011, 11, 11, 8, 26, 40, tzinfo=UTC)
@@ -67,7 +68,7 @@ def test_numbers_have_their_units(condition: int, unit: str, number: float | Non
 
 def test_the_past_is_the_pages_days_within_bounds() -> None:
     def days(interval: int, shown: int) -> float:
-        found = alert_chart.time_range(interval, scope(shown))
+        found = chart.time_range(interval, scope(shown))
         assert found.end_time.ToDatetime(UTC) == NOW
         return (NOW - found.start_time.ToDatetime(UTC)) / timedelta(days=1)
 
@@ -83,7 +84,7 @@ def test_the_chart_draws_threshold_recovery_and_what_fires() -> None:
         windows=windows, judged_windows=3, episodes_per_30_days=10, breach_ratio=0.5
     )
     found.episodes.add()
-    shown = alert_chart.past(found, definition(PLAIN, 20, recovery_threshold=10), Measure(PLAIN, "", ""), UTC)
+    shown = chart.past(found, definition(PLAIN, 20, recovery_threshold=10), Measure(PLAIN, "", ""), UTC)
     assert shown.chart is not None
     lines = {line.name: line for line in shown.chart.lines}
     assert list(lines) == ["Value", "Firing", "Threshold", "Recovery"]
@@ -96,17 +97,17 @@ def test_the_chart_draws_threshold_recovery_and_what_fires() -> None:
 def test_nothing_to_draw_is_told() -> None:
     measure = Measure(CHANGE, "", "")
     rule = definition(CHANGE, -0.4)
-    assert alert_chart.past(pb.PreviewAlertResponse(), rule, measure, UTC).chart is None
+    assert chart.past(pb.PreviewAlertResponse(), rule, measure, UTC).chart is None
     infinite = pb.PreviewAlertResponse(windows=[window(1, math.inf, FIRING)])
-    shown = alert_chart.past(infinite, rule, measure, UTC)
+    shown = chart.past(infinite, rule, measure, UTC)
     assert shown.chart is None
     assert "None of 1 windows could be judged" in shown.summary
 
 
 def test_small_charts_have_two_windows_at_least() -> None:
     rule, measure = definition(FORECAST, 4), Measure(FORECAST, "", "")
-    assert alert_list.spark([window(1, 2.0, OK)], rule, measure) is None
-    drawn = alert_list.spark([window(1, 2.0, OK), window(2, -5.0, FIRING)], rule, measure)
+    assert table.spark([window(1, 2.0, OK)], rule, measure) is None
+    drawn = table.spark([window(1, 2.0, OK), window(2, -5.0, FIRING)], rule, measure)
     assert drawn is not None
     assert len(drawn.thresholds) == 2  # a forecast is left on either side
     assert "-5.00 deviations at last, threshold 4.00 deviations" in drawn.description
@@ -117,7 +118,7 @@ def test_small_charts_have_two_windows_at_least() -> None:
     [(59, "under a minute"), (60, "1 min"), (3_600, "1 h"), (172_799, "47 h"), (172_800, "2 d")],
 )
 def test_how_long_is_told_in_the_largest_unit(seconds: float, text: str) -> None:
-    assert alert_words.lasted(seconds) == text
+    assert words.lasted(seconds) == text
 
 
 def test_a_rules_recovery_follows_its_threshold() -> None:
@@ -139,10 +140,10 @@ def test_thresholds_are_finite_numbers(threshold: str) -> None:
 
 
 def test_every_reason_and_condition_has_words() -> None:
-    for enum, words in (
-        (alert_pb2.TransitionReason, alert_words.REASONS),
-        (alert_pb2.ConditionState, alert_words.CONDITIONS),
-        (alert_pb2.DeliveryStatus, alert_words.DELIVERIES),
-        (definition_pb2.ChannelKind, alert_words.CHANNELS),
+    for enum, told in (
+        (alert_pb2.TransitionReason, words.REASONS),
+        (alert_pb2.ConditionState, words.CONDITIONS),
+        (alert_pb2.DeliveryStatus, words.DELIVERIES),
+        (definition_pb2.ChannelKind, words.CHANNELS),
     ):
-        assert set(enum.values()) - {0} == set(words)
+        assert set(enum.values()) - {0} == set(told)

@@ -11,13 +11,13 @@ from brain.alerts.v1 import definition_pb2
 from brain.common.v1 import common_pb2
 
 from shared.auth import Role
+from tests.clock import Clock
 from tests.gateway.dashboard.alert_pages import TAB, VISITS, act, row, watch
 from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.alerts.asking import get, webhook
 from tests.services.alerts.conftest import Service, running
 from tests.services.alerts.receivers import http_receiver
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 
 

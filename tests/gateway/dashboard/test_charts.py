@@ -2,16 +2,17 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.dashboard import charts
-from gateway.dashboard.charts import Series
+from gateway.dashboard.page import charts
+from gateway.dashboard.page.charts import Series
 
 values = st.lists(st.one_of(st.none(), st.floats(min_value=-1e9, max_value=1e9)), max_size=50)
 
 
 @given(held=values, whole=st.booleans())
+@example(held=[5e-324], whole=False)
 def test_an_axis_holds_zero_and_every_value_in_equal_steps(held: list[float | None], *, whole: bool) -> None:
     marks = charts.axis(held, whole=whole)
     known = [value for value in held if value is not None]

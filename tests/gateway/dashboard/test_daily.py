@@ -4,8 +4,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dashboard import daily, insights
-from gateway.dashboard.daily import DayValue
+from gateway.dashboard.overview import daily, insights
+from gateway.dashboard.overview.daily import DayValue
 
 FIRST = date(2011, 9, 1)
 

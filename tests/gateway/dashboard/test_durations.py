@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dashboard import durations
+from gateway.dashboard.page import durations
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 
-from gateway.dashboard import effects
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.experiments import effects
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, SCRIPT
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.services.events.conftest import Service as EventsService
@@ -26,7 +27,7 @@ from tests.services.experiments.asking import (
     person,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service, running
+from tests.services.experiments.conftest import Service, running
 
 TAB = f"{PREFIX}/experiments"
 SIGNUP = pb.Metric(name="signup", kind=pb.METRIC_KIND_CONVERSION, minimum_relative_effect=0.01)

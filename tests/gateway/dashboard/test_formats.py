@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dashboard import formats
+from gateway.dashboard.page import formats
 
 
 @pytest.mark.parametrize(

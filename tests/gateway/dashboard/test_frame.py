@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.dashboard import tabs, visits
-from gateway.dashboard.answers import Failure
-from gateway.dashboard.frame import PREFIX, Notice, Tab
-from gateway.dashboard.signing_in import SigningIn
+from gateway.dashboard import tabs
+from gateway.dashboard.page import visits
+from gateway.dashboard.page.answers import Failure
+from gateway.dashboard.page.frame import PREFIX, Notice
+from gateway.dashboard.page.signing_in import SigningIn
+from gateway.dashboard.page.tab import Tab
 from shared.auth import Role
 from shared.validation import Violations
 from tests.gateway.dashboard.conftest import NOW, SCRIPT

@@ -8,10 +8,11 @@ import httpx
 import pytest
 from brain.events.v1.events_pb2 import TopEvent
 
-from gateway.dashboard import goal_card, goals
-from gateway.dashboard.frame import PREFIX
-from gateway.dashboard.goals import Goal
-from gateway.dashboard.scope import Scope
+from gateway.dashboard.overview import goal_card
+from gateway.dashboard.page import goals
+from gateway.dashboard.page.frame import PREFIX
+from gateway.dashboard.page.goals import Goal
+from gateway.dashboard.page.scope import Scope
 from tests.gateway.dashboard.conftest import FORMULA
 from tests.gateway.dashboard.test_pages import text_of
 

@@ -13,13 +13,14 @@ from brain.events.v1 import events_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 from scipy import stats
 
-from gateway.dashboard import movers
-from gateway.dashboard.frame import PREFIX
-from gateway.dashboard.scope import Scope
+from gateway.dashboard.overview import movers
+from gateway.dashboard.page.frame import PREFIX
+from gateway.dashboard.page.scope import Scope
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, event, minted
 from tests.gateway.dashboard.serving import Site, gateway
 from tests.gateway.dashboard.test_pages import text_of
-from tests.services.events.conftest import Clock, running
+from tests.services.events.conftest import running
 
 FIRST = date(2025, 3, 3)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from tests.gateway.dashboard.conftest import FORMULA, SCRIPT
 
 EVENTS = f"{PREFIX}/events"

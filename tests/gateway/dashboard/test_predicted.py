@@ -9,11 +9,12 @@ from brain.forecasting.v1 import anomalies_pb2, customers_pb2, forecasts_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricDescriptor
 
-from gateway.dashboard import anomalies, customers, forecasts, predicted, predictions, unusual_days
-from gateway.dashboard.answers import Failure
-from gateway.dashboard.predictions import Choice
-from gateway.dashboard.readings import Reading
-from gateway.dashboard.scope import Scope
+from gateway.dashboard.overview import unusual_days
+from gateway.dashboard.page.answers import Failure
+from gateway.dashboard.page.scope import Scope
+from gateway.dashboard.predictions import anomalies, asking, customers, forecasts, predicted
+from gateway.dashboard.predictions.asking import Choice
+from gateway.dashboard.predictions.readings import Reading
 from shared.validation import Violations
 from tests.services.forecasting.asking import DAY, stamp
 
@@ -45,33 +46,33 @@ def test_metrics_that_need_more_than_an_event_are_not_offered() -> None:
         MetricDescriptor(name="conversion_ratio", intervals=day, required_labels=["start", "end"]),
         MetricDescriptor(name="monthly", intervals=[common_pb2.INTERVAL_MONTH]),
     ]
-    found = predictions.offered(metrics, [TopEvent(event="often"), TopEvent(event="seldom")])
+    found = asking.offered(metrics, [TopEvent(event="often"), TopEvent(event="seldom")])
     assert found.metrics == ("dau", "event_count")
-    assert predictions.settled(Choice(metric="event_count"), found).labels == {"event": "often"}
-    assert predictions.settled(Choice(metric="dau", event="often"), found).labels == {}
+    assert asking.settled(Choice(metric="event_count"), found).labels == {"event": "often"}
+    assert asking.settled(Choice(metric="dau", event="often"), found).labels == {}
 
 
 def test_purchases_are_what_earns_most() -> None:
     sold, given = TopEvent(event="sold", value_sum=5), TopEvent(event="given", value_sum=-9)
-    assert predictions.purchases([given, sold]) == "sold"
-    assert predictions.purchases([given]) == ""
+    assert asking.purchases([given, sold]) == "sold"
+    assert asking.purchases([given]) == ""
 
 
 def test_a_choice_survives_its_address() -> None:
     asked = {"metric": "dau", "interval": "week", "horizon": "7", "sensitivity": "low", "days": "30"}
-    assert predictions.read(Violations(), asked).parameters() == asked
-    assert predictions.read(Violations(), {}).parameters() == {}
+    assert asking.read(Violations(), asked).parameters() == asked
+    assert asking.read(Violations(), {}).parameters() == {}
     violations = Violations()
-    predictions.read(violations, dict.fromkeys(("interval", "horizon", "sensitivity", "days"), "?"))
+    asking.read(violations, dict.fromkeys(("interval", "horizon", "sensitivity", "days"), "?"))
     assert len(violations) == 4
 
 
 def test_days_that_have_passed_are_told_as_they_were_known_then() -> None:
     past = Scope("custom", date(2011, 11, 5), date(2011, 11, 10), ZONE, compare=False, now=NOW)
-    moment = predictions.as_of(past)
+    moment = asking.as_of(past)
     assert moment is not None
     assert moment.ToDatetime(UTC).astimezone(ZONE) == datetime(2011, 11, 11, tzinfo=ZONE)
-    assert predictions.as_of(SCOPE) is None
+    assert asking.as_of(SCOPE) is None
 
 
 def test_small_numbers_keep_their_fractions_and_ratios_are_percent() -> None:

@@ -13,13 +13,14 @@ from brain.common.v1 import common_pb2
 from brain.forecasting.v1 import forecasts_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import FORMULA, NOW, SCRIPT, minted
 from tests.gateway.dashboard.serving import Site, gateway, proof_of
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAILY, DAY, stamp
-from tests.services.forecasting.conftest import Clock, Service, running
+from tests.services.forecasting.conftest import Service, running
 
 TAB = f"{PREFIX}/predictions"
 TODAY = int(NOW.timestamp() * 1e6) // DAY * DAY

@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from tests.gateway.dashboard.test_pages import rows_of, text_of
 
 RETENTION = f"{PREFIX}/retention"

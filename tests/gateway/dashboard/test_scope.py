@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dashboard import scope
-from gateway.dashboard.scope import Scope
+from gateway.dashboard.page import scope
+from gateway.dashboard.page.scope import Scope
 from shared.validation import Violations
 
 UTC_ZONE = ZoneInfo("UTC")

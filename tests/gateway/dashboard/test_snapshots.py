@@ -10,7 +10,7 @@ import httpx
 import pytest
 from brain.events.v1 import snapshots_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
 from tests.gateway.dashboard.conftest import SCRIPT
 from tests.gateway.dashboard.serving import Site, proof_of, sign_in

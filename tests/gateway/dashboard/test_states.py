@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW, minted
 from tests.gateway.dashboard.serving import Site, gateway
-from tests.services.events.conftest import Clock, Service, running
+from tests.services.events.conftest import Service, running
 
 
 @pytest.fixture

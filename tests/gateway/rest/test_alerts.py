@@ -11,9 +11,9 @@ from brain.events.v1 import events_pb2
 
 from shared.auth import Role
 from shared.timestamps import from_micros
+from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.services.alerts.conftest import HOUR, Service, running
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 
 PATH = "/api/analytics/alerts"

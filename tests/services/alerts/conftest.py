@@ -21,9 +21,9 @@ from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
 from shared.timestamps import from_micros
+from tests.clock import Clock
 from tests.services.alerts.receivers import Receiver, http_receiver
 from tests.services.alerts.scripted_source import Script, scripted_source
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 
@@ -66,13 +66,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock(START)
-
-
-@pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
 
 
 @pytest.fixture

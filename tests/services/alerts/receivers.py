@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from asyncio import WriteTransport
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    # When, in Unix seconds.
+    time: float
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - JSON
@@ -46,7 +49,7 @@ def http_receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(Received(self.path, dict(self.headers.items()), body))
+            receiver.received.append(Received(self.path, dict(self.headers.items()), body, time.time()))
             status, headers = receiver.answers.popleft() if receiver.answers else (200, {})
             self.send_response(status)
             for name, value in headers.items():
@@ -74,6 +77,8 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     refusals: deque[str] = field(default_factory=deque)
     attempts: list[str] = field(default_factory=list)
+    # So many of the next connections are reset in the middle of a message.
+    cuts: int = 0
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
         mail = BytesParser(EmailMessage, policy=default).parsebytes(envelope.original_content or b"")
@@ -89,10 +94,29 @@ class Mailbox:
         return "250 taken"
 
 
+class _CuttingServer(SMTP):
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - as the protocol writes it
+        mailbox = self.event_handler
+        if not mailbox.cuts:
+            await super().smtp_DATA(arg)
+            return
+        mailbox.cuts -= 1
+        await self.push("354 go on")
+        assert self._reader is not None
+        await self._reader.readexactly(100)
+        assert isinstance(self.transport, WriteTransport)
+        self.transport.abort()
+
+
+class _Controller(Controller):
+    def factory(self) -> SMTP:
+        return _CuttingServer(self.handler, **self.SMTP_kwargs)
+
+
 @contextmanager
 def mail_receiver(**options: Any) -> Iterator[Mailbox]:  # noqa: ANN401 - of aiosmtpd's Controller
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller = _Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     mailbox.port = controller.port
     yield mailbox

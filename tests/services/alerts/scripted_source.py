@@ -17,7 +17,7 @@ from shared.intervals import INTERVALS, series_of
 from shared.metric_source import MetricSource, check_known
 from shared.timestamps import from_micros
 from shared.validation import Violations
-from tests.services.events.conftest import Clock
+from tests.clock import Clock
 
 NAME = "event_count"
 

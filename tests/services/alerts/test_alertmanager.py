@@ -12,11 +12,11 @@ import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 
 from deploy import children
+from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries
 from tests.services.alerts.conftest import HOUR, Service
 from tests.services.alerts.receivers import free_port
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 pytestmark = pytest.mark.peers
 

@@ -8,11 +8,11 @@ from sqlalchemy import text
 
 from services.alerts.pruning import count, prune
 from shared.calendar import HOUR_MICROS
+from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries, history, reasons, webhook
 from tests.services.alerts.conftest import HOUR, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 DAY = 24 * HOUR_MICROS
 

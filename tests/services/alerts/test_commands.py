@@ -9,11 +9,11 @@ from google.protobuf.json_format import MessageToJson
 
 from brain_client.cli import main
 from shared.auth import Role, mint_token
+from tests.clock import Clock
 from tests.services.alerts.asking import definition, webhook
 from tests.services.alerts.conftest import HOUR, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 Run = Callable[..., Result]
 

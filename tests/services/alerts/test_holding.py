@@ -10,12 +10,12 @@ from brain.audit.v1 import audit_pb2
 
 from services.alerts.holds import QuietHours, Silence, quiet_until
 from shared.timestamps import from_micros
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.alerts.asking import condition, create, deliveries, get, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 
 def told(service: Service) -> list[str]:

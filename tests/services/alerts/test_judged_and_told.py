@@ -10,10 +10,10 @@ import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
+from tests.clock import Clock
 from tests.services.alerts.asking import condition, create, deliveries, get, history, reasons, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 
 

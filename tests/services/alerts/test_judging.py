@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.alerts.condition import Verdict
 from services.alerts.judging import ConditionKind, Observation, Rule, are_equal, change_ratio, judge
-from services.alerts.state import Verdict
 
 GREATER, LESS, EQUAL, CHANGE, OUTSIDE = ConditionKind
 numbers = st.floats(allow_nan=False, width=32)

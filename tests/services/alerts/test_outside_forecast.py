@@ -10,9 +10,9 @@ from brain.events.v1 import events_pb2
 from deploy.postgres import EmbeddedPostgres
 from shared.timestamps import from_micros
 from tests import databases
+from tests.clock import Clock
 from tests.services.alerts.asking import condition, create, history
 from tests.services.alerts.conftest import HOUR, START, Service
-from tests.services.events.conftest import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.conftest import running as running_forecasting
 
@@ -21,9 +21,9 @@ HOURS = 8 * 7 * 24
 
 @pytest.fixture
 def forecasting_database(
-    postgres: EmbeddedPostgres, template_database: Callable[[str, str], str]
+    postgres: EmbeddedPostgres, template_database: Callable[[str], str]
 ) -> Iterator[str]:
-    with databases.clone(postgres, template_database("services.forecasting", "forecasting")) as name:
+    with databases.clone(postgres, template_database("forecasting")) as name:
         yield postgres.url(name, "forecasting")
 
 
@@ -38,7 +38,7 @@ def metric_sources(
 ) -> Iterator[dict[str, str]]:
     sources = {"events": f"127.0.0.1:{events.application.server.port}"}
     settings = {"metric_sources": sources, "sources_token_file": analyst_file}
-    replica = running_forecasting(forecasting_database, clock, token_keys[0], public_key_file, **settings)  # type: ignore[arg-type]  # a clock is a clock
+    replica = running_forecasting(forecasting_database, clock, token_keys[0], public_key_file, **settings)
     with replica as forecasting:
         yield sources | {"forecasting": f"127.0.0.1:{forecasting.application.server.port}"}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
@@ -13,11 +14,11 @@ from sqlalchemy import text
 
 from shared.auth import Role, mint_token
 from shared.clients import channel
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.alerts.asking import create, deliveries, get
 from tests.services.alerts.conftest import HOUR, Service
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 ANN, BOB = "ann@example.com", "+4915112345678"
 CHANNELS = [
@@ -135,6 +136,23 @@ def test_tombstones_erase_in_a_restored_database_and_only_once(service: Service)
     applied = service.privacy.ApplyTombstones(request)
     assert (applied.applied, applied.erased_ids) == (1, 1)
     assert service.privacy.ApplyTombstones(request).applied == 0
+
+
+def test_a_journal_tells_a_restored_database_at_the_start(
+    service: Service, start_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    journal = tmp_path / "erasures"
+    erase(start_service(erasure_journal=journal), privacy_pb2.ERASURE_MODE_ERASE)
+    assert "ann" not in journal.read_text()
+    with service.engine.begin() as connection:
+        connection.execute(text("DELETE FROM tombstones"))
+    create(service, "again", channels=CHANNELS)
+    assert len(export(service, ANN)) == 1
+    start_service(erasure_journal=journal)
+    assert export(service, ANN) == []
+    create(service, "after", channels=CHANNELS)
+    start_service(erasure_journal=journal)  # it knows this erasure by now: later addresses are new ones
+    assert len(export(service, ANN)) == 1
 
 
 def test_nothing_is_held_of_visitors_and_sessions(service: Service) -> None:

@@ -6,11 +6,11 @@ import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
+from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Mailbox, Receiver, mail_receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 WAITING, DELIVERED, FAILED = (
     alert_pb2.DELIVERY_STATUS_WAITING,
@@ -156,6 +156,26 @@ def test_mail_is_tried_again_with_the_same_id(
     plain, html = (part.get_content() for part in mail_taken.iter_parts())
     assert "see event_count (event=error): 3" in plain
     assert "FIRING: Errors &amp; &lt;more&gt;" in html
+
+
+def test_mail_that_was_cut_off_midway_arrives_once(
+    start_service: Callable[..., Service],
+    clock: Clock,
+    mailbox: Mailbox,
+    fire: Callable[[Service], None],
+) -> None:
+    service = start_service(
+        smtp_address=f"127.0.0.1:{mailbox.port}", smtp_sender="brain@example.com", smtp_tls="off"
+    )
+    create(service, channels=[mail("ann@example.com")])
+    mailbox.cuts = 2
+    fire(service)
+    for _ in range(3):
+        assert service.tell() == 1
+        clock.micros += 60 * SECOND
+    [delivery] = deliveries(service)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 3)
+    assert mailbox.attempts == [f"<brain-{delivery.delivery_id}@example.com>"]
 
 
 def test_mail_refused_for_good_is_not_tried_again(

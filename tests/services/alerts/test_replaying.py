@@ -11,11 +11,11 @@ from google.protobuf.json_format import MessageToDict
 
 from services.alerts.ready_made import RULES
 from shared.timestamps import from_micros
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.alerts.asking import create, definition, deliveries, history
 from tests.services.alerts.conftest import HOUR, START, Service
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 
 def past(hours: int) -> common_pb2.TimeRange:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from services.alerts import worker
+from tests.clock import Clock
 from tests.services.alerts.asking import condition, create
 from tests.services.alerts.conftest import HOUR, START, Service
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 
 def test_calls_are_as_large_as_they_may_be(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.alerts.state import (
+from services.alerts.condition import (
     Condition,
     Health,
     Moment,
@@ -16,9 +16,8 @@ from services.alerts.state import (
     State,
     Transition,
     Verdict,
-    transition,
-    withdraw,
 )
+from services.alerts.state import transition, withdraw
 
 NOW = 1_700_000_000_000_000
 HOUR = 3_600_000_000

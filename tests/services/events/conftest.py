@@ -13,7 +13,6 @@ from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
-from hypothesis import HealthCheck, settings
 
 from services.events import application, housekeeping
 from services.events.application import Application
@@ -22,24 +21,9 @@ from services.events.identity.merging import Merger
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
+from tests.clock import Clock
 
 KEY = base64.b64encode(bytes(range(32))).decode()
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile(
-    "events", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("events")
-
-
-@dataclass
-class Clock:
-    """Unix microseconds, standing still until moved."""
-
-    micros: int = 1_321_000_000_000_000  # 2011-11-11 08:26:40
-
-    def __call__(self) -> int:
-        return self.micros
 
 
 @dataclass(frozen=True)
@@ -64,13 +48,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
 
 
 @contextmanager

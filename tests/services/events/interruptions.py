@@ -12,7 +12,7 @@ from services.events.ingest.incoming import read
 from services.events.ingest.writer import Outcome, Writer
 from services.events.rollups.compaction import compact
 from shared.database import driver_cursor
-from tests.services.events.conftest import Clock
+from tests.clock import Clock
 from tests.services.events.made_events import made_events
 from tests.services.events.recount import recount
 

@@ -8,7 +8,6 @@ import grpc
 import pytest
 from brain.events.v1 import events_pb2 as pb
 from brain.events.v1.events_pb2_grpc import EventsServiceStub
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -16,13 +15,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.events.application import SERVICES
 from shared.auth import OPEN_SERVICES, Role, generate_keys, mint_token, required_role
 from shared.clients import channel
+from tests.access import full_name, methods_of
 from tests.refusals import attempt, refusal
 from tests.services.events.conftest import Service
 
 REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
-METHODS: list[MethodDescriptor] = [
-    method for service in SERVICES for method in descriptor_pool.Default().FindServiceByName(service).methods
-]
+METHODS = methods_of(SERVICES)
 # A complete event, so that the refusal and nothing else keeps it out.
 EVENT = pb.Event(user_id="ann", session_id="s", event="looked")
 
@@ -35,10 +33,6 @@ def connect(service: Service) -> Iterator[Connect]:
     with ExitStack() as stack:
         address = f"127.0.0.1:{service.application.server.port}"
         yield lambda token: stack.enter_context(channel(address, token))
-
-
-def full_name(method: MethodDescriptor) -> str:
-    return f"/{method.containing_service.full_name}/{method.name}"
 
 
 def request_of(method: MethodDescriptor) -> bytes:

@@ -17,7 +17,8 @@ from services.events.domain import UserKind, Who
 from services.events.users import UserDictionary
 from shared.database import create_engine
 from shared.encryption import BlindIndex, Keyring
-from tests.services.events.conftest import KEY, Clock, Service, running
+from tests.clock import Clock
+from tests.services.events.conftest import KEY, Service, running
 from tests.services.events.made_events import made_events
 from tests.services.events.recount import recount
 

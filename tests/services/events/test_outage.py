@@ -26,8 +26,9 @@ import deploy.postgres
 from deploy.postgres import EmbeddedPostgres
 from services.events.application import SERVICES
 from shared import migrations
+from tests.clock import Clock
 from tests.refusals import attempt, refusal
-from tests.services.events.conftest import Clock, Service, running
+from tests.services.events.conftest import Service, running
 
 WRITERS = 3
 SPAN = TimeRange(start_time=Timestamp(seconds=1_320_000_000), end_time=Timestamp(seconds=1_320_086_400))

@@ -12,7 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.events.housekeeping import raw_retention
 from services.events.raw_retention import RawRetention
 from services.events.rollups.compaction import compact
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 
 DAY = 24 * 3600
 MICROS = 1_000_000

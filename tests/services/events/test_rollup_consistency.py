@@ -25,7 +25,8 @@ from services.events.ingest import store
 from services.events.rollups import compaction
 from services.events.rollups.compaction import compact
 from shared.database import create_engine
-from tests.services.events.conftest import Clock, Service, running
+from tests.clock import Clock
+from tests.services.events.conftest import Service, running
 from tests.services.events.made_events import POISON, made_events
 from tests.services.events.recount import Recount, recount
 

@@ -28,7 +28,8 @@ from services.events.users import UserDictionary
 from shared.database import create_engine
 from shared.encryption import BlindIndex, Keyring
 from tests import databases
-from tests.services.events.conftest import KEY, Clock
+from tests.clock import Clock
+from tests.services.events.conftest import KEY
 from tests.services.events.interruptions import (
     FEW_BYTES,
     MANY_BYTES,

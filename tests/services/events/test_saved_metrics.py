@@ -16,8 +16,9 @@ from brain.events.v1 import saved_metrics_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery, ReadMetricRequest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 from tests.services.events.shop.asking import stamp, time_range
 
 DAILY, MONTHLY = pb.METRIC_PERIOD_DAILY, pb.METRIC_PERIOD_MONTHLY

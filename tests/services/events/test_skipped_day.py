@@ -12,7 +12,8 @@ from brain.metrics.v1.metrics_pb2 import MetricQuery, MetricSeries, ReadMetricRe
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.shop.asking import moment, time_range
 
 APIA = ZoneInfo("Pacific/Apia")

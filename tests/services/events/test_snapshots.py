@@ -7,8 +7,9 @@ import pytest
 from brain.audit.v1.audit_pb2 import ListAuditEntriesRequest
 from brain.events.v1 import snapshots_pb2 as pb
 
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 
 STATE = '{"tiles": [1, 2.50, "é"],  "range": "\\u0000"}'  # kept as it is: blanks, zeros, escapes
 

@@ -10,7 +10,8 @@ from brain.privacy.v1 import privacy_pb2
 from services.events.raw_retention import RawRetention
 from services.events.reading.chunk_storing import ChunkStorer
 from services.events.rollups.compaction import compact
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.made_events import made_events
 from tests.services.events.scans import (
     DAY_SECONDS,

@@ -22,8 +22,9 @@ from services.events.rollups.cover import ReportingCalendar
 from services.events.rollups.deltas import Groups
 from services.events.users import UserDictionary
 from shared.encryption import BlindIndex, Keyring
+from tests.clock import Clock
 from tests.refusals import attempt
-from tests.services.events.conftest import KEY, Clock, Service
+from tests.services.events.conftest import KEY, Service
 from tests.services.events.made_events import made_event
 
 NOW = 1_321_000_000_000_000

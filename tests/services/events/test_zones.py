@@ -12,7 +12,8 @@ from brain.events.v1 import events_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.events.rollups.compaction import compact
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 
 Happened = tuple[datetime, str, str, int]  # when, who, which event, value
 

@@ -11,6 +11,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 
 from services.experiments import catalogue
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.experiments.asking import (
     assign,
@@ -22,7 +23,7 @@ from tests.services.experiments.asking import (
     person,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 NAMES = [f"user-{number}" for number in range(1_000)]
 OUTSIDE = [None, "Zoë", "日本", "o'Brien; --", " ", "user-1\n", "a:b", "💡" * 20]

@@ -27,6 +27,47 @@ def columns(people: list[tuple[int, int, int]]) -> People:
     return People(np.array(keys, np.int32), np.array(variants, np.int16), np.array(exposed, np.int64))
 
 
+def first_owners(people: list[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
+    """Return variant and first exposure of who was exposed first, by key."""
+    found: dict[int, tuple[int, int]] = {}
+    for key, variant, exposed in sorted(people, key=lambda each: each[2]):
+        found.setdefault(key, (variant, exposed))
+    return found
+
+
+def amounts_of(
+    owners: dict[int, tuple[int, int]],
+    done: list[tuple[int, int, int]],
+    window: int | None,
+    until: int | None,
+) -> dict[int, list[int]]:
+    """Return what counts of each key."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for key, micros, value in done:
+        _, begin = owners.get(key, (0, 10**9))
+        in_window = window is None or micros < begin + window
+        if begin <= micros and in_window and (until is None or micros < until):
+            found[key].append(0 if value == NO_VALUE else value)
+    return found
+
+
+def summed(people: list[list[int]]) -> Sums:
+    totals, counts = list(map(sum, people)), list(map(len, people))
+    return Sums(
+        len(people),
+        sum(counts),
+        sum(count**2 for count in counts),
+        sum(totals),
+        sum(total**2 for total in totals),
+        sum(total * count for total, count in zip(totals, counts, strict=True)),
+    )
+
+
+def chunk(done: list[tuple[int, int, int]]) -> Events:
+    keys, times, values = zip(*done, strict=True) if done else ((), (), ())
+    return Events(np.array(keys, np.int32), np.array(times, np.int64), np.array(values, np.int64))
+
+
 @given(PEOPLE, DONE, st.none() | st.integers(1, 6), st.none() | st.integers(0, 9))
 def test_attribution_is_that_of_plain_python(
     people: list[tuple[int, int, int]],
@@ -34,42 +75,18 @@ def test_attribution_is_that_of_plain_python(
     window: int | None,
     until: int | None,
 ) -> None:
-    owners_by_key: dict[int, tuple[int, int]] = {}
-    for key, variant, exposed in sorted(people, key=lambda each: each[2]):
-        owners_by_key.setdefault(key, (variant, exposed))
-    amounts: dict[int, list[int]] = defaultdict(list)
-    for key, micros, value in done:
-        _, begin = owners_by_key.get(key, (0, 10**9))
-        in_window = window is None or micros < begin + window
-        if begin <= micros and in_window and (until is None or micros < until):
-            amounts[key].append(0 if value == NO_VALUE else value)
-    expected = {}
-    for variant in {each for each, _ in owners_by_key.values()}:
-        mine = [
-            amounts[key] for key, (each, _) in owners_by_key.items() if each == variant and amounts.get(key)
-        ]
-        totals, counts = list(map(sum, mine)), list(map(len, mine))
-        expected[variant] = Sums(
-            len(mine),
-            sum(counts),
-            sum(count**2 for count in counts),
-            sum(totals),
-            sum(total**2 for total in totals),
-            sum(total * count for total, count in zip(totals, counts, strict=True)),
-        )
+    first = first_owners(people)
+    amounts = amounts_of(first, done, window, until)
+    expected = {
+        variant: summed([amounts[key] for key in first if first[key][0] == variant and key in amounts])
+        for variant in {each for each, _ in first.values()}
+    }
     half = len(done) // 2
-    chunks = [
-        Events(
-            np.array([each[0] for each in part], np.int32),
-            np.array([each[1] for each in part], np.int64),
-            np.array([each[2] for each in part], np.int64),
-        )
-        for part in (done[:half], done[half:])
-    ]
+    chunks = [chunk(done[:half]), chunk(done[half:])]
     owners = owners_of(columns(people))
     assert sums_of(owners, chunks, window, until) == expected
     if until is not None:
-        early = {variant for variant, exposed in owners_by_key.values() if exposed < until}
+        early = {variant for variant, exposed in first.values() if exposed < until}
         found = sums_of(owners.before(until), chunks, window, until)
         assert found == {variant: expected[variant] for variant in early}
 

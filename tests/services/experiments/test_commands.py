@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToJson
 
 from brain_client.cli import main
 from shared.auth import Role, mint_token
-from tests.services.experiments.asking import assign, definition
+from tests.services.experiments.asking import assign, definition, results
 from tests.services.experiments.conftest import Service
 
 Run = Callable[..., Result]
@@ -86,3 +86,48 @@ def test_results_are_told_day_by_day(run: Run, service: Service) -> None:
     [today] = (row for row in rows if row["variant"] == variant)
     assert (today["complete"], today["participants"], today["value"]) == (False, 1, 1.0)
     assert "metric: is none of colour" in run("over-time", "colour", "--metric", "x").output
+
+
+def test_an_override_is_given_shown_and_taken_back(run: Run) -> None:
+    made(run)
+    assert run("override", "colour", "--user", "ann", "--variant", "b").output == "gets b\n"
+    assert run("assign", "colour", "--user", "ann").output == "b\n"
+    shown = json.loads(run("assignment", "colour", "--user", "ann", "--json").output)
+    assert (shown["variant"], shown["reason"], shown["exposed_time"]) == ("b", "override", None)
+    assert run("override", "colour", "--user", "ann", "--take-back").output == "taken back\n"
+    assert "ASSIGNMENT_UNKNOWN" in run("assignment", "colour", "--user", "ann").output
+    assert "exactly one of --variant" in run("override", "colour", "--user", "ann").output
+    assert "is no variant" in run("override", "colour", "--user", "ann", "--variant", "x").output
+
+
+def test_exposures_are_noted(run: Run, service: Service) -> None:
+    run("create", "colour", "-", standard_input=MessageToJson(definition(tracks_exposures=True)))
+    run("start", "colour")
+    assert "NOT_ASSIGNED" in run("expose", "colour", "--user", "ann").output
+    run("assign", "colour", "--user", "ann")
+    assert json.loads(run("results", "colour", "--json").output).get("participants", "0") == "0"
+    assert run("expose", "colour", "--user", "ann").output == "exposed\n"
+    shown = json.loads(run("assignment", "colour", "--user", "ann", "--json").output)
+    assert shown["exposed_time"] >= shown["assigned_time"]
+    assert results(service).participants == 1
+    early = run("expose", "colour", "--user", "ann", "--time", "2001-01-01").output
+    assert "BEFORE_ASSIGNMENT" in early
+    other = {"a": "b", "b": "a"}[shown["variant"]]
+    run("expose", "colour", "--user", "ann", "--variant", other)
+    assert results(service).conflicting_people == 1
+
+
+def test_decisions_are_listed(run: Run) -> None:
+    assert run("decisions").output == "Nothing found.\n"
+    for key, winner in (("colour", "b"), ("size", "a")):
+        run("create", key, "-", standard_input=MessageToJson(definition()))
+        run("start", key)
+        run("declare", key, winner, "--override-reason", "gut", "--id", f"d-{key}")
+    both = map(json.loads, run("decisions", "--json").output.splitlines())
+    assert [each["decision_id"] for each in both] == ["d-size", "d-colour"]
+    [one] = map(json.loads, run("decisions", "colour", "--json").output.splitlines())
+    assert (one["variant"], one["override_reason"], one["decided_by"]) == ("b", "gut", "ana")
+    assert one["results"]["metrics"][0]["metric"]["name"] == "signup"
+    shown = run("decisions", "colour").output
+    assert "NOT_DECISIVE" in shown
+    assert "size" not in shown

@@ -16,9 +16,10 @@ from services.experiments.results import store
 from services.experiments.results.course import read_course
 from services.experiments.results.folded import waiting_people
 from services.experiments.results.folding import Folder
-from services.experiments.results.participants import ParticipantColumns
+from services.experiments.results.participants import ParticipantColumns, Participants
 from shared import migrations
 from shared.calendar import to_datetime_utc
+from tests.clock import Clock
 from tests.services.experiments.asking import (
     REVENUE,
     SIGNUP,
@@ -27,10 +28,11 @@ from tests.services.experiments.asking import (
     convert,
     create,
     definition,
+    person,
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.services.experiments.recounting import (
     HOUR,
     METRICS,
@@ -230,3 +232,27 @@ def test_an_older_snapshot_sees_the_people_it_saw(service: Service) -> None:
         fold_all(service)
         check(service, columns)
         assert len(columns.current(old, experiment).user_keys) == 1
+
+
+def test_participants_are_the_same_object_until_they_differ(service: Service) -> None:
+    create(service, what=definition(metrics=[SIGNUP]))
+    start(service)
+    assign_all(service, ["ann", "bob"])
+    columns, experiment = ParticipantColumns(), of(service)
+
+    def current() -> Participants:
+        with snapshot(service) as connection:
+            return columns.current(connection, experiment)
+
+    before = current()
+    fold_all(service)
+    assert current() is before
+    assign(service, "cyd")
+    assert len(current().user_keys) == 3
+    before = current()
+    override = pb.SetOverrideRequest(experiment_key="colour", person=person("bob"), variant="b")
+    service.experiments.SetOverride(override)
+    assert len(current().user_keys) == 2
+    service.experiments.SetOverride(pb.SetOverrideRequest(experiment_key="colour", person=person("bob")))
+    fold_all(service)
+    assert current().equals(before)

@@ -7,9 +7,10 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.experiments.asking import assign_all, convert, create, results, start
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 DAY = 86_400_000_000
 MIDNIGHT = 1_321_056_000_000_000  # 2011-11-12

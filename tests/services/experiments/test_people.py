@@ -9,10 +9,11 @@ import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 from brain.experiments.v1 import statistics_pb2
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.experiments.asking import REVENUE, assign_all, convert, create, definition, results, start
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.services.experiments.test_feeds import BOUGHT, HOUR, bought, events, service, track
 
 if TYPE_CHECKING:

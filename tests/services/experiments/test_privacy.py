@@ -15,6 +15,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
 from shared.people import UserDictionary
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.identity.searching import found
 from tests.services.experiments.asking import (
@@ -27,7 +28,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.shared.sample_service import eventually
 
 ERASE, ANONYMIZE = privacy_pb2.ERASURE_MODE_ERASE, privacy_pb2.ERASURE_MODE_ANONYMIZE

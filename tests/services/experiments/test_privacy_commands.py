@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from brain_client.cli import main
 from shared.auth import Role, mint_token
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign, create, results, start
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 Run = Callable[..., Result]
 
@@ -29,7 +30,7 @@ def run(
     public_key_file: Path,
 ) -> Iterator[Run]:
     token = mint_token(token_keys[0], "test", [Role.ADMIN], None, clock.micros / 1e6)
-    with running_events(events_database, clock, token_keys[0], public_key_file) as events:  # type: ignore[arg-type]  # a clock is a clock
+    with running_events(events_database, clock, token_keys[0], public_key_file) as events:
         addresses = [f"127.0.0.1:{each.application.server.port}" for each in (events, service)]
         lives_twice(events, service)
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scipy.stats import chisquare, ttest_ind
 from statsmodels.stats.proportion import proportions_ztest
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.experiments.asking import (
     REVENUE,
@@ -25,7 +26,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 PER_ORDER = pb.Metric(name="per_order", kind=pb.METRIC_KIND_RATIO)
 LATENCY = pb.Metric(name="latency", kind=pb.METRIC_KIND_VALUE, guardrail=True, decrease_is_better=True)

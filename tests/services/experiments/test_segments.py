@@ -2,12 +2,14 @@
 
 import random
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.experiments.asking import (
@@ -21,7 +23,7 @@ from tests.services.experiments.asking import (
     person,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 from tests.services.experiments.test_feeds import BOUGHT, HOUR, bought, events, service, track
 
 if TYPE_CHECKING:
@@ -51,52 +53,73 @@ def assigned(service: Service, plans: dict[str, object]) -> dict[str, str]:
     }
 
 
-def test_segments_are_what_plain_python_counts(service: Service, events: EventsService, clock: Clock) -> None:
-    metrics = [SIGNUP, FED, CUT, CUT_TRACKED]
-    create(service, what=definition(metrics=metrics, break_down_attributes=["plan", "age"]))
-    start(service)
+@dataclass(frozen=True)
+class Told:
+    """What was sent: plans, variants, who signed up, what each paid and spent."""
+
+    plans: dict[str, object]
+    variants: dict[str, str]
+    signed: set[str]
+    paid: dict[str, int]
+    money: dict[str, float]
+
+    def check(self, segment: pb.Segment) -> None:
+        """Compare a segment with plain sums over its people."""
+        plan = segment.value if segment.HasField("value") else None
+        people = [name for name in self.plans if self.plans[name] == plan]
+        assert segment.results.participants == len(people)
+        assert not segment.results.recommendation
+        signup, fed, cut, tracked = segment.results.metrics
+        for each, amounts in ((cut, self.money), (tracked, self.paid)):
+            ordered = sorted(amounts.get(name, 0) for name in people)
+            assert each.winsorized_at == pytest.approx(ordered[int(np.ceil(0.75 * len(people))) - 1])
+        for position, variant in enumerate("ab"):
+            mine = [name for name in people if self.variants[name] == variant]
+            assert signup.variants[position].participants == len(mine)
+            assert signup.variants[position].converted == len(self.signed & set(mine))
+            assert fed.variants[position].total_value == pytest.approx(sum(self.money[name] for name in mine))
+            cut_at = tracked.winsorized_at
+            expected = np.mean([min(cut_at, self.paid.get(name, 0)) for name in mine])
+            assert tracked.variants[position].value == pytest.approx(expected)
+
+
+def told(service: Service, events: EventsService, now: int) -> Told:
+    """Assign 80 people, let them sign up, pay and buy."""
     generator = random.Random(2)
     plans: dict[str, object] = {f"u-{number}": generator.choice(PLANS) for number in range(80)}
     variants = assigned(service, plans)
-    # Somebody else's attributes later change nothing.
-    assign(service, "u-0", plan="other")
     signed = {name for name in plans if generator.random() < 0.5}
     paid = {name: generator.randrange(1, 50) for name in plans if generator.random() < 0.6}
     money: dict[str, float] = defaultdict(float)
     batch: list[events_pb2.Event] = []
     for name in plans:
-        if name in signed:
-            convert(service, f"s-{name}", name, metric="signup")
-        if name in paid:
-            convert(service, f"p-{name}", name, metric="paid", value=paid[name])
         for _ in range(generator.randrange(3)):
             value = generator.randrange(100)
             money[name] += value
-            batch.append(bought(len(batch), name, clock.micros + HOUR, value=value))
+            batch.append(bought(len(batch), name, now + HOUR, value=value))
+    for name in signed:
+        convert(service, f"s-{name}", name, metric="signup")
+    for name, value in paid.items():
+        convert(service, f"p-{name}", name, metric="paid", value=value)
     track(events, *batch)
+    return Told(plans, variants, signed, paid, money)
+
+
+def test_segments_are_what_plain_python_counts(service: Service, events: EventsService, clock: Clock) -> None:
+    metrics = [SIGNUP, FED, CUT, CUT_TRACKED]
+    create(service, what=definition(metrics=metrics, break_down_attributes=["plan", "age"]))
+    start(service)
+    sent = told(service, events, clock.micros)
+    # Somebody's attributes later change nothing.
+    assign(service, "u-0", plan="other")
     clock.micros += 2 * HOUR
     answer = broken_down(service)
-    frequency = sorted(set(plans.values()), key=lambda plan: -list(plans.values()).count(plan))
-    found = [each.value if each.HasField("value") else None for each in answer.segments]
-    assert found == frequency
+    plans = list(sent.plans.values())
+    frequency = sorted(set(plans), key=lambda plan: -plans.count(plan))
+    assert [each.value if each.HasField("value") else None for each in answer.segments] == frequency
     assert answer.left_out_values == 0
     for segment in answer.segments:
-        plan = segment.value if segment.HasField("value") else None
-        people = [name for name in plans if plans[name] == plan]
-        assert segment.results.participants == len(people)
-        assert not segment.results.recommendation
-        signup, fed, cut, tracked = segment.results.metrics
-        for each, amounts in ((cut, money), (tracked, paid)):
-            ordered = sorted(amounts.get(name, 0) for name in people)
-            assert each.winsorized_at == pytest.approx(ordered[int(np.ceil(0.75 * len(people))) - 1])
-        for position, variant in enumerate("ab"):
-            mine = [name for name in people if variants[name] == variant]
-            assert signup.variants[position].participants == len(mine)
-            assert signup.variants[position].converted == len(signed & set(mine))
-            assert fed.variants[position].total_value == pytest.approx(sum(money[name] for name in mine))
-            cut_at = tracked.winsorized_at
-            expected = np.mean([min(cut_at, paid.get(name, 0)) for name in mine])
-            assert tracked.variants[position].value == pytest.approx(expected)
+        sent.check(segment)
     assert answer.results.participants == 80
 
 

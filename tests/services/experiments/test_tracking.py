@@ -5,6 +5,7 @@ import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.clock import Clock
 from tests.refusals import Refusal, refusal
 from tests.services.experiments.asking import (
     REVENUE,
@@ -20,7 +21,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Clock, Service
+from tests.services.experiments.conftest import Service
 
 SECOND = 1_000_000
 

@@ -13,7 +13,6 @@ from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
 from brain.forecasting.v1.forecasting_pb2_grpc import ForecastingServiceStub
 from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
-from hypothesis import HealthCheck, settings
 
 from services.forecasting import application
 from services.forecasting.application import Application
@@ -21,26 +20,11 @@ from services.forecasting.config import ForecastingSettings
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 
 KEY = base64.b64encode(bytes(range(32))).decode()
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile(
-    "forecasting", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("forecasting")
-
-
-@dataclass
-class Clock:
-    """Unix microseconds, standing still until moved."""
-
-    micros: int = 1_321_056_000_000_000  # 2011-11-12
-
-    def __call__(self) -> int:
-        return self.micros
 
 
 @dataclass(frozen=True)
@@ -64,21 +48,14 @@ class Service:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
+    return Clock(1_321_056_000_000_000)  # 2011-11-12
 
 
 @pytest.fixture
 def events(
     events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
 ) -> Iterator[EventsService]:
-    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:
         yield service
 
 

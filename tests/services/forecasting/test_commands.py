@@ -8,9 +8,10 @@ from click.testing import CliRunner
 
 from brain_client.cli import main
 from shared.auth import Role, mint_token
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAY, TODAY, event, sell, shopping, track, weekly
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 
 
 @pytest.fixture

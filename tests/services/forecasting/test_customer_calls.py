@@ -12,10 +12,11 @@ from brain.forecasting.v1 import predictions_pb2
 from services.forecasting.customers import predicting
 from services.forecasting.customers.contracts import contracts
 from services.forecasting.customers.histories import Purchases, daily
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAY, TODAY, event, shopping, stamp, track
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 
 BOUGHT = pb.PurchaseHistory(events=["bought"])
 

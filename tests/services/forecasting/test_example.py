@@ -6,9 +6,10 @@ import pytest
 
 from examples import shop_forecast
 from shared.auth import Role, mint_token
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAY, TODAY, event, track, weekly
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 
 
 def test_the_example_says_what_is_to_come(

@@ -10,10 +10,11 @@ import pytest
 from brain.common.v1 import common_pb2
 from brain.forecasting.v1 import forecasts_pb2 as pb
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAILY, DAY, TODAY, points, sell, stamp, weekly
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 
 
 def ask(values: list[float], horizon: int = 14, **changes: object) -> pb.ForecastSeriesRequest:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from services.forecasting.predictions.actuals import AGAIN_MICROS, GIVE_UP_MICROS
 from services.forecasting.predictions.prediction import PredictionType, accuracy
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
 from tests.services.forecasting.asking import DAILY, DAY, TODAY, sell, stamp, weekly
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 
 HOUR = DAY // 24
 REVENUE = forecasts_pb2.MetricReference(source="events", name="revenue", interval=DAILY, time_zone="UTC")

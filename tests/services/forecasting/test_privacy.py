@@ -8,9 +8,10 @@ from brain.events.v1 import events_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
+from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.forecasting.asking import DAY, TODAY
-from tests.services.forecasting.conftest import Clock, Service
+from tests.services.forecasting.conftest import Service
 from tests.services.forecasting.test_predictions import listed, period, prediction, save
 
 ANN = events_pb2.UserReference(kind=events_pb2.USER_KIND_USER, id="ann@example.org")

@@ -18,20 +18,11 @@ from services.funnels.application import Application
 from services.funnels.config import FunnelsSettings
 from shared.auth import Role, mint_token
 from shared.clients import channel
+from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 
 KEY = base64.b64encode(bytes(range(32))).decode()
-
-
-@dataclass
-class Clock:
-    """Unix microseconds, standing still until moved."""
-
-    micros: int = 1_321_000_000_000_000  # 2011-11-11 08:26:40
-
-    def __call__(self) -> int:
-        return self.micros
 
 
 @dataclass(frozen=True)
@@ -56,13 +47,6 @@ class Service:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def public_key_file(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
-    path = tmp_path / "public.pem"
-    path.write_bytes(token_keys[1])
-    return path
 
 
 @contextmanager
@@ -101,7 +85,7 @@ def running(
 def events(
     events_database: str, clock: Clock, token_keys: tuple[bytes, bytes], public_key_file: Path
 ) -> Iterator[EventsService]:
-    with running_events(events_database, clock, token_keys[0], public_key_file) as service:  # type: ignore[arg-type]  # a clock is a clock
+    with running_events(events_database, clock, token_keys[0], public_key_file) as service:
         yield service
 
 

@@ -13,15 +13,15 @@ import pytest
 from brain.events.v1 import events_pb2
 from brain.funnels.v1 import funnels_pb2 as pb
 
-from gateway.dashboard.frame import PREFIX
+from gateway.dashboard.page.frame import PREFIX
 from shared.auth import Role
+from tests.clock import Clock
 from tests.gateway.dashboard.conftest import NOW
 from tests.gateway.dashboard.serving import Site, gateway
-from tests.services.events.conftest import Clock as EventsClock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.funnels.asking import steps
-from tests.services.funnels.conftest import Clock, Service, running
+from tests.services.funnels.conftest import Service, running
 
 TAB = f"{PREFIX}/funnels"
 STEPS = ("visited", "put in basket", "bought")
@@ -49,7 +49,7 @@ def happened(number: int, name: str, second: int, **properties: str) -> events_p
 
 @pytest.fixture
 def walked(events_database: str, token_keys: tuple[bytes, bytes], key_file: Path) -> Iterator[EventsService]:
-    with running_events(events_database, EventsClock(), token_keys[0], key_file) as service:
+    with running_events(events_database, Clock(), token_keys[0], key_file) as service:
         reply = service.events.TrackEvents(events_pb2.TrackEventsRequest(events=made_history()))
         assert not reply.rejections
         yield service

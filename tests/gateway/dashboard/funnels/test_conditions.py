@@ -4,7 +4,7 @@ import pytest
 from brain.common.v1.common_pb2 import PropertyFilter, PropertyOperator
 from google.protobuf.struct_pb2 import Value
 
-from gateway.dashboard.funnel_conditions import filters
+from gateway.dashboard.funnels.conditions import filters
 
 EQUALS = PropertyOperator.PROPERTY_OPERATOR_EQUALS
 NOT_EQUALS = PropertyOperator.PROPERTY_OPERATOR_NOT_EQUALS

@@ -16,7 +16,8 @@ from brain.common.v1.common_pb2 import (
 from brain.events.v1 import conversion_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.conversion.asking import MICROS, ask, micros, span
 from tests.services.events.conversion.attempts import Outcome, outcomes
 from tests.services.events.conversion.histories import DAY, HOUR, SPANS, check, histories, named, rows, stored

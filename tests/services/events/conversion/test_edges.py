@@ -20,8 +20,9 @@ from google.protobuf.struct_pb2 import Value
 
 from services.events.rollups.compaction import compact
 from shared.pagination import encode_token
+from tests.clock import Clock
 from tests.refusals import attempt, refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 from tests.services.events.conversion.asking import MICROS, ask, event, instant, micros, span, store
 from tests.services.events.scans import track
 

@@ -24,8 +24,9 @@ from google.protobuf.struct_pb2 import Value
 
 from services.events.conversion import first_activity
 from services.events.rollups.compaction import compact
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 from tests.services.events.conversion.asking import MICROS, micros, span, store
 from tests.services.events.conversion.attempts import outcomes, rate
 from tests.services.events.conversion.histories import DAY, HOUR, Row, histories, named, rows, stored

@@ -12,8 +12,9 @@ from brain.events.v1 import events_pb2 as pb
 from brain.privacy.v1 import privacy_pb2
 
 from services.events.rollups.compaction import compact
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 from tests.services.events.identity.asking import (
     counted,
     event,

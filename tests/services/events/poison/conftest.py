@@ -9,7 +9,8 @@ from brain.events.v1 import events_pb2 as pb
 
 from deploy.postgres import EmbeddedPostgres
 from tests import databases
-from tests.services.events.conftest import Clock, Service, running
+from tests.clock import Clock
+from tests.services.events.conftest import Service, running
 
 HARMLESS = pb.Event(user_id="ann", session_id="s", event="stays", event_id="stays")
 HARMLESS.event_time.FromSeconds(1_320_000_000)

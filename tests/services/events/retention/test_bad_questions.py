@@ -16,8 +16,9 @@ from brain.common.v1.common_pb2 import (
 from brain.events.v1 import retention_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.events.conftest import Clock, Service
+from tests.services.events.conftest import Service
 
 
 def at(year: int, month: int = 1, day: int = 1) -> Timestamp:

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from brain_client.cli import main
 from shared.auth import Role, mint_token
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 
 DAYS = ["--start", "2011-09-01", "--end", "2011-09-03", "--time-zone", "Asia/Kolkata"]
 

@@ -10,7 +10,8 @@ from brain.common.v1.common_pb2 import INTERVAL_DAY, INTERVAL_HOUR, INTERVAL_MON
 from brain.events.v1 import retention_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery, MetricSeries, ReadMetricRequest
 
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.retention.conftest import micros
 from tests.services.events.retention.histories import (
     HALF_HOUR,

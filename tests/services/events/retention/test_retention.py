@@ -10,7 +10,8 @@ import pytest
 from brain.common.v1.common_pb2 import INTERVAL_DAY, INTERVAL_MONTH, INTERVAL_WEEK
 from brain.events.v1 import retention_pb2 as pb
 
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.retention.conftest import micros
 from tests.services.events.retention.histories import (
     HALF_HOUR,

@@ -16,7 +16,8 @@ from brain.events.v1 import retention_pb2 as pb
 from brain.metrics.v1.metrics_pb2 import MetricQuery, ReadMetricRequest
 from google.protobuf.struct_pb2 import Value
 
-from tests.services.events.conftest import Clock, Service
+from tests.clock import Clock
+from tests.services.events.conftest import Service
 from tests.services.events.retention.conftest import micros
 from tests.services.events.retention.histories import day_of, span
 

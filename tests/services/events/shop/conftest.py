@@ -20,7 +20,8 @@ from services.events.reading.orders import refresh
 from services.events.rollups.compaction import compact
 from services.events.sessions.folding import fold
 from tests import databases
-from tests.services.events.conftest import Clock, Service, running
+from tests.clock import Clock
+from tests.services.events.conftest import Service, running
 
 LATER = 500_000  # an hour in 2027
 BATCH, IN_FLIGHT = 4_000, 4

@@ -25,11 +25,11 @@ BOUGHT, RETURNED = "item_purchased", "item_returned"
 def service(
     folded_shop: EventsService,
     postgres: EmbeddedPostgres,
-    template_database: Callable[[str, str], str],
+    template_database: Callable[[str], str],
     token_keys: tuple[bytes, bytes],
     tmp_path: Path,
 ) -> Iterator[Service]:
-    template = template_database("services.funnels", "funnels")
+    template = template_database("funnels")
     with (
         databases.clone(postgres, template) as database,
         running(postgres.url(database, "funnels"), folded_shop, token_keys, tmp_path) as service,

@@ -1,0 +1,1 @@
+"""The tab Events, and the time line of somebody."""

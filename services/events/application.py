@@ -16,6 +16,7 @@ from services.events import housekeeping, messages
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
+from services.events.distribution import is_distributed, note_distribution
 from services.events.event_types import EventTypes
 from services.events.identity.erasing import Eraser
 from services.events.identity.merging import SERVICE, Merger
@@ -136,6 +137,9 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
             watching=open_engine(settings, 1, opened),
         )
         keep_reporting_zone(engines.writing, settings.reporting_time_zone)
+        with engines.writing.begin() as connection:
+            found = is_distributed(connection)
+        note_distribution(found, engines.asking, reading, engines.writing, engines.changing)
         registry = CollectorRegistry()
         pools = {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing}
         if engines.asking is not engines.reading:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import psycopg
 from numpy.typing import NDArray
 
 from services.events import stored_chunks
+from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
 from services.events.reading import conditions
+from services.events.reading.ahead import read_ahead
 from services.events.reading.columns import by_user
+from services.events.revision import mix64
 from services.events.rollups.deltas import NO_VALUE, Groups
 from services.events.stored_chunks import StoredChunk
 from shared.database import driver_cursor
@@ -30,7 +34,10 @@ ChunkName = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns."""
+    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns.
+
+    Of anybody where there are no user keys.
+    """
 
     events: tuple[str, ...]
     days: tuple[int, int]
@@ -38,11 +45,12 @@ class Scan:
     with_value: bool
     properties: tuple[tuple[str, ...], ...]
     match_sets: tuple[tuple[Condition, ...], ...] = ()
+    user_keys: tuple[int, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Tell whether it is of all events of the names, as their columns are stored."""
-        return not (self.selection.conditions or self.properties or self.match_sets)
+        return not (self.selection.conditions or self.properties or self.match_sets or self.user_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ FROM event_types WHERE event = ANY(%(events)s::text[])
 """
 
 # A look into the index for each chunk: grouping rows by day would cost more than reading them.
-_ROWS = """
+_LOOK = """
 SELECT 2, event, day, NULL::numeric, row_count, NULL::bytea, user_keys, event_times {names}
 FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
 JOIN (SELECT event, array_agg(event_key) AS event_keys FROM event_types GROUP BY event) AS named USING (event)
@@ -100,6 +108,20 @@ CROSS JOIN LATERAL (
       AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
 ) AS chunk
 WHERE row_count > 0
+"""
+
+# Every row of the chunks, which of them meet the conditions, and their ids: what one shard and another have
+# committed is not of one snapshot, so the revision has to be that of the rows themselves.
+_JOIN = """
+SELECT 2, wanted.event, day, NULL::numeric, count(*), NULL::bytea, string_agg(int4send(user_key), ''),
+       string_agg(timestamptz_send(event_time), ''), string_agg(uuid_send(event_id), ''),
+       string_agg(int4send(CASE WHEN true {conditions} THEN 1 ELSE 0 END), '') {columns}
+FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
+JOIN event_types AS named ON named.event = wanted.event
+JOIN events ON events.event_key = named.event_key
+    AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => day * 24)
+    AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
+GROUP BY wanted.event, day
 """
 
 
@@ -123,14 +145,17 @@ class Scanner:
             else:
                 changed[event, day] = rows
         limit = STATEMENT_ROWS // 10 if scan.properties or scan.match_sets else STATEMENT_ROWS
-        for names in _statements(changed, limit):
-            found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
-            rest = [name for name in names if name not in found]
-            read = {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)} if rest else {}
-            for name in names:
-                chunk = found.get(name) or read.get(name)
-                if chunk:
-                    yield chunk
+        parts = list(_statements(changed, limit))
+        for chunks in read_ahead(parts, lambda names: self._chunks(scan, names, stored)):
+            yield from chunks
+
+    def _chunks(self, scan: Scan, names: list[ChunkName], stored: Mapping[ChunkName, int]) -> list[Chunk]:
+        """Return chunks, as they are stored or else from the events, in the order of their names."""
+        found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
+        rest = [name for name in names if name not in found]
+        if rest:
+            found |= {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)}
+        return [found[name] for name in names if name in found]
 
     def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
         """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
@@ -156,7 +181,8 @@ class Scanner:
 
     def _read(self, scan: Scan, names: list[ChunkName]) -> Iterator[Chunk]:
         """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
-        statement, parameters = _read_statement(scan)
+        spread = is_spread(self._engine)
+        statement, parameters = _read_statement(scan, spread=spread)
         days = names[0][1], names[-1][1] + 1
         parameters |= {
             "events": sorted({event for event, _ in names}),
@@ -170,9 +196,10 @@ class Scanner:
         found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
         for name in names:
             if name in found:
-                yield _chunk(found[name], revisions[name][0], scan)
+                row, revision = found[name], revisions.get(name, (0, 0))[0]
+                yield _spread_chunk(row, scan) if spread else _chunk(row, revision, scan)
             elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
-                yield _empty(*name, revisions[name][0])
+                yield _empty(*name, 0 if spread else revisions[name][0])
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         try:
@@ -184,9 +211,14 @@ class Scanner:
             ) from error
 
 
-def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
+def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     clauses, parameters = conditions.to_sql(scan.selection.conditions)
     columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
+    if spread:
+        nulls += ", NULL::bytea, NULL::bytea"
+    if scan.user_keys:
+        clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
+        parameters["user_keys"] = list(scan.user_keys)
     if scan.with_value:
         columns += ", string_agg(int8send(coalesce(value, -9223372036854775808)), '') AS amounts"
         names += ", amounts"
@@ -202,7 +234,7 @@ def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)
-    rows = _ROWS.format(columns=columns, names=names, conditions=clauses)
+    rows = (_JOIN if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
     others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
     return " UNION ALL ".join((rows, *others)), parameters
 
@@ -273,6 +305,26 @@ def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
         amounts = chunk.amounts
         values = np.full(len(times), NO_VALUE) if amounts is None else np.frombuffer(amounts, "<i8")
     return Chunk(chunk.event, chunk.day, chunk.revision % 2**64, False, user_keys, times, values, ())
+
+
+def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
+    """Return a chunk whose revision is made from its rows, those that do not meet the conditions too."""
+    *head, ids, met = row[:10]
+    words = np.frombuffer(ids, ">u8").reshape(-1, 2).astype(np.uint64)
+    users = np.frombuffer(head[6], ">i4").astype(np.int32)
+    shares = mix64(users, unix_times(head[7]), (words[:, 0], words[:, 1]))
+    revision, kept = int(shares.sum(dtype=np.uint64)), np.frombuffer(met, ">i4").astype(bool)
+    if not kept.any():
+        return _empty(head[1], head[2], revision)
+    columns = [_cut(column, kept) for column in (head[6], head[7], *row[10:])]
+    return _chunk((*head[:6], *columns), revision, scan)
+
+
+def _cut(column: Any, kept: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - packed, or a list of texts
+    """Return what a column says of some of the events."""
+    if isinstance(column, list):
+        return list(compress(column, kept))
+    return np.frombuffer(column, f"V{len(column) // len(kept)}")[kept].tobytes()
 
 
 def _coded(texts: list[str | None]) -> tuple[list[str], NDArray[np.int32]]:

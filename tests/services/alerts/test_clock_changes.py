@@ -8,11 +8,11 @@ from brain.alerts.v1 import alert_pb2, definition_pb2
 from brain.common.v1 import common_pb2
 
 from shared.calendar import Interval, buckets
+from tests.clock import Clock
 from tests.services.alerts.asking import create, definition, deliveries, history, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
-from tests.services.events.conftest import Clock
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # 12:00 UTC on the day before Berlin put its clocks forward (2011-03-27, 01:00 UTC) or back (2011-10-30).

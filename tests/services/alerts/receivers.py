@@ -39,6 +39,8 @@ class Receiver:
     url: str
     received: list[Received] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+    # The body of answers, in place of "told" and the status.
+    says: str = ""
 
     def answer(self, *statuses: int, **headers: str) -> None:
         self.answers.extend((status, headers) for status in statuses)
@@ -55,7 +57,7 @@ def http_receiver() -> Iterator[Receiver]:
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(f"told {status}".encode())
+            self.wfile.write((receiver.says or f"told {status}").encode())
 
         def log_message(self, *_arguments: object) -> None:
             pass

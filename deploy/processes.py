@@ -70,21 +70,21 @@ class ServiceProcess:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def wait_until_serving(self, stop_requested: Callable[[], bool]) -> None:
+    def wait_until_serving(
+        self, stop_requested: Callable[[], bool], seconds: float = SERVING_SECONDS
+    ) -> None:
         """Return once health is SERVING, or a stop is requested; raise LaunchError if it never is."""
-        deadline = time.monotonic() + SERVING_SECONDS
+        deadline = time.monotonic() + seconds
         while not stop_requested() and not is_serving(self.service):
             if not self.is_running():
                 raise LaunchError(self.obituary())
             if time.monotonic() > deadline:
-                raise self.overdue()
+                raise self.overdue(seconds)
             time.sleep(0.05)
 
-    def overdue(self) -> LaunchError:
+    def overdue(self, seconds: float = SERVING_SECONDS) -> LaunchError:
         """Return what to raise where it does not serve in time."""
-        return LaunchError(
-            f"{self.service.label} does not serve after {SERVING_SECONDS} s.\n{self.evidence()}"
-        )
+        return LaunchError(f"{self.service.label} does not serve after {seconds} s.\n{self.evidence()}")
 
     def obituary(self) -> str:
         """Say that it died and show the end of its log."""

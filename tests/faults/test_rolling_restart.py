@@ -29,6 +29,7 @@ pytestmark = pytest.mark.faults
 SERVICES = ("events", "experiments", "funnels", "forecasting", "alerts")
 SECONDS = 60.0
 FOUND_AGAIN_SECONDS = 2.0  # clients try an address that was away again after a second
+SERVING_SECONDS = 120.0  # beside everything else that runs
 JUDGED_SECONDS = 60.0
 FIRED = """
 SELECT count(*), count(DISTINCT alert_key) FROM history JOIN alert_states USING (alert_key)
@@ -66,7 +67,7 @@ class Suite:
         os.kill(random.choice(sorted(serving)), signal.SIGKILL)
         eventually(lambda: self.launcher.said().count("was started again") > before, self.launcher.said)
         addresses = [each for service in SERVICES for each in self.replicas(service)]
-        eventually(lambda: all(map(says_serving, addresses)), self.launcher.said)
+        eventually(lambda: all(map(says_serving, addresses)), self.launcher.said, SERVING_SECONDS)
         sleep(FOUND_AGAIN_SECONDS)
 
 
@@ -74,10 +75,12 @@ class Suite:
 def suite(scratch_directory: Path) -> Iterator[Suite]:
     directory = scratch_directory / "replicas"
     launcher = Launcher(directory, free_ports(replicas=2), replicas=2)
-    launcher.wait_for("Analytics Brain is up")
-    yield Suite(launcher)
-    launcher.stop()
-    shutil.rmtree(directory)
+    try:
+        launcher.wait_for("Analytics Brain is up")
+        yield Suite(launcher)
+    finally:
+        launcher.stop()
+        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ class Launcher:
         replicas: int = 1,
     ) -> None:
         self.directory = directory
+        self.replicas = replicas
         self.address = f"127.0.0.1:{ports[0]}"
         self.gateway_url = f"http://127.0.0.1:{ports[2]}"
         self.output = directory.with_name(f"{directory.name}.{output}")
@@ -69,8 +70,12 @@ class Launcher:
         return self.output.read_text()
 
     def wait_for(self, words: str) -> None:
-        eventually(lambda: words in self.said() or self.process.poll() is not None, self.said)
-        assert words in self.said()
+        eventually(
+            lambda: words in self.said() or self.process.poll() is not None,
+            self.said,
+            PATIENCE_SECONDS * self.replicas,
+        )
+        assert words in self.said(), self.said()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)
@@ -103,8 +108,10 @@ def processes_of(directory: Path) -> Iterator[tuple[int, str]]:
             yield int(process.name), line
 
 
-def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(
+    condition: Callable[[], bool], evidence: Callable[[], str], seconds: float = PATIENCE_SECONDS
+) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, evidence()
         time.sleep(0.02)

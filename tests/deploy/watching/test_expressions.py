@@ -1,4 +1,4 @@
-"""Rules and dashboards hang together; that what they name is exposed, tests/system/test_watching.py shows."""
+"""Rules and dashboards hang together; that what they name is exposed, tests/system/test_local.py shows."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Between the service and its database connections are cut, also behind a COMMIT and before its answer."""
+"""Row 6, one step further in: connections to the database are cut, behind a COMMIT and before its answer."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,11 +44,12 @@ def test_nothing_is_stored_twice_whose_commit_was_not_confirmed(
     with Load(ledger, lambda _client: server.channel()) as load:
         end = monotonic() + lasting(SECONDS)
         while monotonic() < end:
-            sleep(random.uniform(0.05, 0.3))
+            sleep(random.uniform(0.5, 1.5))
             cut += network.reset()
     verdict = judge()
     tell(connections_cut=cut, **load.tally.figures(), duplicates=verdict.duplicates)
     assert not verdict.problems
     assert not load.tally.failed_calls
     assert verdict.stored == verdict.sent == verdict.accepted + verdict.duplicates
-    assert cut > 100
+    assert cut >= lasting(SECONDS)
+    assert verdict.stored > 0

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from services.events import stored_chunks
 from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
-from services.events.reading import conditions
+from services.events.reading import conditions, spread_rows
 from services.events.reading.ahead import read_ahead
 from services.events.reading.columns import by_user
-from services.events.revision import mix64
 from services.events.rollups.deltas import NO_VALUE, Groups
 from services.events.stored_chunks import StoredChunk
 from shared.database import driver_cursor
@@ -110,20 +108,6 @@ CROSS JOIN LATERAL (
 WHERE row_count > 0
 """
 
-# Every row of the chunks, which of them meet the conditions, and their ids: what one shard and another have
-# committed is not of one snapshot, so the revision has to be that of the rows themselves.
-_JOIN = """
-SELECT 2, wanted.event, day, NULL::numeric, count(*), NULL::bytea, string_agg(int4send(user_key), ''),
-       string_agg(timestamptz_send(event_time), ''), string_agg(uuid_send(event_id), ''),
-       string_agg(int4send(CASE WHEN true {conditions} THEN 1 ELSE 0 END), '') {columns}
-FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
-JOIN event_types AS named ON named.event = wanted.event
-JOIN events ON events.event_key = named.event_key
-    AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => day * 24)
-    AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
-GROUP BY wanted.event, day
-"""
-
 
 class Scanner:
     """Reads chunks. No transaction stays open while the caller of a generator is slow."""
@@ -196,8 +180,11 @@ class Scanner:
         found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
         for name in names:
             if name in found:
-                row, revision = found[name], revisions.get(name, (0, 0))[0]
-                yield _spread_chunk(row, scan) if spread else _chunk(row, revision, scan)
+                yield (
+                    _spread_chunk(found[name], scan)
+                    if spread
+                    else _chunk(found[name], revisions[name][0], scan)
+                )
             elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
                 yield _empty(*name, 0 if spread else revisions[name][0])
 
@@ -213,9 +200,7 @@ class Scanner:
 
 def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     clauses, parameters = conditions.to_sql(scan.selection.conditions)
-    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
-    if spread:
-        nulls += ", NULL::bytea, NULL::bytea"
+    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea" * (1 + spread)
     if scan.user_keys:
         clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
         parameters["user_keys"] = list(scan.user_keys)
@@ -234,7 +219,7 @@ def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)
-    rows = (_JOIN if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
+    rows = (spread_rows.ROWS if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
     others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
     return " UNION ALL ".join((rows, *others)), parameters
 
@@ -298,6 +283,11 @@ def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:
     return Chunk(event, day, revision, False, *columns, tuple(properties), matches)
 
 
+def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
+    revision, kept = spread_rows.judged(row)
+    return _empty(row[1], row[2], revision) if kept is None else _chunk(kept, revision, scan)
+
+
 def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
     user_keys, times = np.frombuffer(chunk.user_keys, "<i4"), np.frombuffer(chunk.event_times, "<i8")
     values = None
@@ -305,26 +295,6 @@ def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
         amounts = chunk.amounts
         values = np.full(len(times), NO_VALUE) if amounts is None else np.frombuffer(amounts, "<i8")
     return Chunk(chunk.event, chunk.day, chunk.revision % 2**64, False, user_keys, times, values, ())
-
-
-def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
-    """Return a chunk whose revision is made from its rows, those that do not meet the conditions too."""
-    *head, ids, met = row[:10]
-    words = np.frombuffer(ids, ">u8").reshape(-1, 2).astype(np.uint64)
-    users = np.frombuffer(head[6], ">i4").astype(np.int32)
-    shares = mix64(users, unix_times(head[7]), (words[:, 0], words[:, 1]))
-    revision, kept = int(shares.sum(dtype=np.uint64)), np.frombuffer(met, ">i4").astype(bool)
-    if not kept.any():
-        return _empty(head[1], head[2], revision)
-    columns = [_cut(column, kept) for column in (head[6], head[7], *row[10:])]
-    return _chunk((*head[:6], *columns), revision, scan)
-
-
-def _cut(column: Any, kept: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - packed, or a list of texts
-    """Return what a column says of some of the events."""
-    if isinstance(column, list):
-        return list(compress(column, kept))
-    return np.frombuffer(column, f"V{len(column) // len(kept)}")[kept].tobytes()
 
 
 def _coded(texts: list[str | None]) -> tuple[list[str], NDArray[np.int32]]:

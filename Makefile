@@ -91,7 +91,7 @@ check-extras: .venv/.uv
 	  PYTHONPATH=.:protos/gen $$environment/bin/python -c "import $${one#*:}" || exit 1; \
 	done
 
-test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, Alertmanager); `.ci/run` installs them
+test-peers: .venv/.dev ## Tests against Debian's programs (pgbouncer, Chromium, Prometheus, Alertmanager); `.ci/run` installs them
 	$(BIN)/pytest -q -m peers
 
 test-slow: .venv/.dev ## Long simulations

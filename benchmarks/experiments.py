@@ -33,6 +33,7 @@ from benchmarks.experiments_service import (
     person,
     running,
     send,
+    send_at,
     wait,
 )
 from benchmarks.report import Line, milliseconds, per_second
@@ -135,15 +136,16 @@ def _unary(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
     ]
     empty = [health_pb2.HealthCheckRequest().SerializeToString()] * count
     rates: dict[str, list[float]] = {"assign": [], "empty": []}
-    latencies: list[float] = []
     for _ in range(5):
         began = time.perf_counter()
         send(service, "/grpc.health.v1.Health/Check", empty, CALLERS)
         rates["empty"].append(count / (time.perf_counter() - began))
         began = time.perf_counter()
-        latencies += send(service, f"{SERVICE}AssignVariant", assignments, CALLERS)
+        send(service, f"{SERVICE}AssignVariant", assignments, CALLERS)
         rates["assign"].append(count / (time.perf_counter() - began))
     rate, reference = median(rates["assign"]), median(rates["empty"])
+    due = UNARY_RATIO * reference
+    latencies = send_at(service, f"{SERVICE}AssignVariant", 5 * assignments, CALLERS, due)
     p99 = quantiles(latencies, n=100)[98]
     return [
         Line(
@@ -155,7 +157,7 @@ def _unary(service: ServiceProcess, setting: Setting, calls: int) -> list[Line]:
             rate / reference >= UNARY_RATIO,
         ),
         Line(
-            "its 99th percentile at that rate",
+            f"its 99th percentile at {UNARY_RATIO} of the health checks' rate, {per_second(due, 1)}",
             milliseconds(p99),
             bar=f"≤ {milliseconds(UNARY_P99_SECONDS)}",
             is_met=p99 <= UNARY_P99_SECONDS,

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from benchmarks import measuring
 from benchmarks.stack import KEY, ServiceProcess, free_port
 from deploy import children
-from deploy.processes import says_serving
+from shared.healthcheck import says_serving
 
 if TYPE_CHECKING:
     import grpc
@@ -129,6 +129,27 @@ def send(service: ServiceProcess, method: str, requests: Iterable[bytes], caller
             return measuring.seconds(lambda: call(request, metadata=service.metadata, timeout=120))
 
         return list(pool.map(send, requests))
+
+
+def send_at(
+    service: ServiceProcess, method: str, requests: Sequence[bytes], callers: int, per_second: float
+) -> list[float]:
+    """Send requests at a steady rate by so many callers; return from when each was due to its answer.
+
+    What waits because the one before it was slow counts, too.
+    """
+    with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        call(requests[0], metadata=service.metadata, timeout=120)
+        began = time.perf_counter() + 0.1
+
+        def send(number: int) -> float:
+            due = began + number / per_second
+            time.sleep(max(0.0, due - time.perf_counter()))
+            call(requests[number], metadata=service.metadata, timeout=120)
+            return time.perf_counter() - due
+
+        return list(pool.map(send, range(len(requests))))
 
 
 def more_events(numbers: Iterable[int], people: int) -> bytes:

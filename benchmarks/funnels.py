@@ -24,6 +24,8 @@ WINDOW_MINUTES = 60
 # What part of all events is of the short funnel, and of the long one.
 SHORT_STEPS, SHORT_SHARE = 4, 0.22
 LONG_STEPS, LONG_SHARE = 12, 0.6
+# What parts the time of which is to grow as they do: how much longer an event may take among the most.
+GROWING_SHARES, GROWTH_BAR = (0.1, 0.2, 0.4), 1.25
 COLD_BAR, WARM_BAR, LONG_BAR_SECONDS = 2.0, 0.5, 3.0
 CACHE_BYTES = 256 * 2**20
 # What a process holds before it has read anything, and while it matches.
@@ -70,6 +72,7 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
             for stub, service in zip(stubs, (forgetful, keeping), strict=True)
         )
         lines = _short(cold, warm, reference, events, calls)
+        lines.append(_growing(stubs[0], forgetful.metadata, stored.now, events, calls))
         lines += _long(Question(stubs[1], keeping.metadata, long, stored.now), reference, events, calls)
         return [*lines, _memory(keeping)]
 
@@ -145,6 +148,25 @@ def _long(question: Question, reference: "ClickHouse", events: "Columns", calls:
         )
         for name, elapsed in (("first time", first), ("columns in memory", here))
     ]
+
+
+def _growing(
+    funnels: FunnelsServiceStub, metadata: "Metadata", now: int, events: "Columns", calls: int
+) -> Line:
+    funnel_names = [_names(events, SHORT_STEPS, share) for share in GROWING_SHARES]
+    rows = [_matching(events, names) for names in funnel_names]
+    taken = measuring.medians(
+        [Question(funnels, metadata, names, now).ask for names in funnel_names], calls, run_length=1
+    )
+    ratio = (taken[-1] / rows[-1]) / (taken[0] / rows[0])
+    return Line(
+        f"{' · '.join(f'{count:,}' for count in rows)} events, from PostgreSQL",
+        " · ".join(map(milliseconds, taken)),
+        f"{taken[0] / rows[0] * 1e9:.0f} ns an event of the fewest",
+        f"{ratio:.2f} times as much of the most",
+        f"≤ {GROWTH_BAR:g} times",
+        ratio <= GROWTH_BAR,
+    )
 
 
 def _memory(service: "ServiceProcess") -> Line:

@@ -17,9 +17,9 @@ import grpc
 import deploy.postgres
 from deploy import children
 from deploy.postgres import EmbeddedPostgres
-from deploy.processes import says_serving
 from shared import migrations
 from shared.auth import Role, generate_keys, mint_token
+from shared.healthcheck import says_serving
 
 DIRECTORY = Path(__file__).parents[1] / ".brain" / "benchmarks"
 KEY = base64.b64encode(bytes(range(32))).decode()

@@ -48,7 +48,8 @@ class Brain:
         with Brain("127.0.0.1:50051", token) as brain:
             brain.track("signed_up", user_id="u-1", session_id="s-1")
 
-    `token` is a bearer token; `tls` the certificates to trust and to show, without it there is no TLS.
+    `address` is host:port, or several with commas between, a replica each. `token` is a bearer token; `tls`
+    the certificates to trust and to show, without it there is no TLS.
     `on_drop(events, reason)` hears of every event that will not be stored, from the tracking or the sending
     thread; without it a warning is logged, at most one in ten seconds.
     """

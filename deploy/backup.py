@@ -5,6 +5,7 @@ another's people must not be older in the one than in the other. `deploy.restore
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -64,7 +65,7 @@ def create(chosen: LocalSettings, target: Path) -> None:
 def key_prints(secrets: Mapping[str, str], services: Sequence[str]) -> dict[str, list[str]]:
     """Return what tells the keys of each service from others and does not lead to them.
 
-    The ids of its encryption keys, and what its blind index makes of a word. Raises LaunchError.
+    What its blind index makes of a word, and a hash of each encryption key. Raises LaunchError.
     """
     prints = {}
     for service in services:
@@ -75,8 +76,8 @@ def key_prints(secrets: Mapping[str, str], services: Sequence[str]) -> dict[str,
             Keyring.parse(encryption)
         except (KeyError, ValueError) as error:
             raise LaunchError(f"{keys.SECRETS} has no good keys of {service}: {error}") from None
-        ids = [entry.strip().partition(":")[0] for entry in encryption.split(",")]
-        prints[service] = [index.digest("the keys of a backup").hex(), *sorted(ids)]
+        hashes = [hashlib.sha256(entry.strip().encode()).hexdigest() for entry in encryption.split(",")]
+        prints[service] = [index.digest("the keys of a backup").hex(), *hashes]
     return prints
 
 

@@ -12,12 +12,10 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from deploy import children
 from deploy.errors import LaunchError
 from deploy.settings import Service
+from shared.healthcheck import says_serving
 
 SERVING_SECONDS = 60
 STOP_SECONDS = 30  # a service drains for 10 s of its own accord
@@ -45,11 +43,15 @@ class ServiceProcess:
     def start(self, settings: Mapping[str, str]) -> None:
         """Start it with these settings over the environment of this process.
 
-        Raises LaunchError if a setting is already in the environment: to pick either value would surprise.
+        Raises LaunchError if a setting is already in the environment: to pick either value would surprise;
+        and for settings of TLS, which whoever looks after the processes does not speak.
         """
         both = sorted(settings.keys() & os.environ.keys())
         if both:
             raise LaunchError(f"unset {', '.join(both)}: this command chooses them (see docs/settings.md)")
+        secured = sorted(name for name in os.environ if name.startswith(f"{self.service.name.upper()}_TLS_"))
+        if secured:
+            raise LaunchError(f"unset {', '.join(secured)}: on one machine everything speaks without TLS")
         self._settings = settings
         self.start_again()
 
@@ -68,21 +70,21 @@ class ServiceProcess:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def wait_until_serving(self, stop_requested: Callable[[], bool]) -> None:
+    def wait_until_serving(
+        self, stop_requested: Callable[[], bool], seconds: float = SERVING_SECONDS
+    ) -> None:
         """Return once health is SERVING, or a stop is requested; raise LaunchError if it never is."""
-        deadline = time.monotonic() + SERVING_SECONDS
+        deadline = time.monotonic() + seconds
         while not stop_requested() and not is_serving(self.service):
             if not self.is_running():
                 raise LaunchError(self.obituary())
             if time.monotonic() > deadline:
-                raise self.overdue()
+                raise self.overdue(seconds)
             time.sleep(0.05)
 
-    def overdue(self) -> LaunchError:
+    def overdue(self, seconds: float = SERVING_SECONDS) -> LaunchError:
         """Return what to raise where it does not serve in time."""
-        return LaunchError(
-            f"{self.service.label} does not serve after {SERVING_SECONDS} s.\n{self.evidence()}"
-        )
+        return LaunchError(f"{self.service.label} does not serve after {seconds} s.\n{self.evidence()}")
 
     def obituary(self) -> str:
         """Say that it died and show the end of its log."""
@@ -132,17 +134,6 @@ def is_serving(service: Service) -> bool:
             return bool(reply.status == HTTPStatus.OK)
     except OSError:  # a code above 400, too
         return False
-
-
-def says_serving(address: str) -> bool:
-    """Ask the health of a gRPC server once."""
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
-        except grpc.RpcError:
-            return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def refuse_taken(address: str, setting: str) -> None:

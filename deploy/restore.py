@@ -48,7 +48,8 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     try:
-        restore(settings.load(), given.directory.resolve(), given.tombstones, replace=given.replace)
+        chosen = settings.load().model_copy(update={"replicas": 1})  # one process each does what is to do
+        restore(chosen, given.directory.resolve(), given.tombstones, replace=given.replace)
     except LaunchError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
@@ -82,9 +83,9 @@ def _check_keys(source: Path, secrets: Mapping[str, str], directory: Path, chose
     if not secrets:
         raise LaunchError(f"{kept} is missing: put the one back that belongs to the backup")
     present = backup.key_prints(secrets, [service.name for service in chosen.services()])
-    for service, (index, *ids) in written.items():
+    for service, (index, *hashes) in written.items():
         found = present.get(service, [""])
-        if found[0] != index or not set(ids) <= set(found[1:]):
+        if found[0] != index or not set(hashes) <= set(found[1:]):
             raise LaunchError(
                 f"{kept} holds other keys of {service} than this backup was written with: "
                 "put the file back that belongs to it"

@@ -12,7 +12,7 @@ import deploy.postgres
 from deploy import children, keys, locks
 from deploy.errors import LaunchError
 from deploy.postgres import EmbeddedPostgres
-from deploy.processes import ServiceProcess, keep_small
+from deploy.processes import SERVING_SECONDS, ServiceProcess, keep_small
 from deploy.rolling import DONE, SUITE_LOCK, RollingRestart, tell
 from deploy.settings import LocalSettings, Service
 from shared import migrations
@@ -22,7 +22,7 @@ JOURNALS = "erasures"
 GIBIBYTE = 1024**3
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-CONNECTIONS_OF_A_REPLICA = 100  # of every service; they open some eighty
+CONNECTIONS_OF_A_REPLICA = 100  # one process of every service opens up to eighty
 # Services that read metrics of all those before them.
 _READ_ANY_METRIC = frozenset({"alerts", "forecasting"})
 
@@ -79,7 +79,8 @@ class Suite:
         for process in self._processes:
             process.start(self._settings_of(process.service, self._postgres, secrets))
         for process in self._processes:
-            process.wait_until_serving(self._stop_requested)
+            # They all start at once, and share the processors.
+            process.wait_until_serving(self._stop_requested, SERVING_SECONDS * self.settings.replicas)
 
     def watch(self) -> None:
         """Look at every process once, start again what has died, and go on with a restart under way."""

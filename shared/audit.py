@@ -41,6 +41,14 @@ class AuditEntry:
     details: Mapping[str, str | float | bool | None]
 
 
+def operator() -> str:
+    """Return who runs this process: the actor of what no caller asked for, such as commands at a terminal."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
+        return f"uid {os.getuid()}"
+
+
 def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
     """Append an entry in the transaction of the change, so that there is never one without the other."""
     connection.execute(
@@ -52,14 +60,6 @@ def record(connection: sqlalchemy.Connection, entry: AuditEntry) -> None:
             "details": dict(entry.details),
         },
     )
-
-
-def operator() -> str:
-    """Return who runs this process, for changes that are made at a terminal."""
-    try:
-        return getuser()
-    except (KeyError, OSError):  # containers run as numbers that no passwd entry names
-        return f"uid {os.getuid()}"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,16 @@ from grpc_status import rpc_status
 from shared import deadlines, wire
 from shared.auth import Caller, Role, Verifier
 from shared.database import translate
-from shared.errors import InvalidArgument, PermissionDenied, ServiceError, Unauthenticated, Unavailable
+from shared.errors import (
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
 from shared.metrics import MethodMetrics
+from shared.quotas import Quotas
 from shared.request_id import METADATA_KEY, accepted_request_id, current_request_id
 
 _logger = logging.getLogger("shared.calls")
@@ -37,6 +45,23 @@ _caller: ContextVar[Caller] = ContextVar("caller", default=_ANYBODY)
 
 
 @dataclass(frozen=True)
+class CallRate:
+    """How many calls a minute one caller may make, counted by each process for itself; 0 for any number."""
+
+    quotas: Quotas
+    per_minute: int
+
+    def admit(self, caller: Caller) -> None:
+        """Take one call from the caller's quota; raise ResourceExhausted (RATE_LIMITED) if none is left."""
+        if not self.per_minute:
+            return
+        wait = self.quotas.take(caller.subject, self.per_minute, 1, time.monotonic())
+        if wait:
+            message = f"this token may make {self.per_minute:,} calls a minute"
+            raise ResourceExhausted(message, "RATE_LIMITED", retry_seconds=wait)
+
+
+@dataclass(frozen=True)
 class Method:
     """What is known of a method before anybody calls it."""
 
@@ -48,6 +73,7 @@ class Method:
     handler: "grpc.RpcMethodHandler[Any, Any]"
     verifier: Verifier | None
     metrics: MethodMetrics
+    rate: CallRate
 
     def decode(self, data: bytes) -> Any:  # noqa: ANN401 - whatever the contract says
         """Return the request; raise InvalidArgument that names the fields at fault."""
@@ -95,7 +121,7 @@ class Call:
         deadlines.set_remaining(context.time_remaining())
 
     def authorize(self, now: float) -> None:
-        """Raise Unauthenticated or PermissionDenied unless the caller may call this method."""
+        """Raise Unauthenticated, PermissionDenied or ResourceExhausted unless the caller may call it now."""
         if self._method.is_open:
             return
         role = self._method.role
@@ -107,6 +133,7 @@ class Call:
         _caller.set(caller)
         if not caller.may(role):
             raise PermissionDenied(f"this needs the role {role.name.lower()}", "ROLE_MISSING")
+        self._method.rate.admit(caller)
 
     def abort(self, error: Exception) -> NoReturn:
         """End the call with what `error` means to the caller; raises what grpc wants raised."""

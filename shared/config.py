@@ -144,6 +144,8 @@ class ServiceSettings(ServerSettings):
     # Calls of them that may stream at once, fewer than the threads; half of these unless set. More are
     # refused with RESOURCE_EXHAUSTED.
     maximum_streams: int | None = Field(default=None, ge=1)
+    # Calls a minute that one token may make to this process; 0 for any number.
+    calls_per_minute: int = Field(default=0, ge=0)
     # A call whose client neither sends nor reads for this long is ended.
     stream_idle_seconds: float = Field(default=60, gt=0)
     # How long a statement that reads for a call may run, where its caller would wait longer.

@@ -75,6 +75,7 @@ def create_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
+        hide_parameters=True,  # or errors quote what people sent, and logs hold them
         connect_args={**_CONNECTION, "application_name": application_name},
     )
 

@@ -31,9 +31,9 @@ def grpc_is_serving(settings: "ServerSettings") -> bool:
     The server must show the very certificate of the settings. Where it asks clients for one, it is shown its
     own, which must then be good for clients too.
     """
-    address, options = local_address(settings.address), [("grpc.enable_http_proxy", 0)]
+    address = local_address(settings.address)
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return _answers(grpc.insecure_channel(address, options))
+        return says_serving(address)
     certificate = settings.tls_certificate_file.read_bytes()
     mutual = settings.tls_client_ca_file is not None
     credentials = grpc.ssl_channel_credentials(
@@ -41,8 +41,7 @@ def grpc_is_serving(settings: "ServerSettings") -> bool:
         private_key=settings.tls_key_file.read_bytes() if mutual else None,
         certificate_chain=certificate if mutual else None,
     )
-    named = ("grpc.ssl_target_name_override", _host_of(certificate))
-    return _answers(grpc.secure_channel(address, credentials, [*options, named]))
+    return says_serving(address, credentials, _host_of(certificate))
 
 
 def local_address(address: str) -> str:
@@ -51,8 +50,14 @@ def local_address(address: str) -> str:
     return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
-def _answers(channel: grpc.Channel) -> bool:
-    with channel:
+def says_serving(address: str, credentials: grpc.ChannelCredentials | None = None, host: str = "") -> bool:
+    """Ask the health of a gRPC server once; with credentials over TLS, where it must be `host`."""
+    options = [("grpc.enable_http_proxy", 0), ("grpc.ssl_target_name_override", host)]
+    with (
+        grpc.insecure_channel(address, options[:1])
+        if credentials is None
+        else grpc.secure_channel(address, credentials, options)
+    ) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)  # type: ignore[attr-defined]  # stubs lack it

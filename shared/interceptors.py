@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from shared.auth import Verifier, is_open, required_role
-from shared.calls import Call, Method, arrival_of_call
+from shared.calls import Call, CallRate, Method, arrival_of_call
 from shared.errors import ResourceExhausted
 from shared.idle_streams import IdleStreams, Send
 from shared.lanes import Lane, Lanes
@@ -27,6 +27,7 @@ class Bounds:
 
     lanes: Lanes
     stalls: Stalls
+    rate: CallRate
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class CallInterceptor(grpc.ServerInterceptor):
             request_streaming=handler.request_streaming, response_streaming=handler.response_streaming
         )
         metrics = self._metrics.of_method(name, kind)
-        method = Method(name, is_open(name), required_role(name), handler, self._verifier, metrics)
+        method = Method(
+            name, is_open(name), required_role(name), handler, self._verifier, metrics, self._bounds.rate
+        )
         lane = self._bounds.lanes.of_method(name)
         refusal = _on(self._bounds.lanes.for_refusals(), _refuse(method))
         return _Wrapped(

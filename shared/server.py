@@ -14,11 +14,13 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from shared.auth import Verifier
+from shared.calls import CallRate
 from shared.config import ServiceSettings
 from shared.health import Health
 from shared.interceptors import Bounds, CallInterceptor
 from shared.lanes import Lanes
 from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
+from shared.quotas import Quotas
 from shared.stalls import Stalls
 from shared.tls import grpc_credentials, server_files
 
@@ -146,7 +148,7 @@ def _bounds(settings: ServiceSettings) -> Bounds:
         maximum_streams=settings.streams,
         silence_seconds=silence,
     )
-    return Bounds(lanes, Stalls(silence / 4))
+    return Bounds(lanes, Stalls(silence / 4), CallRate(Quotas(), settings.calls_per_minute))
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:

@@ -2,7 +2,7 @@
 
 import gc
 
-from services.events import application
+from services.events import application, distribution
 from services.events.config import EventsSettings
 from services.events.users import STORED_IDS
 from shared.running import Program, run, unix_micros
@@ -20,7 +20,14 @@ def _serve(settings: EventsSettings) -> None:
     application.start(settings, unix_micros).wait()
 
 
-PROGRAM = Program("services.events", EventsSettings, application.start, _serve, STORED_IDS)
+PROGRAM = Program(
+    "services.events",
+    EventsSettings,
+    application.start,
+    _serve,
+    STORED_IDS,
+    {"distribute": distribution.command},
+)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Answers: what was found, as messages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # A message of a scan stays below the 4 MiB that clients accept unless told otherwise.
 MESSAGE_ROWS = 100_000
 MESSAGE_BYTES = 3_500_000
+# Groups are smaller than they may be: one is on its way while the next is being made.
+GROUP_BYTES = 1_000_000
 
 
 def ungrouped(counts: tuple[Count, ...]) -> GroupCounts:
@@ -142,6 +144,21 @@ def _scan_messages(
     middle = (start + end) // 2
     yield from _scan_messages(chunk, properties, start, middle)
     yield from _scan_messages(chunk, properties, middle, end)
+
+
+def grouped(messages: Iterable[pb.ScanEventsResponse]) -> Iterator[pb.ScanEventsResponse]:
+    """Put messages together, as many as weigh less than GROUP_BYTES, or a heavier one."""
+    group: list[pb.ScanEventsResponse] = []
+    size = 0
+    for message in messages:
+        more = message.ByteSize()
+        if group and size + more > GROUP_BYTES:
+            yield pb.ScanEventsResponse(chunks=group)
+            group, size = [], 0
+        group.append(message)
+        size += more
+    if group:
+        yield pb.ScanEventsResponse(chunks=group)
 
 
 def _property(name: str, dictionary: list[str], codes: NDArray[np.int32]) -> pb.PropertyColumn:

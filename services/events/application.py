@@ -16,6 +16,7 @@ from services.events import housekeeping, messages
 from services.events.cohorts.calls import CohortCalls
 from services.events.cohorts.store import CohortStore
 from services.events.conversion.calls import ConversionCalls
+from services.events.distribution import is_distributed, note_distribution
 from services.events.event_types import EventTypes
 from services.events.identity.erasing import Eraser
 from services.events.identity.merging import SERVICE, Merger
@@ -23,7 +24,6 @@ from services.events.identity.moving import Mover
 from services.events.ingest.admission import Admission, DiskGuard
 from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
-from services.events.ingest.quotas import Quotas
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
 from services.events.measures import Measures, expose_disk
@@ -53,6 +53,7 @@ from shared.chores import Chore, Housekeeper
 from shared.database import expose_pools, is_reachable, open_engine
 from shared.metric_source import MetricSource
 from shared.privacy_servicer import PrivacyServicer, retelling
+from shared.quotas import Quotas
 from shared.server import RunningServer, build
 from shared.servicers import joined
 
@@ -136,11 +137,14 @@ def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
             watching=open_engine(settings, 1, opened),
         )
         keep_reporting_zone(engines.writing, settings.reporting_time_zone)
+        with engines.writing.begin() as connection:
+            found = is_distributed(connection)
+        note_distribution(found, engines.asking, reading, engines.writing, engines.changing)
         registry = CollectorRegistry()
-        expose_pools(
-            registry,
-            {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing},
-        )
+        pools = {"calls": engines.reading, "writing": engines.writing, "changing": engines.changing}
+        if engines.asking is not engines.reading:
+            pools["standby"] = engines.asking
+        expose_pools(registry, pools)
         changes = _changes(settings, clock, engines, registry, opened)
         housekeeper = Housekeeper(changes.chores, registry)
         opened.callback(housekeeper.stop)

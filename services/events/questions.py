@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 MAXIMUM_KEY = 2**31
 MAXIMUM_PROPERTIES = 20
 MAXIMUM_MATCH_SETS = 63
+MAXIMUM_USER_KEYS = 1_000
 MAXIMUM_RESOLVED = 10_000
 TRAILING_DAYS = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 30}
 
@@ -236,6 +237,8 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
         violations.add("properties", f"at most {MAXIMUM_PROPERTIES}")
     if len(request.match_sets) > MAXIMUM_MATCH_SETS:
         violations.add("match_sets", f"at most {MAXIMUM_MATCH_SETS}")
+    if len(request.user_keys) > MAXIMUM_USER_KEYS or min(request.user_keys, default=1) < 1:
+        violations.add("user_keys", f"at most {MAXIMUM_USER_KEYS:,}, each above 0")
     scan = Scan(
         events=tuple(dict.fromkeys(names)),
         days=(
@@ -252,6 +255,7 @@ def scan_question(request: pb.ScanEventsRequest) -> tuple[Scan, dict[ChunkName, 
             messages.conditions(violations, f"match_sets[{index}].filters", each.filters)
             for index, each in enumerate(request.match_sets[:MAXIMUM_MATCH_SETS])
         ),
+        user_keys=tuple(request.user_keys),
     )
     violations.raise_if_any()
     return scan, {(chunk.event, chunk.day): chunk.revision for chunk in request.known_chunks}

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 
+from services.events.distribution import is_spread
 from services.events.ingest.partitions import partition_named
 from services.events.stored_chunks import forget_before
 from shared.calendar import MICROS, day_number, to_micros
@@ -58,15 +60,37 @@ class RawRetention:
         with engine.begin() as turn:
             if not turn.execute(_TURN).scalar_one():
                 return []
+            with driver_cursor(turn) as cursor:
+                forget_before(cursor, day_number(horizon))
+            if is_spread(engine):
+                return _drop_spread(engine, horizon)
             with engine.connect() as connection:
                 alone = connection.execution_options(isolation_level="AUTOCOMMIT")
                 with driver_cursor(alone) as cursor:
                     return _drop(cursor, horizon)
 
 
+def _drop_spread(engine: "Engine", horizon: date) -> list[str]:
+    """Drop where CONCURRENTLY is refused; partitions that somebody reads are left for the next time."""
+    with engine.begin() as connection, driver_cursor(connection) as cursor:
+        forget_before(cursor, day_number(horizon))
+        names = [str(name) for name, *_ in cursor.execute(_TABLES.encode()).fetchall()]
+    dropped = []
+    for name in names:
+        if partition_named(name).end > horizon:
+            continue
+        try:
+            with engine.begin() as connection, driver_cursor(connection) as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '2s'")
+                cursor.execute(f"DROP TABLE {name}".encode())
+        except LockNotAvailable:
+            continue
+        dropped.append(name)
+    return dropped
+
+
 def _drop(cursor: "Cursor[tuple[Any, ...]]", horizon: date) -> list[str]:
     dropped = []
-    forget_before(cursor, day_number(horizon))
     for name, is_attached, is_pending in cursor.execute(_TABLES.encode()).fetchall():
         if partition_named(str(name)).end > horizon:
             continue

@@ -106,9 +106,13 @@ class EventCalls:
     ) -> "Iterator[pb.ScanEventsResponse]":
         """Streams packed columns."""
         scan, known = questions.scan_question(request)
-        for chunk in self.scanner.scan(scan, known):
-            if not (chunk.unchanged and request.omit_unchanged):
-                yield from answers.scan_messages(chunk, request.properties)
+        found = (
+            message
+            for chunk in self.scanner.scan(scan, known)
+            if not (chunk.unchanged and request.omit_unchanged)
+            for message in answers.scan_messages(chunk, request.properties)
+        )
+        yield from answers.grouped(found) if request.group_chunks else found
 
     def CountEvents(
         self, request: pb.CountEventsRequest, context: "grpc.ServicerContext"

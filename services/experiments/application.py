@@ -31,10 +31,12 @@ from services.experiments.privacy.asked import read_who
 from services.experiments.privacy.erasing import Eraser
 from services.experiments.privacy.exporting import Exporter
 from services.experiments.results.calls import ResultCalls
-from services.experiments.results.feeds import EventFeeds, warming
+from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.folding import Folder, folding
 from services.experiments.results.identities import Identities
 from services.experiments.results.reader import ResultReader
+from services.experiments.results.scanning import Scanner
+from services.experiments.results.warming import warming
 from services.experiments.statistics_servicer import StatisticsServicer
 from services.experiments.tracking.calls import TrackingCalls
 from services.experiments.tracking.store import TrackingStore
@@ -130,13 +132,13 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        opened.callback(Housekeeper(_chores(engine, catalogue, feeds), registry).stop)
+        opened.callback(Housekeeper(_chores(engine, catalogue, reader), registry).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 
-def _chores(engine: "Engine", catalogue: Catalogue, feeds: EventFeeds | None) -> list[Chore]:
+def _chores(engine: "Engine", catalogue: Catalogue, reader: ResultReader) -> list[Chore]:
     chores = [folding(Folder(engine), catalogue)]
-    return chores if feeds is None else [*chores, warming(engine, catalogue, feeds)]
+    return chores if reader.feeds is None else [*chores, warming(engine, catalogue, reader)]
 
 
 def _feeds(
@@ -146,7 +148,7 @@ def _feeds(
         return None
     events = open_channel(settings.events_address, settings.events_token_file, settings.events_tls, opened)
     stub = EventsServiceStub(events)
-    return EventFeeds(stub, Identities(stub, users), clock)
+    return EventFeeds(Scanner(stub, clock), Identities(stub, users))
 
 
 def _register(

@@ -137,6 +137,9 @@ def test_a_funnel_is_made_from_the_page_and_deactivated_after_asking(
         field = browser.find_element(By.NAME, f"new_{place}")
         field.clear()
         field.send_keys(event)
+    browser.find_element(By.NAME, "new_0_where").send_keys("platform = ios")
+    browser.find_element(By.NAME, "new_without_0").send_keys("returned")
+    browser.find_element(By.CSS_SELECTOR, "[name=new_before_0] [value='3']").click()
     browser.find_element(By.XPATH, "//button[text()='Make this funnel']").click()
     until_text(browser, "First order is made.")
     until_text(browser, "most people lost")
@@ -149,6 +152,10 @@ def test_a_funnel_is_made_from_the_page_and_deactivated_after_asking(
     until_text(browser, "First order is inactive.")
     assert not kept(funnels).active
     assert [step.event for step in kept(funnels).steps] == list(STEPS)
+    assert [each.property for each in kept(funnels).steps[0].filters] == ["platform"]
+    assert [(each.event, each.from_step, each.to_step) for each in kept(funnels).exclusions] == [
+        ("returned", 0, 2)
+    ]
 
 
 def kept(service: Service) -> pb.Funnel:

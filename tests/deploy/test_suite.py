@@ -167,4 +167,7 @@ def test_a_setting_that_is_already_in_the_environment_is_refused(
     process = processes.ServiceProcess(service, scratch_directory / "events.log")
     with pytest.raises(LaunchError, match="unset EVENTS_DATABASE_URL"):
         process.start({"EVENTS_DATABASE_URL": "postgresql://here/brain"})
+    monkeypatch.setenv("EVENTS_TLS_KEY_FILE", "/key.pem")
+    with pytest.raises(LaunchError, match="unset EVENTS_TLS_KEY_FILE"):
+        process.start({})
     assert not process.is_running()

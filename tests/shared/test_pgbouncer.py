@@ -1,8 +1,5 @@
 """The suite's connections through Debian's PgBouncer in transaction mode."""
 
-import shutil
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,60 +9,21 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 
-from deploy import children
 from deploy.postgres import EmbeddedPostgres
 from shared import migrations
 from shared.database import create_engine
+from tests.pgbouncer import before
 
 pytestmark = pytest.mark.peers
 
 PACKAGE = "tests.shared.throwaway_service"
-SETTINGS = """
-[databases]
-* = host={server} port=5432
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {users}
-pool_mode = transaction
-default_pool_size = 4
-"""
 
 
 @pytest.fixture
 def pgbouncer(postgres: EmbeddedPostgres, scratch_directory: Path) -> Iterator[int]:
     """The port of a PgBouncer before the server, as Debian packages it."""
-    program = shutil.which("pgbouncer")
-    assert program, "apt-get install pgbouncer (.ci/run does)"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    users = scratch_directory / "pgbouncer_users.txt"
-    users.write_text('"red" ""\n"blue" ""\n')
-    configuration = scratch_directory / "pgbouncer.ini"
-    configuration.write_text(SETTINGS.format(server=postgres.data_directory, port=port, users=users))
-    log = scratch_directory / "pgbouncer.log"
-    account = children.unprivileged_account()  # it refuses to run as root
-    process = children.start(
-        [program, str(configuration)], log=log, environment={}, account=account, reach=[configuration]
-    )
-    wait_until_listening(port, log)
-    yield port
-    process.terminate()
-    process.wait()
-
-
-def wait_until_listening(port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.01)
-        else:
-            return
+    with before(postgres, scratch_directory, ("red", "blue")) as port:
+        yield port
 
 
 def bounced(postgres: EmbeddedPostgres, empty_database: str, port: int, role: str) -> str:

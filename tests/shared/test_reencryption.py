@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -161,22 +160,18 @@ def test_each_service_rotates_all_it_encrypts(
     postgres: EmbeddedPostgres,
     template_database: Callable[[str], str],
     public_key_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    program = importlib.import_module(f"services.{service}.__main__")
-    given: list[Any] = []
-    monkeypatch.setattr(program, "run", lambda *arguments: given.extend(arguments))
-    program.main()
-    settings_class, package, column, _serve = given
-    assert (package, column) == (f"services.{service}", COLUMNS[service])
+    program = importlib.import_module(f"services.{service}.__main__").PROGRAM
+    column = program.encrypted
+    assert column == COLUMNS[service]
     with databases.clone(postgres, template_database(service)) as name:
         url = postgres.url(name, service)
         with psycopg.connect(url) as connection:
             found = connection.execute(ENCRYPTED, [service]).fetchall()
         assert found == [(column.table, column.encrypted)], "there is no other"
         fill(url, column, Keyring.parse(ONE), 3)
-        settings = settings_class(**settings_of(service, url, f"{TWO},{ONE}", public_key_file))
+        settings = program.settings_class(**settings_of(service, url, f"{TWO},{ONE}", public_key_file))
         assert rotate_keys(settings, column) == 0
         told = capsys.readouterr().out
         assert told == f"{column.table}: 3 rows encrypted anew under key 2, 0 remain. Older keys may go.\n"

@@ -8,7 +8,9 @@ import pytest
 from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsResponse
 
 from shared import clients
+from shared.attempts import is_retry
 from shared.auth import Role
+from shared.errors import Unavailable
 from tests.shared.certificates import Authority
 from tests.shared.conftest import Served, Start
 from tests.shared.sample_service import Sample, SampleStub, eventually
@@ -105,3 +107,37 @@ def test_what_its_caller_cancels_is_not_sent_again(start: Start) -> None:
     call.cancel()
     assert call.cancelled()
     assert not arrived.acquire(timeout=1), "longer than the first pause between attempts"
+
+
+def test_a_server_knows_that_a_call_was_tried_before(start: Start) -> None:
+    seen: list[bool] = []
+
+    def ask(_request: object, context: grpc.ServicerContext) -> TrackEventsResponse:
+        seen.append(is_retry(context))
+        if not seen[-1]:
+            raise Unavailable("the answer was lost", "LOST")
+        return TrackEventsResponse()
+
+    start(Sample(ask=ask)).stub().ask(ONE)
+    assert seen == [False, True]
+
+
+def test_a_service_that_stops_makes_its_caller_unavailable(start: Start) -> None:
+    inner = start(
+        Sample(ask=lambda _request, context: context.cancel()), auth="off", token_public_key_file=None
+    )
+    with grpc.insecure_channel(inner.address, (("grpc.enable_retries", 0),)) as once:
+        upstream = SampleStub(once)
+        outer = start(
+            Sample(ask=lambda request, _context: upstream.ask(request)),
+            auth="off",
+            token_public_key_file=None,
+        )
+        with grpc.insecure_channel(outer.address, (("grpc.enable_retries", 0),)) as asking:
+            with pytest.raises(grpc.RpcError) as caught:
+                upstream.ask(ONE)
+            assert caught.value.code() is grpc.StatusCode.CANCELLED
+            with pytest.raises(grpc.RpcError) as caught:
+                SampleStub(asking).ask(ONE)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.details() == "a service this one needs is away"

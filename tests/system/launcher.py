@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from deploy import data_directories
+from deploy.settings import PORTS_APART
 
 PATIENCE_SECONDS = 60
 
@@ -28,6 +29,7 @@ class Launcher:
         replicas: int = 1,
     ) -> None:
         self.directory = directory
+        self.replicas = replicas
         self.address = f"127.0.0.1:{ports[0]}"
         self.gateway_url = f"http://127.0.0.1:{ports[2]}"
         self.output = directory.with_name(f"{directory.name}.{output}")
@@ -68,8 +70,12 @@ class Launcher:
         return self.output.read_text()
 
     def wait_for(self, words: str) -> None:
-        eventually(lambda: words in self.said() or self.process.poll() is not None, self.said)
-        assert words in self.said()
+        eventually(
+            lambda: words in self.said() or self.process.poll() is not None,
+            self.said,
+            PATIENCE_SECONDS * self.replicas,
+        )
+        assert words in self.said(), self.said()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)
@@ -102,14 +108,24 @@ def processes_of(directory: Path) -> Iterator[tuple[int, str]]:
             yield int(process.name), line
 
 
-def eventually(condition: Callable[[], bool], evidence: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(
+    condition: Callable[[], bool], evidence: Callable[[], str], seconds: float = PATIENCE_SECONDS
+) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, evidence()
         time.sleep(0.02)
 
 
-def free_ports() -> list[int]:
+def free_ports(replicas: int = 1) -> list[int]:
+    """Return ports for Launcher; those of further replicas are free as well."""
+    found: list[int] = []
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(13)]
-        return [probe.getsockname()[1] for probe in probes]
+        while len(found) < 13:
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with suppress(OSError, OverflowError):
+                for further in range(1, replicas):
+                    address = ("127.0.0.1", port + PORTS_APART * further)
+                    stack.enter_context(socket.create_server(address))
+                found.append(port)
+    return found

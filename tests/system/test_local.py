@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.processes import says_serving
 from shared.auth import Role, TokenVerifier
+from shared.healthcheck import says_serving
+from tests.deploy.watching import exposed, expressions
 from tests.system.launcher import PATIENCE_SECONDS, Launcher, eventually, free_ports
 
 
@@ -176,3 +177,13 @@ def test_a_killed_launcher_leaves_no_process(launcher: Launcher) -> None:
     launcher.process.kill()
     launcher.process.wait()
     eventually(lambda: not launcher.processes(), lambda: str(launcher.processes()))
+
+
+def test_rules_and_dashboards_name_what_is_exposed(lasting: Launcher) -> None:
+    names = exposed.scrape(lasting.environment)
+    for expression in expressions.expressions():
+        for each in expressions.asked(expression):
+            if ":" in each.metric or each.metric in expressions.OWN_METRICS:
+                continue
+            assert each.metric in names, expression
+            assert each.labels <= names[each.metric] | expressions.OWN_LABELS, expression

@@ -55,8 +55,8 @@ class FunnelsTab:
             "entries": choosing.ENTRIES,
             "kinds": listing.KINDS,
             "events": [each.event for each in events],
-            "form": sent if sent.events or sent.name else making.suggested(events),
-            "form_sent": bool(sent.events or sent.name),
+            "form": sent if sent.steps or sent.name else making.suggested(events),
+            "form_sent": bool(sent.steps or sent.name),
             "windows": making.WINDOWS,
             "orders": table.ORDERS,
         }

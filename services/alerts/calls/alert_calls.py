@@ -13,8 +13,9 @@ from services.alerts.calls.probing import probe
 from services.alerts.condition import Condition
 from services.alerts.sources import Source, Wanted
 from services.alerts.store import alerts, states
+from shared.attempts import is_retry
 from shared.calls import current_caller
-from shared.errors import AlreadyExists, FailedPrecondition
+from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.pagination import decode_token, encode_token
 from shared.validation import Violations, page_size
 
@@ -115,7 +116,11 @@ class AlertCalls:
         """Delete an alert."""
         with self.engine.begin() as connection:
             alerts.lock_id(connection, request.alert_id)
-            self.changes.delete(connection, alerts.read(connection, request.alert_id))
+            try:
+                self.changes.delete(connection, alerts.read(connection, request.alert_id))
+            except NotFound:
+                if not is_retry(context):
+                    raise
         return pb.DeleteAlertResponse()
 
     def PauseAlert(

@@ -10,7 +10,9 @@ from services.events.cohorts import messages, numbers
 from services.events.cohorts.store import CohortStore
 from services.events.reading.store import CellStore
 from services.events.retention.answers import retention_average
+from shared.attempts import is_retry
 from shared.calls import current_caller
+from shared.errors import NotFound
 from shared.pagination import decode_token, encode_token
 from shared.validation import Violations, page_size
 
@@ -74,5 +76,9 @@ class CohortCalls:
         self, request: pb.DeleteCohortRequest, context: "grpc.ServicerContext"
     ) -> pb.DeleteCohortResponse:
         """Delete a cohort."""
-        self.store.delete(messages.cohort_id(request), current_caller().subject)
+        try:
+            self.store.delete(messages.cohort_id(request), current_caller().subject)
+        except NotFound:
+            if not is_retry(context):
+                raise
         return pb.DeleteCohortResponse()

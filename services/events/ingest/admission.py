@@ -10,7 +10,7 @@ from shared.calls import current_caller
 from shared.errors import FieldViolation, InvalidArgument, ResourceExhausted
 
 if TYPE_CHECKING:
-    from services.events.ingest.quotas import Quotas
+    from shared.quotas import Quotas
 
 CHECK_SECONDS = 1.0
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.events.distribution import Statement
 from services.events.packed import POSTGRES_EPOCH_MICROS
 from services.events.rollups.appending import append, stored_events
 from services.events.rollups.deltas import NO_VALUE, group
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # As LATERAL, for a join may be planned as a scan of every partition. The first row, 0, is the lock of
 # value_rollups/registrations.py.
-_STORED = """
+_LOOK = """
 SELECT length(pg_advisory_xact_lock_shared(%(lock)s::int8)::text)::int8
 UNION ALL
 SELECT sent.position
@@ -44,6 +45,16 @@ CROSS JOIN LATERAL (
       AND events.event_id = sent.event_id LIMIT 1
 ) AS stored
 """
+
+_JOIN = """
+SELECT length(pg_advisory_xact_lock_shared(%(lock)s::int8)::text)::int8
+UNION ALL
+SELECT sent.position
+FROM unnest(%(user_keys)b::int4[], %(times)b::timestamptz[], %(ids)b::uuid[])
+     WITH ORDINALITY AS sent(user_key, event_time, event_id, position)
+JOIN events USING (user_key, event_time, event_id)
+"""
+STORED = Statement(here=_LOOK, spread=_JOIN)
 
 # A duplicate that another transaction commits between the look and the copy violates the primary key: the
 # whole group is then tried again, and finds it stored.
@@ -152,6 +163,7 @@ def insert(
     received: datetime,
     calendar: "ReportingCalendar",
     moving: "Sequence[Change]" = (),
+    look: str = STORED.here,
 ) -> NDArray[np.bool_]:
     """Store the rows that are new and what they add to roll-ups and sessions; the caller commits.
 
@@ -161,6 +173,7 @@ def insert(
         received: the server's clock.
         calendar: of the reporting days.
         moving: pending merges; an event of theirs may still be stored under its old key.
+        look: the form of STORED that fits the database.
 
     Returns:
         Which rows were new; of rows that are the same event, the first.
@@ -172,7 +185,7 @@ def insert(
     """
     order, is_new = _sorted(rows)
     unique = order[is_new[order]]
-    stored = _stored(cursor, rows, unique, moving)
+    stored = _stored(cursor, rows, unique, moving, look)
     is_new[unique[stored]] = False
     chosen = np.delete(unique, stored)
     if len(chosen):
@@ -200,7 +213,11 @@ def _sorted(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 
 
 def _stored(
-    cursor: "Cursor[tuple[Any, ...]]", rows: Rows, positions: NDArray[np.intp], moving: "Sequence[Change]"
+    cursor: "Cursor[tuple[Any, ...]]",
+    rows: Rows,
+    positions: NDArray[np.intp],
+    moving: "Sequence[Change]",
+    look: str,
 ) -> NDArray[np.intp]:
     """Return which of the positions hold events that are stored already."""
     looks, keys = _looks(rows.user_keys[positions], moving)
@@ -211,7 +228,7 @@ def _stored(
         "times": PackedArray(rows.times[sought] - POSTGRES_EPOCH_MICROS, TIMESTAMPTZ),
         "ids": PackedArray(np.frombuffer(rows.ids, "V16")[sought], UUID),
     }
-    found = cursor.execute(_STORED, columns).fetchall()
+    found = cursor.execute(look.encode(), columns).fetchall()
     places = [position - 1 for (position,) in found if position]
     return np.unique(looks[np.array(places, np.intp)])
 

@@ -20,7 +20,7 @@ from services.events.ingest.batch import Batch
 from services.events.ingest.incoming import Rejected
 from services.events.ingest.merge_requests import MergeRequests
 from services.events.ingest.overlap import Overlap
-from services.events.ingest.store import Rows, insert
+from services.events.ingest.store import STORED, Rows, insert
 from services.events.reconnects import Reconnects
 from services.events.value_rollups.extraction import properties_of
 from services.events.value_rollups.registrations import StaleRegistrationsError
@@ -202,7 +202,9 @@ class Writer:
             if self._users.followed.generation != generation:  # some of the keys may be nobody's now
                 raise _ErasedError
             rows = rows.merged(self._users.followed.current(rows.user_keys))
-            is_new[chosen] = insert(cursor, rows, to_datetime_utc(now), self._calendar, moving)
+            is_new[chosen] = insert(
+                cursor, rows, to_datetime_utc(now), self._calendar, moving, STORED.of(connection)
+            )
             asked = self._requests.ask(cursor, rows)
         if asked:
             self._requests.remember(asked)

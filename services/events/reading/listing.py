@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.events.distribution import is_spread
 from services.events.domain import Selection, StoredEvent
 from services.events.ingest.event_ids import original_id
 from services.events.reading import conditions
@@ -30,7 +31,8 @@ WHERE {types}
 ORDER BY event_time {order}, user_key {order}, event_id {order} LIMIT %(limit)s
 """
 
-# One person's time line is the primary key's order.
+# Of events that are distributed the shards find their newest, by an index where `where` names people. One
+# person's time line is the primary key's order.
 _BY_USER = """
 SELECT {columns}
 FROM events JOIN event_types USING (event_key)
@@ -91,7 +93,7 @@ def list_events(engine: "Engine", listing: Listing) -> tuple[list[StoredEvent], 
         "page_bytes": PAGE_BYTES,
     }
     order = "DESC" if listing.newest_first else "ASC"
-    listed = _BY_TYPE if listing.user_keys is None else _BY_USER
+    listed = _BY_TYPE if listing.user_keys is None and not is_spread(engine) else _BY_USER
     statement = _PAGE.format(
         order=order, listing=listed.format(columns=_COLUMNS, where=clauses, types=_TYPES, order=order)
     )

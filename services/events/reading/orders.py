@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.events.distribution import Statement
 from services.events.packed import columns, unix_times
 from services.events.revision import mix64
 from services.events.rollups.deltas import Groups
@@ -42,7 +43,7 @@ UNION ALL
 SELECT 3, event_key, 0, 0, NULL FROM selected
 """
 
-_RAW = f"""
+_LOOK = f"""
 SELECT event_key, hour, user_keys, ids, orders, times
 FROM unnest(%(event_keys)s::int4[], %(hours)s::int4[]) AS wanted(event_key, hour)
 CROSS JOIN LATERAL (
@@ -54,6 +55,19 @@ CROSS JOIN LATERAL (
       AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => hour + 1)
 ) AS stored
 """  # noqa: S608 - the expression is ours
+
+# Hours without events are missing here.
+_JOIN = f"""
+SELECT wanted.event_key, hour, string_agg(int4send(user_key), '') AS user_keys,
+       string_agg(uuid_send(event_id), '') AS ids, string_agg(int8send({_ORDER}), '') AS orders,
+       string_agg(timestamptz_send(event_time), '') AS times
+FROM unnest(%(event_keys)s::int4[], %(hours)s::int4[]) AS wanted(event_key, hour)
+JOIN events ON events.event_key = wanted.event_key
+    AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => hour)
+    AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => hour + 1)
+GROUP BY wanted.event_key, hour
+"""  # noqa: S608 - the expression is ours
+_RAW = Statement(here=_LOOK, spread=_JOIN)
 
 _STALE = """
 SELECT event_key, hour FROM (
@@ -93,7 +107,7 @@ def count_orders(engine: "Engine", buckets: "Sequence[tuple[int, int]]") -> list
                 found[bucket].append(np.frombuffer(sets[name][1], "<i8"))
             else:
                 stale.append(name)
-        raw = _raw(cursor, stale)
+        raw = _raw(cursor, _RAW.of(connection), stale)
     for row in raw:
         [orders] = columns(row[4:5], (">i8",))
         times = unix_times(row[5])
@@ -108,7 +122,7 @@ def refresh(engine: "Engine", before_hour: int, maximum_events: int = MAXIMUM_EV
     bounds = {"before_hour": before_hour, "maximum_events": maximum_events}
     with engine.begin() as connection, driver_cursor(connection) as cursor:
         names = cursor.execute(_STALE, bounds).fetchall()
-        rows = _raw(cursor, [(event_key, hour) for event_key, hour in names])
+        rows = _raw(cursor, _RAW.of(connection), [(event_key, hour) for event_key, hour in names])
         if rows:
             cursor.execute(
                 _KEEP,
@@ -154,11 +168,13 @@ def _whole_bucket(hour: int, buckets: "Sequence[tuple[int, int]]", starts: list[
     return bucket if bucket >= 0 and end <= buckets[bucket][1] else None
 
 
-def _raw(cursor: "Cursor[tuple[Any, ...]]", names: list[HourName]) -> list[tuple[Any, ...]]:
+def _raw(cursor: "Cursor[tuple[Any, ...]]", statement: str, names: list[HourName]) -> list[tuple[Any, ...]]:
     if not names:
         return []
     parameters = {"event_keys": [name[0] for name in names], "hours": [name[1] for name in names]}
-    return cursor.execute(_RAW.encode(), parameters).fetchall()
+    rows = cursor.execute(statement.encode(), parameters).fetchall()
+    missing = set(names) - {row[:2] for row in rows}
+    return rows + [(*name, None, None, None, None) for name in sorted(missing)]
 
 
 def _revision(row: tuple[Any, ...]) -> int:

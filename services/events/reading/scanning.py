@@ -10,9 +10,11 @@ import psycopg
 from numpy.typing import NDArray
 
 from services.events import stored_chunks
+from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
-from services.events.reading import conditions
+from services.events.reading import conditions, spread_rows
+from services.events.reading.ahead import read_ahead
 from services.events.reading.columns import by_user
 from services.events.rollups.deltas import NO_VALUE, Groups
 from services.events.stored_chunks import StoredChunk
@@ -30,7 +32,10 @@ ChunkName = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns."""
+    """What to scan: names, a half-open range of days since 1970 (UTC), conditions, and further columns.
+
+    Of anybody where there are no user keys.
+    """
 
     events: tuple[str, ...]
     days: tuple[int, int]
@@ -38,11 +43,12 @@ class Scan:
     with_value: bool
     properties: tuple[tuple[str, ...], ...]
     match_sets: tuple[tuple[Condition, ...], ...] = ()
+    user_keys: tuple[int, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Tell whether it is of all events of the names, as their columns are stored."""
-        return not (self.selection.conditions or self.properties or self.match_sets)
+        return not (self.selection.conditions or self.properties or self.match_sets or self.user_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ FROM event_types WHERE event = ANY(%(events)s::text[])
 """
 
 # A look into the index for each chunk: grouping rows by day would cost more than reading them.
-_ROWS = """
+_LOOK = """
 SELECT 2, event, day, NULL::numeric, row_count, NULL::bytea, user_keys, event_times {names}
 FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
 JOIN (SELECT event, array_agg(event_key) AS event_keys FROM event_types GROUP BY event) AS named USING (event)
@@ -123,14 +129,17 @@ class Scanner:
             else:
                 changed[event, day] = rows
         limit = STATEMENT_ROWS // 10 if scan.properties or scan.match_sets else STATEMENT_ROWS
-        for names in _statements(changed, limit):
-            found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
-            rest = [name for name in names if name not in found]
-            read = {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)} if rest else {}
-            for name in names:
-                chunk = found.get(name) or read.get(name)
-                if chunk:
-                    yield chunk
+        parts = list(_statements(changed, limit))
+        for chunks in read_ahead(parts, lambda names: self._chunks(scan, names, stored)):
+            yield from chunks
+
+    def _chunks(self, scan: Scan, names: list[ChunkName], stored: Mapping[ChunkName, int]) -> list[Chunk]:
+        """Return chunks, as they are stored or else from the events, in the order of their names."""
+        found = self._stored(scan, [(*name, stored[name]) for name in names if name in stored])
+        rest = [name for name in names if name not in found]
+        if rest:
+            found |= {(chunk.event, chunk.day): chunk for chunk in self._read(scan, rest)}
+        return [found[name] for name in names if name in found]
 
     def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
         """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
@@ -156,7 +165,8 @@ class Scanner:
 
     def _read(self, scan: Scan, names: list[ChunkName]) -> Iterator[Chunk]:
         """Read rows and revisions in one statement: one snapshot, so the revision is that of these rows."""
-        statement, parameters = _read_statement(scan)
+        spread = is_spread(self._engine)
+        statement, parameters = _read_statement(scan, spread=spread)
         days = names[0][1], names[-1][1] + 1
         parameters |= {
             "events": sorted({event for event, _ in names}),
@@ -170,9 +180,13 @@ class Scanner:
         found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
         for name in names:
             if name in found:
-                yield _chunk(found[name], revisions[name][0], scan)
+                yield (
+                    _spread_chunk(found[name], scan)
+                    if spread
+                    else _chunk(found[name], revisions[name][0], scan)
+                )
             elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
-                yield _empty(*name, revisions[name][0])
+                yield _empty(*name, 0 if spread else revisions[name][0])
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         try:
@@ -184,9 +198,12 @@ class Scanner:
             ) from error
 
 
-def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
+def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     clauses, parameters = conditions.to_sql(scan.selection.conditions)
-    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
+    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea" * (1 + spread)
+    if scan.user_keys:
+        clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
+        parameters["user_keys"] = list(scan.user_keys)
     if scan.with_value:
         columns += ", string_agg(int8send(coalesce(value, -9223372036854775808)), '') AS amounts"
         names += ", amounts"
@@ -202,7 +219,7 @@ def _read_statement(scan: Scan) -> tuple[str, dict[str, Any]]:
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)
-    rows = _ROWS.format(columns=columns, names=names, conditions=clauses)
+    rows = (spread_rows.ROWS if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
     others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
     return " UNION ALL ".join((rows, *others)), parameters
 
@@ -264,6 +281,11 @@ def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:
         properties.append((dictionary, codes[order]))
     columns = user_keys[order], times[order], values
     return Chunk(event, day, revision, False, *columns, tuple(properties), matches)
+
+
+def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
+    revision, kept = spread_rows.judged(row)
+    return _empty(row[1], row[2], revision) if kept is None else _chunk(kept, revision, scan)
 
 
 def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:

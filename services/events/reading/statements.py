@@ -97,6 +97,16 @@ CROSS JOIN LATERAL (
 GROUP BY event_key, bucket
 """
 
+# The same as a join: `selected` goes to every shard.
+_SPREAD_RAW = """
+SELECT 3, event_key, bucket, count(*), sum(value), 0, 0, 0, string_agg(int4send(user_key), '')
+FROM unnest(%(raw_starts)s::timestamptz[], %(raw_ends)s::timestamptz[], %(raw_buckets)s::int4[])
+     AS sliver(start_time, end_time, bucket)
+JOIN events ON event_time >= start_time AND event_time < end_time
+JOIN selected USING (event_key)
+GROUP BY event_key, bucket
+"""
+
 # Everything from raw events: for conditions that no roll-up knows of.
 _ALL_RAW = """
 SELECT 3, event_key, width_bucket(event_time, %(bounds)s::timestamptz[]) - 1 AS bucket, count(*), sum(value),
@@ -107,15 +117,18 @@ GROUP BY event_key, bucket
 """
 
 
-def from_rollups(plan: "Plan", *, users: bool, names: bool) -> str:
-    """Return the statement for a plan; only with `users` can it say who did it, with `names` what."""
+def from_rollups(plan: "Plan", *, users: bool, names: bool, spread: bool = False) -> str:
+    """Return the statement for a plan; only with `users` can it say who did it, with `names` what.
+
+    With `spread`, for events that are distributed.
+    """
     parts = [_NAMES, _DELTAS] if names else [_DELTAS]
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
     if plan.hours:
         parts.append(_HOUR_SETS if users else _HOUR_COUNTS)
     if plan.raw:
-        parts.append(_RAW)
+        parts.append(_SPREAD_RAW if spread else _RAW)
     return _WITH + " UNION ALL ".join(parts)
 
 

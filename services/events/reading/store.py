@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from services.events.distribution import is_spread
 from services.events.reading import conditions, statements
 from services.events.reading.cells import Cells, gather
 from services.events.reading.plan import Plan
@@ -56,7 +57,9 @@ class CellStore:
                 return together(by_value.values(), any_event=any_event)
             statement, parameters = _from_raw(plan, selection)
         else:
-            statement = statements.from_rollups(plan, users=users, names=not any_event)
+            statement = statements.from_rollups(
+                plan, users=users, names=not any_event, spread=is_spread(self.engine)
+            )
             parameters = _slivers(plan) | {
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,

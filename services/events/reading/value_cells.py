@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from services.events.distribution import is_spread
 from services.events.reading.cells import Cell, Cells, gather
 from services.events.reading.counting import ABSENT
 from services.events.reading.plan import Plan
@@ -54,7 +55,7 @@ class ValueCells:
         plan = Plan.by_days(buckets, self._calendar)
         if plan.days[0] == plan.days[1] or any(each.path != path for each in selection.conditions):
             return None
-        statement, parameters = from_values(plan, selection, users=users)
+        statement, parameters = from_values(plan, selection, users=users, spread=is_spread(self._engine))
         parameters |= plan.parameters() | {
             "group_path": list(path),
             "values": None if values is None else [ABSENT if value is None else value for value in values],

@@ -80,16 +80,29 @@ JOIN chosen ON chosen.event_key = stored.key AND coalesce(chosen.value_text, '~'
 GROUP BY value_key, bucket
 """
 
+_SPREAD_RAW = """
+SELECT 3, value_key, bucket, count(*), sum(events.value), 0, 0, 0, string_agg(int4send(user_key), '')
+FROM unnest(%(raw_starts)s::timestamptz[], %(raw_ends)s::timestamptz[], %(raw_buckets)s::int4[])
+     AS sliver(start_time, end_time, bucket)
+JOIN events ON event_time >= start_time AND event_time < end_time
+JOIN chosen ON chosen.event_key = events.event_key
+    AND coalesce(chosen.value_text, '~') = coalesce({property}, '~')
+GROUP BY value_key, bucket
+"""
 
-def from_values(plan: "Plan", selection: "Selection", *, users: bool) -> tuple[str, dict[str, Any]]:
+
+def from_values(
+    plan: "Plan", selection: "Selection", *, users: bool, spread: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Return the statement for a plan by days, and the parameters that follow from the selection.
 
-    The selection's conditions are all about the property itself.
+    The selection's conditions are all about the property itself. With `spread`, for events that are
+    distributed.
     """
     clauses, parameters = to_sql(selection.conditions, "value_text::jsonb")
     parts = [_WITH.format(conditions=clauses)]
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
     if plan.raw:
-        parts.append(_RAW.format(property=property_text_sql("group_path")))
+        parts.append((_SPREAD_RAW if spread else _RAW).format(property=property_text_sql("group_path")))
     return " UNION ALL ".join(parts), parameters | type_parameters(selection)

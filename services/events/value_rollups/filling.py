@@ -14,6 +14,7 @@ import numpy as np
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 
+from services.events.distribution import Statement
 from services.events.rollups.deltas import Groups
 from services.events.value_rollups.extraction import TEXT_SQL
 from services.events.value_rollups.registrations import FILLING_LOCK, STORING_LOCK, StaleRegistrationsError
@@ -57,12 +58,13 @@ WITH begun AS (
 SELECT generation FROM begun
 """)
 
-_SPAN = """
+_LOOK = """
 SELECT min(first), max(last) FROM event_types CROSS JOIN LATERAL (
     SELECT min(event_time) AS first, max(event_time) AS last FROM events
     WHERE events.event_key = event_types.event_key
 ) AS times
 """
+_SPAN = Statement(here=_LOOK, spread="SELECT min(event_time), max(event_time) FROM events")
 
 # More rows than an allowed property has are not fetched.
 _HISTORY = """
@@ -117,7 +119,7 @@ def fill_one(engine: "Engine", calendar: "ReportingCalendar") -> bool:
             return False
         try:
             with driver_cursor(connection) as cursor:
-                _fill(cursor, generation, ValueKeys(engine), calendar)
+                _fill(cursor, generation, ValueKeys(engine), calendar, _SPAN.of(connection))
         except StaleRegistrationsError:
             connection.rollback()
         else:
@@ -152,9 +154,10 @@ def _fill(
     generation: _Generation,
     value_keys: ValueKeys,
     calendar: "ReportingCalendar",
+    span: str,
 ) -> None:
     limit = MAXIMUM_PAIRS * _DAYS
-    for days in _spans(cursor, calendar):
+    for days in _spans(cursor, calendar, span):
         bounds = [day_start(day_of_number(day), calendar.zone) for day in (*days, days[-1] + 1)]
         parameters = {
             "path": list(generation.path),
@@ -174,9 +177,9 @@ def _fill(
     cursor.execute(_DONE, {"generation": generation.number})
 
 
-def _spans(cursor: "Cursor[tuple[Any, ...]]", calendar: "ReportingCalendar") -> Iterator[range]:
+def _spans(cursor: "Cursor[tuple[Any, ...]]", calendar: "ReportingCalendar", span: str) -> Iterator[range]:
     """Yield the reporting days that hold events, some at a time."""
-    [first, last] = cursor.execute(_SPAN).fetchone() or (None, None)
+    [first, last] = cursor.execute(span.encode()).fetchone() or (None, None)
     if first is None:
         return
     [start, end] = calendar.days_of(np.array([to_micros(first), to_micros(last)], np.int64)).tolist()

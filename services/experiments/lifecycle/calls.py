@@ -12,6 +12,7 @@ from services.experiments.domain import Experiment, Status, may_become
 from services.experiments.lifecycle import definitions, store
 from services.experiments.lifecycle.store import Kept
 from shared import audit
+from shared.attempts import is_retry
 from shared.audit import AuditEntry
 from shared.calls import current_caller
 from shared.errors import AlreadyExists, FailedPrecondition
@@ -111,24 +112,30 @@ class LifecycleCalls:
         self, request: pb.StartExperimentRequest, context: "grpc.ServicerContext"
     ) -> pb.StartExperimentResponse:
         """Start, or start again."""
-        return pb.StartExperimentResponse(experiment=self._step(request.experiment_key, Status.RUNNING))
+        stepped = self._step(request.experiment_key, Status.RUNNING, again=is_retry(context))
+        return pb.StartExperimentResponse(experiment=stepped)
 
     def PauseExperiment(
         self, request: pb.PauseExperimentRequest, context: "grpc.ServicerContext"
     ) -> pb.PauseExperimentResponse:
         """Pause."""
-        return pb.PauseExperimentResponse(experiment=self._step(request.experiment_key, Status.PAUSED))
+        stepped = self._step(request.experiment_key, Status.PAUSED, again=is_retry(context))
+        return pb.PauseExperimentResponse(experiment=stepped)
 
     def CompleteExperiment(
         self, request: pb.CompleteExperimentRequest, context: "grpc.ServicerContext"
     ) -> pb.CompleteExperimentResponse:
         """End for good."""
-        return pb.CompleteExperimentResponse(experiment=self._step(request.experiment_key, Status.COMPLETED))
+        stepped = self._step(request.experiment_key, Status.COMPLETED, again=is_retry(context))
+        return pb.CompleteExperimentResponse(experiment=stepped)
 
-    def _step(self, key: str, status: Status) -> pb.Experiment:
+    def _step(self, key: str, status: Status, *, again: bool) -> pb.Experiment:
         with self.engine.begin() as connection:
             store.take_turns(connection)
-            experiment = store.read(connection, key).experiment
+            kept = store.read(connection, key)
+            experiment = kept.experiment
+            if again and experiment.status is status:
+                return to_message(kept)
             check_step(experiment, status)
             if status is Status.RUNNING:
                 _refuse_overlap(experiment, store.read_all(connection))

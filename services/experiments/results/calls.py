@@ -52,7 +52,8 @@ class ResultCalls:
     ) -> pb.GetResultsResponse:
         """Return everything about an experiment."""
         with self.engine.begin() as connection:
-            self.reader.mark_merged(connection, _started(connection, request.experiment_key))
+            started = _started(connection, request.experiment_key)
+        self._mark_merged(started)
         with self._one_snapshot() as connection, connection.begin():
             experiment = _started(connection, request.experiment_key)
             found = self._report(connection, experiment)
@@ -91,7 +92,8 @@ class ResultCalls:
         violations.raise_if_any()
         now = self.clock()
         with self.engine.begin() as connection:
-            self.reader.mark_merged(connection, _started(connection, request.experiment_key))
+            started = _started(connection, request.experiment_key)
+        self._mark_merged(started)
         with self._one_snapshot() as connection, connection.begin():
             kept = experiments.read(connection, request.experiment_key)
             experiment = _started(connection, request.experiment_key)
@@ -132,8 +134,9 @@ class ResultCalls:
         """Do what takes long, and may meet other writers, while nobody has to wait for it."""
         with self.engine.begin() as connection:
             experiment = experiments.read(connection, key).experiment
-            if may_become(experiment.status, Status.COMPLETED):
-                self.reader.mark_merged(connection, experiment)
+        if may_become(experiment.status, Status.COMPLETED):
+            self._mark_merged(experiment)
+            with self.engine.begin() as connection:
                 self.reader.warm(connection, experiment)
 
     def _decide(
@@ -185,6 +188,11 @@ class ResultCalls:
         page = found[:size]
         token = encode_token(request, [page[-1].number]) if len(found) > size else ""
         return pb.ListDecisionsResponse(decisions=[each.decision for each in page], next_page_token=token)
+
+    def _mark_merged(self, experiment: Experiment) -> None:
+        """Follow merges now where events feed; elsewhere a chore does, and nobody waits."""
+        if any(metric.feed for metric in experiment.metrics):
+            self.reader.mark_merged(self.engine, experiment)
 
     def _report(self, connection: "Connection", experiment: Experiment) -> Report:
         totals = self.reader.totals(connection, experiment, experiment.metrics)

@@ -5,19 +5,16 @@ the same: chunks of events by revision, owners of keys by participants and ident
 chunks.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from brain.common.v1 import common_pb2
-from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
-from services.experiments.domain import Experiment, Metric, Status
+from services.experiments.domain import Experiment, Metric
 from services.experiments.results.attribution import (
     Owners,
     People,
@@ -26,27 +23,20 @@ from services.experiments.results.attribution import (
     sums_of,
     two_variants,
 )
-from services.experiments.results.chunks import Chunk, Chunks, chunk_of
+from services.experiments.results.chunks import Chunk
 from services.experiments.results.identities import Identities
 from services.experiments.results.participants import ParticipantColumns, Participants
 from services.experiments.results.people import Did, fed
+from services.experiments.results.scanning import Scanner
 from services.experiments.results.totals import Sums
-from shared.chores import Chore
-from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
-    from brain.events.v1.events_pb2_grpc import EventsServiceStub
     from sqlalchemy import Connection, Engine
 
-    from services.experiments.catalogue import Catalogue
     from services.experiments.domain import EventFeed
 
-WARMING_SECONDS: Final = 30.0
-_REST_RATIO: Final = 20.0
 _TURN_SECONDS: Final = 10.0
 _DAY_MICROS: Final = 24 * 3_600 * 1_000_000
-# Events may be stamped so far ahead.
-_AHEAD_MICROS: Final = _DAY_MICROS
 # Keys from here on are of sessions, which take no part.
 _FIRST_SESSION_KEY: Final = 2**30
 
@@ -79,19 +69,23 @@ class _Summed:
 class EventFeeds:
     """Reads from the events service. Safe to share between threads."""
 
-    events: "EventsServiceStub"
+    scanner: Scanner
     identities: Identities
-    clock: Callable[[], int]
     _participants: ParticipantColumns = field(default_factory=ParticipantColumns)
-    _chunks: Chunks = field(default_factory=Chunks)
     _turns: dict[int, Lock] = field(default_factory=dict)
     # By experiment; by experiment and feed.
     _attributed: dict[int, _Attributed] = field(default_factory=dict)
     _summed: "dict[tuple[int, EventFeed], _Summed]" = field(default_factory=dict)
 
-    def conflicting(self, connection: "Connection", experiment: Experiment) -> list[int]:
-        """Return our keys of people who take part under two ids with different variants."""
-        return self._attribute(experiment, self._participants.current(connection, experiment)).conflicting
+    def conflicting(self, engine: "Engine", experiment: Experiment) -> list[int]:
+        """Return our keys of people who take part under two ids with different variants.
+
+        Who newcomers are at the events service is asked with no transaction open: of a million that takes a
+        minute, and nothing is vacuumed behind an open one, which PostgreSQL may end besides.
+        """
+        with engine.begin() as connection:
+            participants = self._participants.current(connection, experiment)
+        return self._attribute(experiment, participants).conflicting
 
     def sums(
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]"
@@ -149,9 +143,9 @@ class EventFeeds:
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return self._attribute(experiment, participants), {}
-        start = _start(participants, metrics)
-        chunks = {feed: self._scan(feed, start) for feed in {metric.feed for metric in metrics} if feed}
-        attributed = self._attribute(experiment, participants)
+        with self.scanner.reading(_feeds(metrics), _start(participants, metrics)) as read:
+            attributed = self._attribute(experiment, participants)
+            chunks = read()
         if self._meets_strangers(experiment, attributed, chunks):
             attributed = self._attribute(experiment, participants)
         return attributed, chunks
@@ -169,13 +163,13 @@ class EventFeeds:
             return {}
         owners = _owners_among(self._attribute(experiment, participants), among)
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
-        start = _start(participants, metrics)
+        chunks = self.scanner.read(_feeds(metrics), _start(participants, metrics))
         return {
             (metric.name, variant): sums
             for metric in metrics
             if metric.feed is not None
             for variant, sums in sums_of(
-                owners, [chunk.events for chunk in self._scan(metric.feed, start)], window, None
+                owners, [chunk.events for chunk in chunks[metric.feed]], window, None
             ).items()
         }
 
@@ -197,7 +191,7 @@ class EventFeeds:
         window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
         chunks: list[Chunk] = []
         if len(participants.user_keys):
-            chunks = self._scan(metric.feed, _start(participants, [metric]))
+            chunks = self.scanner.read([metric.feed], _start(participants, [metric]))[metric.feed]
         events = (chunk.events for chunk in chunks)
         return fed(owners, events, window, until, metric.covariate_days or 0)
 
@@ -220,15 +214,15 @@ class EventFeeds:
         if (attributed.keys > 0).all():
             return False
         changed = [
-            chunk
+            chunk.events.keys
             for feed, each in chunks.items()
             for held in [self._summed.get((experiment.experiment_id, feed))]
             if held is None or not held.is_of(attributed, each)
             for chunk in each
         ]
-        actors = np.unique(np.concatenate([np.zeros(0, np.int32), *(each.events.keys for each in changed)]))
-        _, known = places(attributed.owners.keys, actors)
-        strangers = actors[~known & (actors < _FIRST_SESSION_KEY)]
+        owners = attributed.owners.keys
+        unknown = [keys[(keys < _FIRST_SESSION_KEY) & ~places(owners, keys)[1]] for keys in changed]
+        strangers = np.unique(np.concatenate([np.zeros(0, np.int32), *unknown]))
         return len(strangers) > 0 and self.identities.introduce(attributed.participants.user_keys, strangers)
 
     def _sum(
@@ -247,31 +241,6 @@ class EventFeeds:
             self._summed[place] = held
         return held.sums
 
-    def _scan(self, feed: "EventFeed", start: int) -> list[Chunk]:
-        held = self._chunks.held(feed)
-        request = events_pb2.ScanEventsRequest(
-            events=[feed.event],
-            time_range=common_pb2.TimeRange(
-                start_time=from_micros(start), end_time=from_micros(self.clock() + _AHEAD_MICROS)
-            ),
-            filters=map(common_pb2.PropertyFilter.FromString, feed.filters),
-            with_value=True,
-            known_chunks=[
-                events_pb2.KnownChunk(event=feed.event, day=day, revision=chunk.revision)
-                for day, chunk in held.items()
-            ],
-        )
-        found: dict[int, Chunk] = {}
-        parts: list[events_pb2.ScanEventsResponse] = []
-        for message in self.events.ScanEvents(request):
-            parts.append(message)
-            if message.partial:
-                continue
-            found[message.day] = held[message.day] if message.unchanged else chunk_of(parts)
-            parts = []
-        self._chunks.keep(feed, found)
-        return list(found.values())
-
 
 def _owners_among(attributed: _Attributed, among: NDArray[np.int32]) -> Owners:
     participants, keys = attributed.participants, attributed.keys
@@ -279,22 +248,11 @@ def _owners_among(attributed: _Attributed, among: NDArray[np.int32]) -> Owners:
     return owners_of(People(keys[found], participants.variants[found], participants.exposed[found]))
 
 
+def _feeds(metrics: "Sequence[Metric]") -> "set[EventFeed]":
+    return {metric.feed for metric in metrics if metric.feed is not None}
+
+
 def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
     """Return from when on events are needed, in Unix microseconds."""
     before = max((metric.covariate_days or 0 for metric in metrics), default=0)
     return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
-
-
-def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
-    """Look up who came and read what they did, before anybody asks for results."""
-
-    def run() -> float:
-        began = time.monotonic()
-        for experiment in catalogue.snapshot().experiments.values():
-            metrics = [metric for metric in experiment.metrics if metric.feed is not None]
-            if metrics and experiment.status in {Status.RUNNING, Status.PAUSED}:
-                with engine.begin() as connection:
-                    feeds.sums(connection, experiment, metrics)
-        return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
-
-    return Chore("warming results", run)

@@ -71,18 +71,28 @@ FROM state, people
 class Participants:
     """Columns of the same people, by our keys: variants, first exposures in Unix microseconds.
 
-    The same object for as long as nothing changes.
+    The same object for as long as nothing of it changes, be it folded meanwhile or not.
     """
 
     user_keys: NDArray[np.int32]
     variants: NDArray[np.int16]
     exposed: NDArray[np.int64]
 
+    def equals(self, other: "Participants") -> bool:
+        """Return whether they are the same people, variants and exposures."""
+        return (
+            np.array_equal(self.user_keys, other.user_keys)
+            and np.array_equal(self.variants, other.variants)
+            and np.array_equal(self.exposed, other.exposed)
+        )
+
     def replaced(self, changed: NDArray[np.int32], now: "Participants") -> "Participants":
-        """Return them with `now` in place of those changed, who are in order."""
+        """Return them with `now` in place of those changed, who are in order; themselves where equal."""
         at = np.searchsorted(self.user_keys, changed)
         at = at[at < len(self.user_keys)]
         gone = at[np.isin(self.user_keys[at], changed)]
+        if now.equals(Participants(self.user_keys[gone], self.variants[gone], self.exposed[gone])):
+            return self
         kept = [np.delete(column, gone) for column in (self.user_keys, self.variants, self.exposed)]
         places = np.searchsorted(kept[0], now.user_keys)
         return Participants(

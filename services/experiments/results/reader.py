@@ -16,7 +16,7 @@ from services.experiments.results.totals import Totals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,13 @@ class ResultReader:
 
     feeds: EventFeeds | None
 
-    def mark_merged(self, connection: "Connection", experiment: Experiment) -> None:
-        """Leave out people whose ids, now one, have different variants; in a transaction that may write."""
-        if self.feeds is not None and any(metric.feed for metric in experiment.metrics):
-            conflicting = self.feeds.conflicting(connection, experiment)
+    def mark_merged(self, engine: "Engine", experiment: Experiment) -> None:
+        """Leave out people whose ids, now one, have different variants."""
+        if self.feeds is not None:
+            conflicting = self.feeds.conflicting(engine, experiment)
             if conflicting:
-                store.mark_conflicting(connection, experiment, conflicting)
+                with engine.begin() as connection:
+                    store.mark_conflicting(connection, experiment, conflicting)
 
     def warm(self, connection: "Connection", experiment: Experiment) -> None:
         """Read what events feed into memory, where it stays."""

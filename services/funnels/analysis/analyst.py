@@ -94,10 +94,12 @@ class Analyst:
     cache: FoundCache
     clock: Callable[[], int]
 
-    def load(self, funnel: Funnel, scope: Scope, further: tuple[bytes, ...] = ()) -> Reading:
-        """Return what is stored now; `further` as in Asked."""
+    def load(
+        self, funnel: Funnel, scope: Scope, further: tuple[bytes, ...] = (), user_key: int | None = None
+    ) -> Reading:
+        """Return what is stored now; `further` and `user_key` as in Asked."""
         now = self.clock()  # before it reads: what comes after is not in the answer
-        asked = Asked(funnel, scope.entries, scope.population, further=further)
+        asked = Asked(funnel, scope.entries, scope.population, further=further, user_key=user_key)
         return Reading(funnel, scope, self.loader.read(asked).loaded(), now)
 
     def analyze(self, funnel: Funnel, scope: Scope, path: str = "") -> Analysis:

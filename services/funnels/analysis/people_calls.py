@@ -14,7 +14,7 @@ from services.funnels.analysis.questions import Scope
 from services.funnels.columns import NEVER
 from services.funnels.domain import Population
 from services.funnels.journey import AttemptFate, Tried, journey
-from services.funnels.reading.identities import Identities
+from services.funnels.reading.identities import NOBODY, Identities
 from services.funnels.reading.loading import Loaded
 from services.funnels.search import History
 from shared.intervals import range_of
@@ -97,13 +97,10 @@ class PeopleCalls:
         size = page_size(violations, "page_size", request.page_size, default=100, maximum=1000)
         after = decode_token(violations, request, request.page_token, (int,))
         violations.raise_if_any()
-        key = self.identities.key_of(person)
-        reading = self.analyst.load(funnel, Scope(entries, entry, Population.ACTORS))
-        tried = (
-            []
-            if key is None
-            else journey(_history(reading.loaded, key), funnel.rules(entry), entries, ensure_awaited)
-        )
+        found = self.identities.key_of(person)
+        key = NOBODY if found is None else found
+        reading = self.analyst.load(funnel, Scope(entries, entry, Population.ACTORS), user_key=key)
+        tried = journey(_history(reading.loaded, key), funnel.rules(entry), entries, ensure_awaited)
         first = 0 if after is None else max(0, cast("int", after[0]))
         token = encode_token(request, [first + size]) if first + size < len(tried) else ""
         return pb.GetUserJourneyResponse(

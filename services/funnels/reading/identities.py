@@ -15,6 +15,8 @@ from shared.who import PersonKind, Who
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub
 
+# A key that nobody has.
+NOBODY = -1
 _AT_ONCE = 10_000
 _COUNTED = {
     Population.KNOWN: {PersonKind.USER},

@@ -37,7 +37,8 @@ class Asked:
     """What to load: a funnel, when its attempts begin ([start, end) in Unix µs), who counts.
 
     path: a property to load besides, "" for none. further: filters that all events of steps must meet besides
-    their own, as the contract's bytes; step records have no properties.
+    their own, as the contract's bytes; step records have no properties. user_key: of whom events are enough,
+    None for everybody; below 0 where the events service does not know them. Step records are of everybody.
     """
 
     funnel: Funnel
@@ -45,6 +46,7 @@ class Asked:
     population: Population = Population.ACTORS
     path: str = ""
     further: tuple[bytes, ...] = ()
+    user_key: int | None = None
 
     @property
     def times(self) -> tuple[int, int]:
@@ -112,8 +114,10 @@ class Loader:
         readings = plan(asked.funnel, asked.path, asked.further)
         if asked.funnel.mode is OrderMode.STRICT:
             readings += self._others(asked, {each.columns.event for each in readings})
-        chunks = self.scanner.read([each.columns for each in readings], days_of(*asked.times))
-        filled = [(each, chunks[each.columns]) for each in readings]
+        columns, days = [each.columns for each in readings], days_of(*asked.times)
+        is_unknown = asked.user_key is not None and asked.user_key < 0
+        chunks = {} if is_unknown else self.scanner.read(columns, days, asked.user_key)
+        filled = [(each, chunks.get(each.columns, [])) for each in readings]
         return Parts(asked, filled, self._records(asked))
 
     def _others(self, asked: Asked, names: Collection[str]) -> list[Reading]:

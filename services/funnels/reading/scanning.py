@@ -38,16 +38,31 @@ class Scanner:
     events: "EventsServiceStub"
     cache: ChunkCache
 
-    def read(self, wanted: Sequence[Columns], days: tuple[int, int]) -> dict[Columns, list[Chunk]]:
-        """Return the chunks of columns on a half-open range of days, by day."""
+    def read(
+        self, wanted: Sequence[Columns], days: tuple[int, int], user_key: int | None = None
+    ) -> dict[Columns, list[Chunk]]:
+        """Return the chunks of columns on a half-open range of days, by day; of one user alone if told.
+
+        What is of one user is not kept.
+        """
         alike: defaultdict[Columns, list[Columns]] = defaultdict(list)
         for columns in wanted:
             alike[Columns("", columns.filters, columns.match_sets, columns.path)].append(columns)
         found: dict[Columns, list[Chunk]] = {}
         for group in alike.values():
             for some in batches(group, days):
-                found |= self._read(some, days)
+                found |= self._read(some, days) if user_key is None else self._read_of(some, days, user_key)
         return found
+
+    def _read_of(
+        self, group: list[Columns], days: tuple[int, int], user_key: int
+    ) -> dict[Columns, list[Chunk]]:
+        request = scan_request(group, days, {})
+        request.user_keys.append(user_key)
+        found: dict[str, list[tuple[int, Chunk]]] = {columns.event: [] for columns in group}
+        for parts in _whole(self.events.ScanEvents(request)):
+            found[parts[0].event].append((parts[0].day, _chunk(parts, group[0])))
+        return {columns: [chunk for _, chunk in sorted(found[columns.event])] for columns in group}
 
     def _read(self, group: list[Columns], days: tuple[int, int]) -> dict[Columns, list[Chunk]]:
         named = {columns.event: columns for columns in group}
@@ -100,6 +115,7 @@ def scan_request(
             for day, chunk in by_day.items()
         ],
         omit_unchanged=True,
+        group_chunks=True,
     )
 
 
@@ -110,7 +126,8 @@ def _filters(filters: tuple[bytes, ...]) -> list[common_pb2.PropertyFilter]:
 def _whole(messages: Iterator[pb.ScanEventsResponse]) -> Iterator[list[pb.ScanEventsResponse]]:
     """Yield the messages of each chunk."""
     parts: list[pb.ScanEventsResponse] = []
-    for message in messages:
+    # A service that does not know how to group them sends them one by one.
+    for message in (each for group in messages for each in group.chunks or (group,)):
         parts.append(message)
         if not message.partial:
             yield parts

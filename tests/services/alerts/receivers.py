@@ -6,7 +6,7 @@ import threading
 import time
 from asyncio import WriteTransport
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -26,6 +26,8 @@ class Received:
     body: bytes
     # When, in Unix seconds.
     time: float
+    # What was answered.
+    status: int
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - JSON
@@ -34,11 +36,12 @@ class Received:
 
 @dataclass
 class Receiver:
-    """An HTTP server: `answers` are (status, headers) for the next requests, then 200."""
+    """An HTTP server: `answers` are (status, headers) for the next requests, then what `otherwise` says."""
 
     url: str
     received: list[Received] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+    otherwise: Callable[[], tuple[int, dict[str, str]]] = lambda: (200, {})
 
     def answer(self, *statuses: int, **headers: str) -> None:
         self.answers.extend((status, headers) for status in statuses)
@@ -49,8 +52,9 @@ def http_receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(Received(self.path, dict(self.headers.items()), body, time.time()))
-            status, headers = receiver.answers.popleft() if receiver.answers else (200, {})
+            status, headers = receiver.answers.popleft() if receiver.answers else receiver.otherwise()
+            sent = dict(self.headers.items())
+            receiver.received.append(Received(self.path, sent, body, time.time(), status))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
@@ -77,6 +81,8 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     refusals: deque[str] = field(default_factory=deque)
     attempts: list[str] = field(default_factory=list)
+    # So many of the next connections are reset in the middle of a message.
+    cuts: int = 0
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
         mail = BytesParser(EmailMessage, policy=default).parsebytes(envelope.original_content or b"")
@@ -92,10 +98,29 @@ class Mailbox:
         return "250 taken"
 
 
+class _CuttingServer(SMTP):
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - as the protocol writes it
+        mailbox = self.event_handler
+        if not mailbox.cuts:
+            await super().smtp_DATA(arg)
+            return
+        mailbox.cuts -= 1
+        await self.push("354 go on")
+        assert self._reader is not None
+        await self._reader.readexactly(100)
+        assert isinstance(self.transport, WriteTransport)
+        self.transport.abort()
+
+
+class _Controller(Controller):
+    def factory(self) -> SMTP:
+        return _CuttingServer(self.handler, **self.SMTP_kwargs)
+
+
 @contextmanager
 def mail_receiver(**options: Any) -> Iterator[Mailbox]:  # noqa: ANN401 - of aiosmtpd's Controller
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller = _Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     mailbox.port = controller.port
     yield mailbox

@@ -158,6 +158,26 @@ def test_mail_is_tried_again_with_the_same_id(
     assert "FIRING: Errors &amp; &lt;more&gt;" in html
 
 
+def test_mail_that_was_cut_off_midway_arrives_once(
+    start_service: Callable[..., Service],
+    clock: Clock,
+    mailbox: Mailbox,
+    fire: Callable[[Service], None],
+) -> None:
+    service = start_service(
+        smtp_address=f"127.0.0.1:{mailbox.port}", smtp_sender="brain@example.com", smtp_tls="off"
+    )
+    create(service, channels=[mail("ann@example.com")])
+    mailbox.cuts = 2
+    fire(service)
+    for _ in range(3):
+        assert service.tell() == 1
+        clock.micros += 60 * SECOND
+    [delivery] = deliveries(service)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 3)
+    assert mailbox.attempts == [f"<brain-{delivery.delivery_id}@example.com>"]
+
+
 def test_mail_refused_for_good_is_not_tried_again(
     start_service: Callable[..., Service], mailbox: Mailbox, fire: Callable[[Service], None]
 ) -> None:

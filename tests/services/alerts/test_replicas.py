@@ -162,13 +162,16 @@ def test_an_edit_ends_what_was_told_to_those_who_were_told(
 
 
 def test_a_deleted_alert_resolves_and_its_id_is_free(
-    service: Service, clock: Clock, script: Script, receiver: Receiver
+    service: Service, clock: Clock, script: Script, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(service, channels=[webhook(receiver.url)])
     script.otherwise = 9.0
     clock.micros = START + HOUR
     service.look()
     service.alerts.DeleteAlert(pb.DeleteAlertRequest(alert_id="errors"))
+    with monkeypatch.context() as retried:
+        retried.setattr("services.alerts.calls.alert_calls.is_retry", lambda _context: True)
+        service.alerts.DeleteAlert(pb.DeleteAlertRequest(alert_id="errors"))
     assert not service.alerts.ListAlerts(pb.ListAlertsRequest()).alerts
     service.tell()
     assert [each.json["status"] for each in receiver.received] == ["firing", "resolved"]

@@ -52,6 +52,29 @@ def test_an_error_leaves_the_condition_and_is_told_once(
     assert get(service).state.health == alert_pb2.HEALTH_STATE_OK
 
 
+@pytest.mark.parametrize("slow", [True, False], ids=["slow", "down"])
+def test_who_does_not_answer_ends_no_episode(
+    start_service: Callable[..., Service], clock: Clock, script: Script, receiver: Receiver, *, slow: bool
+) -> None:
+    fired(start_service(), clock, script, receiver)
+    script.otherwise = 0.0  # what would end it
+    if slow:
+        service = start_service(poll_seconds=0.2)
+        script.answers.clear()
+    else:
+        service = start_service(poll_seconds=0.3, metric_sources={"events": "127.0.0.1:1"})
+    clock.micros += HOUR
+    for _ in range(3):
+        assert service.look() == 1
+        clock.micros = get(service).state.next_look_time.ToMicroseconds()
+    assert condition(service) == "FIRING"
+    assert kinds(service) == ["FIRE", "ERROR"]
+    script.answers.set()
+    again = start_service()
+    again.look()
+    assert kinds(again) == ["FIRE", "ERROR", "RESOLVE"]
+
+
 def test_attempts_become_rarer_up_to_five_minutes(service: Service, clock: Clock, script: Script) -> None:
     create(service)
     script.fails_with = AWAY

@@ -12,9 +12,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.events.ingest import admission
-from services.events.ingest.quotas import Quotas
 from shared.auth import Role, mint_token
 from shared.clients import channel
+from shared.quotas import Quotas
 from tests.refusals import Refusal, attempt, refusal
 from tests.services.events.conftest import Service
 from tests.services.events.made_events import made_events

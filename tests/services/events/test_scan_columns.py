@@ -67,6 +67,17 @@ def test_a_filter_sends_only_what_meets_it_and_keeps_the_revision_of_all(service
     assert times == {number * 7 for number in range(50) if plans[number % 5] == "pro"}
 
 
+def test_the_events_of_some_people_are_those_of_all_that_are_theirs(service: Service) -> None:
+    track(service, made_events(range(300)))
+    everybody = rows(scan(service))
+    keys = sorted({key for chunk in everybody.values() for key, _ in chunk})[3:9:2]
+    found = rows(scan(service, user_keys=keys))
+    assert found == {name: [row for row in chunk if row[0] in keys] for name, chunk in everybody.items()}
+    assert any(found.values())
+    unknown = rows(scan(service, user_keys=[2**29 - 1]))
+    assert not any(unknown.values())
+
+
 def test_values_and_properties_stand_beside_their_events(service: Service) -> None:
     rng = random.Random(5)
     events = []

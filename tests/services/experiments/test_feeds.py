@@ -15,7 +15,14 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.experiments.results import identities
+from services.experiments.results.feeds import EventFeeds
+from services.experiments.results.identities import Identities
+from services.experiments.results.reader import ResultReader
+from services.experiments.results.scanning import Scanner
+from services.experiments.results.warming import warming
 from shared.auth import Role, mint_token
+from shared.encryption import BlindIndex, Keyring
+from shared.people import UserDictionary
 from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
@@ -30,7 +37,7 @@ from tests.services.experiments.asking import (
     results,
     start,
 )
-from tests.services.experiments.conftest import Service
+from tests.services.experiments.conftest import KEY, Service
 
 HOUR = 3_600_000_000
 PRO = PropertyFilter(
@@ -182,7 +189,6 @@ def test_anonymous_people_are_others_than_users(
 def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_differ(
     service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identities, "_TRUSTED_SECONDS", 0.0)  # who is who is asked again each time
     monkeypatch.setattr(identities, "_TRUSTED_SECONDS", -1.0)  # who is who is asked again each time
     create(service, what=definition(metrics=FED[:1]))
     start(service)
@@ -205,6 +211,32 @@ def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_dif
     assert found.participants == 24 - 2 * differing
     # Those with one variant under both ids: their events are one person's.
     assert sum(each.converted for each in found.metrics[0].variants) == 12 - differing
+
+
+def test_merges_are_followed_without_waiting_where_nothing_is_fed_by_events(
+    service: Service, events: EventsService, clock: Clock
+) -> None:
+    create(service, what=definition(metrics=[SIGNUP]))
+    start(service)
+    users = {name: assign(service, name).variant for name in ("u-1", "u-2", "u-3", "u-4", "u-5", "u-6")}
+    track(events, *(bought(number, name, clock.micros) for number, name in enumerate(users)))
+    devices: dict[str, str] = {}
+    for name in users:
+        request = pb.AssignVariantRequest(experiment_key="colour", person=pb.Person(anonymous_id=name))
+        devices[name] = service.experiments.AssignVariant(request).assignment.variant
+        events.events.LinkUser(LinkUserRequest(user_id=name, anonymous_id=name))
+    differing = sum(users[name] != devices[name] for name in users)
+    assert differing
+    assert results(service).participants == 12
+    feeds = EventFeeds(
+        Scanner(events.events, lambda: clock.micros),
+        Identities(
+            events.events, UserDictionary(service.engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY))
+        ),
+    )
+    warming(service.engine, service.application.catalogue, ResultReader(feeds)).run()
+    assert results(service).conflicting_people == 2 * differing
+    assert results(service).participants == 12 - 2 * differing
 
 
 def test_what_events_feed_is_not_tracked_here(service: Service) -> None:

@@ -16,7 +16,7 @@ from services.experiments.results import store
 from services.experiments.results.course import read_course
 from services.experiments.results.folded import waiting_people
 from services.experiments.results.folding import Folder
-from services.experiments.results.participants import ParticipantColumns
+from services.experiments.results.participants import ParticipantColumns, Participants
 from shared import migrations
 from shared.calendar import to_datetime_utc
 from tests.clock import Clock
@@ -28,6 +28,7 @@ from tests.services.experiments.asking import (
     convert,
     create,
     definition,
+    person,
     results,
     start,
 )
@@ -231,3 +232,27 @@ def test_an_older_snapshot_sees_the_people_it_saw(service: Service) -> None:
         fold_all(service)
         check(service, columns)
         assert len(columns.current(old, experiment).user_keys) == 1
+
+
+def test_participants_are_the_same_object_until_they_differ(service: Service) -> None:
+    create(service, what=definition(metrics=[SIGNUP]))
+    start(service)
+    assign_all(service, ["ann", "bob"])
+    columns, experiment = ParticipantColumns(), of(service)
+
+    def current() -> Participants:
+        with snapshot(service) as connection:
+            return columns.current(connection, experiment)
+
+    before = current()
+    fold_all(service)
+    assert current() is before
+    assign(service, "cyd")
+    assert len(current().user_keys) == 3
+    before = current()
+    override = pb.SetOverrideRequest(experiment_key="colour", person=person("bob"), variant="b")
+    service.experiments.SetOverride(override)
+    assert len(current().user_keys) == 2
+    service.experiments.SetOverride(pb.SetOverrideRequest(experiment_key="colour", person=person("bob")))
+    fold_all(service)
+    assert current().equals(before)

@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 from brain.events.v1 import events_pb2
 from brain.events.v1.identity_pb2 import LinkUserRequest
 
+from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.identities import Identities
+from services.experiments.results.scanning import Scanner
 from shared.auth import Role, mint_token
 from shared.encryption import BlindIndex, Keyring
 from shared.people import UserDictionary
@@ -20,7 +23,11 @@ from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign_all, create, definition, results, start
 from tests.services.experiments.conftest import KEY, Service
+from tests.services.experiments.recounting import of
 from tests.services.experiments.test_feeds import FED, bought, track
+
+if TYPE_CHECKING:
+    from sqlalchemy import QueuePool
 
 ANN, BOB, CYD = ((PersonKind.USER, name) for name in ("ann", "bob", "cyd"))
 VISITOR = (PersonKind.ANONYMOUS, "visitor")
@@ -47,10 +54,12 @@ class Counted:
 
     service: EventsService
     asked: int = 0
+    look: Callable[[], object] = lambda: None
 
     def ResolveUsers(  # noqa: N802 - as the call is named
         self, request: events_pb2.ResolveUsersRequest
     ) -> events_pb2.ResolveUsersResponse:
+        self.look()
         self.asked += len(request.users) + len(request.user_keys)
         return self.service.events.ResolveUsers(request)
 
@@ -140,6 +149,23 @@ def test_a_merge_is_followed_after_a_minute(
         asker.seconds += 61
 
 
+def test_merges_are_looked_for_less_often_where_that_takes_long(
+    make: Callable[[], Asker], events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "", clock.micros, anonymous_id="visitor"))
+    asker = make()
+
+    def take_half_a_minute() -> None:
+        asker.seconds += 30
+
+    asker.counted.look = take_half_a_minute
+    asker.keys(VISITOR)
+    for pause, asked in ((0, 1), (200, 0), (101, 1), (260, 0), (11, 1)):
+        asker.seconds += pause
+        asker.keys(VISITOR)
+        assert asker.asked() == asked
+
+
 def test_keys_of_another_history_are_forgotten(
     make: Callable[[], Asker], service: Service, events: EventsService, clock: Clock
 ) -> None:
@@ -160,6 +186,22 @@ def test_whoever_is_erased_leaves(
         connection.exec_driver_sql(f"DELETE FROM users WHERE user_key = {asker.ours(ANN)[0]}")
         kept = connection.exec_driver_sql("SELECT user_key FROM event_identities").scalars().all()
     assert kept == asker.ours(BOB).tolist()
+
+
+def test_who_is_who_is_asked_with_no_transaction_open(
+    make: Callable[[], Asker], service: Service, events: EventsService, clock: Clock
+) -> None:
+    create(service)
+    start(service)
+    assign_all(service, ["ann", "bob"])
+    asker = make()
+    open_meanwhile = []
+    pool = cast("QueuePool", service.engine.pool)
+    asker.counted.look = lambda: open_meanwhile.append(pool.checkedout())
+    feeds = EventFeeds(Scanner(events.events, lambda: clock.micros), asker.identities)
+    assert feeds.conflicting(service.engine, of(service)) == []
+    assert asker.asked() == 2
+    assert open_meanwhile == [0]
 
 
 def test_those_who_come_late_count(

@@ -38,6 +38,20 @@ def test_life_has_these_steps_and_no_others(path: tuple[str, ...], step: str, se
         assert refused.reason.startswith("EXPERIMENT_")
 
 
+@pytest.mark.parametrize("path", [("start",), ("start", "pause"), ("start", "complete")], ids="-".join)
+def test_a_step_whose_answer_was_lost_is_not_refused_when_it_is_tried_again(
+    path: tuple[str, ...], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(service)
+    for each in path:
+        done = STEPS[each](service)
+    monkeypatch.setattr("services.experiments.lifecycle.calls.is_retry", lambda _context: True)
+    assert STEPS[path[-1]](service) == done
+    others = [step for name, step in STEPS.items() if name != path[-1] and name not in LIFE[path]]
+    for step in others:
+        assert refusal(lambda step=step: step(service)).code is grpc.StatusCode.FAILED_PRECONDITION  # type: ignore[misc]  # bound as it is now
+
+
 def test_an_experiment_is_returned_as_it_was_made(service: Service, clock: Clock) -> None:
     what = definition(
         33.33,

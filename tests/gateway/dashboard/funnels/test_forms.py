@@ -56,6 +56,36 @@ def test_a_refused_form_comes_back_as_it_was(visitor: httpx.Client, funnels: Ser
     assert "Other is made. No event &#39;no such event&#39; was ever stored" in told
 
 
+def test_a_funnel_with_conditions_and_exclusions_is_made_from_the_page(
+    visitor: httpx.Client, funnels: Service
+) -> None:
+    filled = form(visitor.get(TAB).text, new_minutes="60", new_order="ordered")
+    filled |= {"new_name": "Paid", "new_0": "visited", "new_0_where": "plan = pro", "new_1": "bought"}
+    plain = visitor.get(visitor.post(f"{TAB}/create", data=filled).headers["location"]).text
+    assert [row[1] for row in rows(plain, "Steps")] == ["50", "20"]
+    assert "visited: plan = pro" in plain
+    filled |= {
+        "new_name": "Sudden",
+        "new_without_0": "put in basket",
+        "new_after_0": "1",
+        "new_before_0": "2",
+    }
+    spoiled = visitor.get(visitor.post(f"{TAB}/create", data=filled).headers["location"]).text
+    assert "without put in basket between" in spoiled
+    assert [row[1] for row in rows(spoiled, "Steps")] == ["10", "0"]
+    assert funnels.funnels.GetFunnel(pb.GetFunnelRequest(funnel_id="sudden")).funnel.exclusions
+
+
+def test_refused_conditions_and_exclusions_come_back_as_they_were(visitor: httpx.Client) -> None:
+    filled = form(visitor.get(TAB).text, new_minutes="60", new_order="ordered")
+    filled |= {"new_0_where": "= pro", "new_without_1": "bought", "new_after_1": "2", "new_before_1": "1"}
+    back = visitor.get(visitor.post(f"{TAB}/create", data=filled).headers["location"]).text
+    assert "steps[0].filters[0].property" in html.unescape(back)
+    assert "exclusions[0]" in html.unescape(back)
+    kept = form(back)
+    assert (kept["new_0_where"], kept["new_without_0"]) == ("= pro", "bought")
+
+
 def test_a_funnel_is_deactivated_from_the_page(visitor: httpx.Client, funnels: Service) -> None:
     make(funnels)
     page = visitor.get(TAB).text

@@ -147,10 +147,15 @@ def test_cohorts_are_listed_by_id_page_after_page(service: Service) -> None:
     assert listed == ["B", "a", "b", "c", "é"]
 
 
-def test_a_deleted_cohort_is_gone_and_its_id_is_free(service: Service) -> None:
+def test_a_deleted_cohort_is_gone_and_its_id_is_free(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     create(service, cohort())
     service.events.DeleteCohort(pb.DeleteCohortRequest(cohort_id="buyers"))
     delete = pb.DeleteCohortRequest(cohort_id="buyers")
+    with monkeypatch.context() as retried:
+        retried.setattr("services.events.cohorts.calls.is_retry", lambda _context: True)
+        service.events.DeleteCohort(delete)
     for call in (lambda: get(service), lambda: service.events.DeleteCohort(delete)):
         refused = refusal(call)
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "COHORT_UNKNOWN")

@@ -587,11 +587,17 @@ class ScanEventsRequest(_message.Message):
     KNOWN_CHUNKS_FIELD_NUMBER: _builtins.int
     MATCH_SETS_FIELD_NUMBER: _builtins.int
     OMIT_UNCHANGED_FIELD_NUMBER: _builtins.int
+    GROUP_CHUNKS_FIELD_NUMBER: _builtins.int
+    USER_KEYS_FIELD_NUMBER: _builtins.int
     with_value: _builtins.bool
     """Whether to send values."""
     omit_unchanged: _builtins.bool
     """Whether known chunks that are current are left out of the answer rather than named: what is asked about
     and not answered is unchanged once the stream has ended well.
+    """
+    group_chunks: _builtins.bool
+    """Whether messages come together, in `chunks` of one that is empty otherwise: a small message costs both
+    sides as much time as a hundred thousand events.
     """
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -617,6 +623,10 @@ class ScanEventsRequest(_message.Message):
     def match_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchSet]:
         """Sets of conditions of which each event is to say which it meets, in one reading of it. At most 63."""
 
+    @_builtins.property
+    def user_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only events of these user keys; empty means anybody's. At most 1,000, each above 0."""
+
     def __init__(
         self,
         *,
@@ -628,10 +638,12 @@ class ScanEventsRequest(_message.Message):
         known_chunks: _abc.Iterable[Global___KnownChunk] | None = ...,
         match_sets: _abc.Iterable[Global___MatchSet] | None = ...,
         omit_unchanged: _builtins.bool = ...,
+        group_chunks: _builtins.bool = ...,
+        user_keys: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "known_chunks", b"known_chunks", "match_sets", b"match_sets", "omit_unchanged", b"omit_unchanged", "properties", b"properties", "time_range", b"time_range", "with_value", b"with_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "filters", b"filters", "group_chunks", b"group_chunks", "known_chunks", b"known_chunks", "match_sets", b"match_sets", "omit_unchanged", b"omit_unchanged", "properties", b"properties", "time_range", b"time_range", "user_keys", b"user_keys", "with_value", b"with_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -712,6 +724,7 @@ class ScanEventsResponse(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """The event."""
     day: _builtins.int
@@ -740,6 +753,10 @@ class ScanEventsResponse(_message.Message):
     def properties(self) -> _containers.RepeatedCompositeFieldContainer[Global___PropertyColumn]:
         """In the order asked for."""
 
+    @_builtins.property
+    def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScanEventsResponse]:
+        """With group_chunks, messages as without it, in the same order; everything else is absent then."""
+
     def __init__(
         self,
         *,
@@ -754,10 +771,11 @@ class ScanEventsResponse(_message.Message):
         values: _builtins.bytes = ...,
         properties: _abc.Iterable[Global___PropertyColumn] | None = ...,
         matches: _builtins.bytes = ...,
+        chunks: _abc.Iterable[Global___ScanEventsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "event", b"event", "event_times", b"event_times", "matches", b"matches", "partial", b"partial", "properties", b"properties", "revision", b"revision", "row_count", b"row_count", "unchanged", b"unchanged", "user_keys", b"user_keys", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "day", b"day", "event", b"event", "event_times", b"event_times", "matches", b"matches", "partial", b"partial", "properties", b"properties", "revision", b"revision", "row_count", b"row_count", "unchanged", b"unchanged", "user_keys", b"user_keys", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

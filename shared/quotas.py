@@ -1,4 +1,4 @@
-"""Quotas: a bucket of tokens for each sender, which a minute fills.
+"""Quotas: a bucket for each sender, which a minute fills.
 
 Counted by each process for itself: three replicas let through up to three times as many.
 """
@@ -12,7 +12,7 @@ _MINUTE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What is left of a quota at a moment, in events and seconds."""
+    """What is left of a quota at a moment, in things and seconds."""
 
     left: float
     seconds: float
@@ -31,20 +31,20 @@ class Quotas:
         self._buckets: dict[str, Bucket] = {}  # who took last comes last
         self._lock = Lock()
 
-    def take(self, sender: str, per_minute: int, events: int, now: float) -> float:
-        """Take events from a sender's quota; return 0, or the seconds until there are enough.
+    def take(self, sender: str, per_minute: int, things: int, now: float) -> float:
+        """Take things from a sender's quota; return 0, or the seconds until there are enough.
 
         Args:
             sender: whose quota it is.
-            per_minute: how many events a minute; also how many at once.
-            events: how many to take, at most `per_minute`. Nothing is taken where there are too few.
+            per_minute: how many things a minute; also how many at once.
+            things: how many to take, at most `per_minute`. Nothing is taken where there are too few.
             now: seconds on a clock that never goes back.
 
         """
         with self._lock:
             bucket = self._buckets.pop(sender, Bucket(float(per_minute), now)).at(now, per_minute)
-            missing = events - bucket.left
-            left = bucket.left if missing > 0 else bucket.left - events
+            missing = things - bucket.left
+            left = bucket.left if missing > 0 else bucket.left - things
             self._buckets[sender] = Bucket(left, bucket.seconds)
             # Who took nothing for a minute has a full bucket, as somebody new has.
             if len(self._buckets) > self._maximum:

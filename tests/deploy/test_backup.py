@@ -1,0 +1,87 @@
+"""What a backup and its restoring refuse, before anything is touched."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy import backup, keys
+from deploy.errors import LaunchError
+from deploy.restore import restore
+from deploy.settings import LocalSettings
+
+SERVICES = ("events", "experiments", "funnels", "forecasting", "alerts")
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> LocalSettings:
+    return LocalSettings(directory=tmp_path / "brain")
+
+
+@pytest.fixture
+def secrets(chosen: LocalSettings) -> dict[str, str]:
+    chosen.directory.mkdir()
+    return keys.ensure_secrets(chosen.directory, list(SERVICES), data_exists=False)
+
+
+def written(source: Path, secrets: Mapping[str, str]) -> Path:
+    """A backup as far as its keys are looked at."""
+    source.mkdir()
+    manifest = {"created": "", "keys": backup.key_prints(secrets, SERVICES)}
+    (source / backup.MANIFEST).write_text(json.dumps(manifest))
+    return source
+
+
+def test_a_backup_is_written_over_nothing(chosen: LocalSettings, tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match=f"{tmp_path} exists"):
+        backup.create(chosen, tmp_path)
+
+
+def test_without_data_there_is_no_backup(chosen: LocalSettings, tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="no data"):
+        backup.create(chosen, tmp_path / "backup")
+
+
+def test_a_backup_says_whose_keys_it_needs_and_leads_to_none(secrets: dict[str, str], tmp_path: Path) -> None:
+    manifest = (written(tmp_path / "backup", secrets) / backup.MANIFEST).read_text()
+    for value in secrets.values():
+        assert value.partition(":")[2] not in manifest or ":" not in value
+        assert value not in manifest
+
+
+def test_a_directory_that_is_no_finished_backup_is_refused(
+    chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(LaunchError, match="is no backup"):
+        restore(chosen, tmp_path, [], replace=True)
+    assert not (chosen.directory / "postgres").exists()
+
+
+def test_keys_that_cannot_read_the_backup_are_refused(
+    chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
+) -> None:
+    source = written(tmp_path / "backup", secrets)
+    kept = chosen.directory / keys.SECRETS
+    kept.unlink()
+    with pytest.raises(LaunchError, match=r"secrets\.env is missing"):
+        restore(chosen, source, [], replace=True)
+    others = keys.ensure_secrets(chosen.directory, list(SERVICES), data_exists=False)
+    with pytest.raises(LaunchError, match="holds other keys of events"):
+        restore(chosen, source, [], replace=True)
+    rotated = {**others, **{key: value for key, value in secrets.items() if key.endswith("INDEX_KEY")}}
+    rotated["EVENTS_ENCRYPTION_KEYS"] = f"2:{keys.random_key()}"  # without the one before
+    kept.write_text("".join(f"{key}={value}\n" for key, value in rotated.items()))
+    with pytest.raises(LaunchError, match="holds other keys of events"):
+        restore(chosen, source, [], replace=True)
+    assert not (chosen.directory / "postgres").exists()
+
+
+def test_an_export_of_another_suite_is_refused(
+    chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
+) -> None:
+    source, export = written(tmp_path / "backup", secrets), tmp_path / "export"
+    line = {"service": "10.0.0.1:1", "who_digest": "00", "erased_time": "2026-01-01T00:00:00Z"}
+    export.write_text(json.dumps({**line, "mode": "erase"}))
+    with pytest.raises(LaunchError, match="no export of the tombstones of this suite"):
+        restore(chosen, source, [export], replace=True)

@@ -76,22 +76,31 @@ async def read(visit: "Visit") -> tuple[Outlook, ...]:
 async def _read(visit: "Visit") -> tuple[Outlook, ...]:
     zone = visit.surroundings.reporting_zone  # targets are the deployment's, whoever looks
     today = visit.scope.now.astimezone(zone).date()
-    saved = visit.surroundings.services.events.GetMetrics
     answers = await asyncio.gather(
-        *(visit.questions.ask("events", saved, request(period, today, zone)) for period in (_WEEK, _MONTH))
+        *(_saved(visit, request(period, today, zone)) for period in (_WEEK, _MONTH))
     )
     points = [point for each in answers if not isinstance(each, Failure) for point in each.metrics]
     wanted = targets(points, today)[:_MOST_TARGETS]
-    stub = visit.surroundings.services.stub(_SERVICE, ForecastingServiceStub)
-    forecasts = await asyncio.gather(
-        *(visit.questions.ask(_SERVICE, stub.ForecastMetric, question(each, today, zone)) for each in wanted)
-    )
+    forecasts = await asyncio.gather(*(_forecast(visit, question(each, today, zone)) for each in wanted))
     outlooks = [
         outlook(target, each, zone)
         for target, each in zip(wanted, forecasts, strict=True)
         if not isinstance(each, Failure)
     ]
     return tuple(each for each in outlooks if each is not None)
+
+
+async def _saved(
+    visit: "Visit", asked: saved_metrics_pb2.GetMetricsRequest
+) -> saved_metrics_pb2.GetMetricsResponse | Failure:
+    return await visit.questions.ask("events", visit.surroundings.services.events.GetMetrics, asked)
+
+
+async def _forecast(
+    visit: "Visit", asked: forecasts_pb2.ForecastMetricRequest
+) -> forecasts_pb2.ForecastMetricResponse | Failure:
+    stub = visit.surroundings.services.stub(_SERVICE, ForecastingServiceStub)
+    return await visit.questions.ask(_SERVICE, stub.ForecastMetric, asked)
 
 
 def period_of(period: "saved_metrics_pb2.MetricPeriod.ValueType", day: date) -> tuple[date, date]:

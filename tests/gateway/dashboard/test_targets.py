@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -105,7 +106,8 @@ def test_without_forecasts_targets_are_not_spoken_of(
 ) -> None:
     save(events_service, "revenue", MONTH, 1, 200)
     port = events_service.application.server.port
-    for settings in ({}, {"forecasting_address": "127.0.0.1:1", "call_seconds": 1}):
+    away: dict[str, Any] = {"forecasting_address": "127.0.0.1:1", "call_seconds": 1}
+    for settings in ({}, away):
         with (
             gateway(port, dashboard_key_file, NOW.timestamp, **settings) as origin,
             Site(origin, token_for(Role.ADMIN)).signed_in() as visitor,

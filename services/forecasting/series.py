@@ -10,6 +10,7 @@ import numpy as np
 from brain.forecasting.v1 import forecasts_pb2 as pb
 from numpy.typing import NDArray
 
+from services.forecasting.models.values import LARGEST
 from shared.calendar import MICROS, Interval, buckets, local_date, to_datetime
 from shared.intervals import EARLIEST, LATEST, MAXIMUM_POINTS, Limit, units_of
 from shared.timestamps import from_micros
@@ -104,8 +105,8 @@ def grid_of(
     before = len(violations)
     starts = [_start(violations, f"points[{at}]", point) for at, point in enumerate(points)]
     for at, point in enumerate(points):
-        if not math.isfinite(point.value):
-            violations.add(f"points[{at}].value", "must be finite")
+        if not (math.isfinite(point.value) and abs(point.value) <= LARGEST):
+            violations.add(f"points[{at}].value", f"must be finite and at most {LARGEST:g}")
         if at and starts[at] <= starts[at - 1]:
             violations.add(f"points[{at}].start_time", "must be later than that of the point before")
     if len(violations) > before:

@@ -11,8 +11,16 @@ from brain.common.v1 import common_pb2
 from brain.metrics.v1 import metrics_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from services.forecasting.models.values import LARGEST
 from services.forecasting.series import Grid
-from shared.errors import FieldViolation, InvalidArgument, NotFound, ServiceError, Unavailable
+from shared.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
 from shared.intervals import INTERVAL_NUMBERS, INTERVALS
 from shared.timestamps import from_micros
 from shared.validation import Violations, chosen, text, time_zone
@@ -119,13 +127,18 @@ class Sources:
         ]
 
 
-def _grid(series: metrics_pb2.MetricSeries, key: MetricKey, units: Sequence[tuple[int, int]]) -> Grid:
+def _grid(
+    series: metrics_pb2.MetricSeries, key: MetricKey, units: Sequence[tuple[int, int]]
+) -> Grid | ServiceError:
     """Return the complete points; units at the end that are not over yet are left out."""
     complete = {point.start_time.ToMicroseconds(): point for point in series.points if point.complete}
     over = list(units)
     while over and over[-1][0] not in complete:
         over.pop()
     values = np.array([_value(complete.get(start)) for start, _ in over], np.float64)
+    if (np.abs(values) > LARGEST).any():
+        message = f"{key.query.name} has values beyond {LARGEST:g}, which cannot be calculated with"
+        return FailedPrecondition(message, "VALUES_TOO_LARGE")
     return Grid(tuple(over), values, key.interval, key.zone)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from brain.metrics.v1 import metrics_pb2
 
-from gateway.dashboard.overview import cards, goal_card, insights, movers, unusual_days
+from gateway.dashboard.overview import cards, goal_card, insights, movers, targets, unusual_days
 from gateway.dashboard.page.answers import Failure
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ class Headline:
 
 async def read(visit: "Visit") -> Headline:
     """Read the cards and insights of the visited days."""
-    listed, answered, goal, moved, unusual = await asyncio.gather(
+    listed, answered, goal, moved, unusual, outlooks = await asyncio.gather(
         visit.questions.metrics(metrics_pb2.ListMetricsRequest(page_size=1_000)),
         visit.questions.series(cards.request(visit.scope)),
         goal_card.read(visit),
         _moved(visit),
         unusual_days.read(visit, [plan.metric for plan in cards.PLANS], cards.LEAST_SPARK_DAYS),
+        targets.read(visit),
     )
     if isinstance(listed, Failure):
         return Headline((), (), trouble=listed.text)
@@ -42,7 +43,7 @@ async def read(visit: "Visit") -> Headline:
     currency = visit.surroundings.currency
     return Headline(
         cards.cards(found, visit.scope, currency, unusual),
-        insights.insights(found, moved, visit.scope, currency, unusual),
+        insights.insights(found, moved, visit.scope, currency, unusual, outlooks),
         goal,
         unmarked=unusual.trouble,
     )

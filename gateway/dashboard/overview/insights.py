@@ -1,4 +1,4 @@
-"""Sentences about days unlike their weekday and events that moved, each with the numbers that prove it."""
+"""Sentences about unusual days, events that moved and targets, each with the numbers that prove it."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from gateway.dashboard.overview import daily
+from gateway.dashboard.overview import daily, targets
 from gateway.dashboard.page import formats
 from gateway.dashboard.page.frame import PREFIX
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.dashboard.overview.cards import Read
     from gateway.dashboard.overview.daily import DayValue
     from gateway.dashboard.overview.movers import Mover
+    from gateway.dashboard.overview.targets import Outlook, Target
     from gateway.dashboard.overview.unusual_days import UnusualDays
     from gateway.dashboard.page.scope import Scope
 
@@ -31,6 +32,7 @@ _TITLES = {
     "engagement_score": "Engagement score",
     "revenue": "Revenue",
 }
+_SUM_TITLES = {"revenue": "Revenue", "sessions": "Sessions", "new_users": "New users"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def insights(
     shown: "Scope",
     currency: str,
     unusual: "UnusualDays",
+    outlooks: "Sequence[Outlook]",
 ) -> tuple[Insight, ...]:
     """Return at most five sentences, the largest deviation first.
 
@@ -91,6 +94,7 @@ def insights(
     every = [_of_anomaly(name, day, found, shown, currency) for name, day in latest.items()]
     every += [_of_day(name, one, found, shown, currency) for name, one in extremes]
     every += [_of_event(one, shown) for one in moved]
+    every += [_of_target(one, shown, currency) for one in outlooks]
     return tuple(sorted(every, key=lambda one: -one.distance_ratio)[:MOST])
 
 
@@ -148,3 +152,34 @@ def _of_event(one: "Mover", shown: "Scope") -> Insight:
     text = f"{one.event}: {formats.whole(one.events)} from {formats.span(one.first, one.last)}, {compared}."
     query = urlencode(shown.parameters(compare="1") | {"event": one.event})
     return Insight(text, f"{PREFIX}/events?{query}", abs(one.change_ratio))
+
+
+def _of_target(one: "Outlook", shown: "Scope", currency: str) -> Insight:
+    target = one.target
+    so_far, expected, lower, upper, wanted = (
+        formats.quantity(number, one.unit, currency)
+        for number in (one.so_far, one.expected, one.lower, one.upper, target.value)
+    )
+    side = "above" if one.expected > target.value else "below"
+    apart = f"{formats.percent(one.distance_ratio)} " if target.value else ""
+    compared = "as its target" if one.expected == target.value else f"{apart}{side} its target of {wanted}"
+    text = (
+        f"{_sum_title(target)} in {_span_title(target)}: {so_far} so far, {expected} expected "
+        f"({100 * targets.LEVEL:.0f} %: {lower} to {upper}), {compared}."
+    )
+    choice = {"metric": target.metric} | ({"event": target.event} if target.event else {})
+    query = urlencode(shown.parameters() | choice)
+    return Insight(text, f"{PREFIX}/predictions?{query}", one.distance_ratio)
+
+
+def _sum_title(target: "Target") -> str:
+    if not target.event:
+        return _SUM_TITLES[target.metric]
+    return f"Value of {target.event}" if target.metric == "event_value" else target.event
+
+
+def _span_title(target: "Target") -> str:
+    is_month = (
+        target.first.day == 1 and target.last.month == target.first.month and target.last.day > daily.WEEK
+    )
+    return f"{target.first:%B %Y}" if is_month else f"the week of {formats.day(target.first)}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from brain.forecasting.v1 import forecasts_pb2
 
 from gateway.dashboard.page import charts, formats
+from gateway.dashboard.page.sums import adds_up
 from gateway.dashboard.predictions import anomalies, asking
 from gateway.dashboard.predictions.readings import level
 
@@ -36,9 +37,6 @@ CSV_HEADER: Final = (
 )
 HEADER: Final = ("From", "Expected", "80 %", "95 %", "Level", "Trend", "Season", "Holiday")
 _LEAST_POINTS: Final = 14
-# Values of other metrics cannot be added up over time: somebody active on two days is one person.
-_ADDED: Final = frozenset({"currency", "events", "sessions"})
-_ADDED_METRICS: Final = frozenset({"new_users"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def shown(
 
 def _lead(found: forecasts_pb2.Forecast, reading: "Reading") -> tuple[str, str]:
     words = asking.INTERVALS[reading.choice.interval]
-    if reading.unit in _ADDED or reading.choice.metric in _ADDED_METRICS:
+    if adds_up(reading.choice.metric):
         value, intervals = found.total.expected, found.total.intervals
         when = f"in {len(found.points)} {words}"
     else:

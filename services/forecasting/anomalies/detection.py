@@ -97,10 +97,10 @@ def detect_seasonal(values: Values, spacing: Spacing, threshold: float, *, is_co
     """
     known = expect(values, spacing.smoothing, is_count=is_count)
     score = (squeeze(values) - known.expected) / known.deviation
-    lower, upper = (stretch(known.expected + side * threshold * known.deviation) for side in (-1, 1))
+    ends = [stretch(known.expected + side * threshold * known.deviation) for side in (0, -1, 1)]
     if is_count:
-        lower = np.maximum(lower, 0)
-    points = _points((stretch(known.expected), lower, upper, score), threshold)
+        ends = [np.maximum(end, 0) for end in ends]
+    points = _points((*ends, score), threshold)
     needed = 2 * max(spacing.smoothing.seasons) + 14
     return _found(
         points, spacing, (), f"needs {needed} points, complete and with values, before the first it judges"
@@ -110,7 +110,7 @@ def detect_seasonal(values: Values, spacing: Spacing, threshold: float, *, is_co
 def detect_zscore(values: Values, spacing: Spacing, threshold: float) -> Found:
     """Judge each point by mean and deviation of all points, itself among them, as older systems do."""
     present = values[~np.isnan(values)]
-    deviation = float(np.std(present, ddof=1)) if present.size > 1 else 0.0
+    deviation = float(np.std(present, ddof=1)) if present.size > 1 and np.ptp(present) else 0.0
     if deviation == 0:
         nothing = np.full(values.size, np.nan)
         points = _points((nothing, nothing, nothing, nothing), threshold)

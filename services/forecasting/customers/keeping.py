@@ -67,8 +67,7 @@ class CustomerKeeper:
         definition = json.dumps({"model": saying.model, "horizon_days": saying.span.horizon})
         run = store.Run(saying.run_id, caller, saying.question, definition)
         with self.engine.begin() as connection:
-            is_new = store.add_run(connection, run, now)
-            if not is_new and store.run_question(connection, saying.run_id) != saying.question:
+            if not store.add_run(connection, run, now) and not store.is_run(connection, run):
                 message = f"predictions of something else are kept as {saying.run_id!r}"
                 raise AlreadyExists(message, "SAVE_ID_TAKEN")
             erased = self.users.erased(connection, [each.who for each in said])
@@ -85,7 +84,7 @@ class CustomerKeeper:
         """Return what came of predictions about people, by prediction."""
         about = [each for each in claimed if each.kept.prediction.user_key and each.run_id]
         found: dict[str, float] = {}
-        for run_id, group in groupby(sorted(about, key=_run), key=_run):
+        for (run_id, *_), group in groupby(sorted(about, key=_run_and_period), key=_run_and_period):
             found |= self._of_run(run_id, [each.kept.prediction for each in group], reader)
         return found
 
@@ -112,8 +111,10 @@ class CustomerKeeper:
         return found
 
 
-def _run(claimed: "Claimed") -> str:
-    return claimed.run_id or ""
+def _run_and_period(claimed: "Claimed") -> tuple[str, int, int]:
+    """Return what is read at once: pages of one run may be kept on different days."""
+    prediction = claimed.kept.prediction
+    return claimed.run_id or "", prediction.start, prediction.end
 
 
 def _prediction(saying: Saying, said: Said, user_key: int, end: int) -> Prediction:

@@ -9,7 +9,6 @@ from services.forecasting.customers import bgnbd, gamma_gamma
 from services.forecasting.customers.bgnbd import BgNbd
 from services.forecasting.customers.contracts import DAY_MICROS, Contracts
 from services.forecasting.customers.fitting import UnfittableError
-from services.forecasting.customers.gamma_gamma import GammaGamma
 from services.forecasting.customers.histories import Histories, Purchases, histories, outcomes
 from services.forecasting.customers.scoring import Scores, score
 from services.forecasting.customers.survival import kaplan_meier
@@ -17,6 +16,7 @@ from services.forecasting.customers.survival import kaplan_meier
 # Of all models of customers together: changed whenever what they say of equal purchases changes.
 VERSION = "2026-11"
 _DAYS_PER_WEEK = 7
+_TOO_DIFFERENT = "who bought once is expected to spend the mean amount: customers differ too much in theirs"
 _NO_HOLD_OUT = "no hold-out: the history is too short to keep its last horizon from the model"
 
 
@@ -161,16 +161,18 @@ def _amounts(seen: Histories) -> tuple[NDArray[np.float64], dict[str, float], tu
     try:
         model = gamma_gamma.fit(seen)
     except UnfittableError as error:
-        mean = float(seen.spent.sum() / (seen.frequency + 1).sum())
         warning = f"everybody is expected to spend the mean amount: {error}"
-        return np.full(seen.keys.size, mean), {}, (warning,)
-    return _known_amounts(model, seen), {"p": model.p, "q": model.q, "gamma": model.gamma}, ()
-
-
-def _known_amounts(model: GammaGamma, seen: Histories) -> NDArray[np.float64]:
+        return np.full(seen.keys.size, _mean_amount(seen)), {}, (warning,)
     amounts = model.amount(seen)
-    mean = float(seen.spent.sum() / (seen.frequency + 1).sum())
-    return np.where(np.isnan(amounts), mean, amounts)
+    unknown = np.isnan(amounts)
+    warnings = (_TOO_DIFFERENT,) if unknown.any() else ()
+    parameters = {"p": model.p, "q": model.q, "gamma": model.gamma}
+    return np.where(unknown, _mean_amount(seen), amounts), parameters, warnings
+
+
+def _mean_amount(seen: Histories) -> float:
+    """Return the mean amount of a purchase, 0 where more was given back: nobody is expected to earn."""
+    return max(0.0, float(seen.spent.sum() / (seen.frequency + 1).sum()))
 
 
 def _scored(purchases: Purchases, end: int, horizon_days: int) -> Scores:

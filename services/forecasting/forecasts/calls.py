@@ -145,8 +145,8 @@ class ForecastCalls:
 
     def _history(self, key: MetricKey, asked: _Asked, field: str) -> Grid:
         units = units_before(asked.until, asked.history_points, key.interval, key.zone)
-        grid = self.sources.read(key, units, field).begun()
-        if grid.is_empty:
+        grid = self.sources.read(key, units, field).begun() if units else None
+        if grid is None or grid.is_empty:
             raise FailedPrecondition(
                 f"{key.source} has no complete value of {key.query.name} in the last {len(units)} intervals",
                 "HISTORY_EMPTY",

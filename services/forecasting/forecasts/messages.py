@@ -56,8 +56,11 @@ def question(violations: Violations, field: str, options: pb.ForecastOptions) ->
     if len(levels) > _MAXIMUM_LEVELS or len(set(levels)) < len(levels):
         violations.add(f"{field}.levels", f"must be at most {_MAXIMUM_LEVELS}, all different")
     for at, level in enumerate(levels):
-        if not 0 < level < 1:
-            violations.add(f"{field}.levels[{at}]", "must lie between 0 and 1")
+        if not models.LEAST_LEVEL <= level <= 1 - models.LEAST_LEVEL:
+            violations.add(
+                f"{field}.levels[{at}]",
+                f"must be {models.LEAST_LEVEL:g} to {1 - models.LEAST_LEVEL:g}",
+            )
     path = f"{field}.calendar"
     known = Calendar(
         dates_of(violations, f"{path}.holidays", options.calendar.holidays),

@@ -39,7 +39,7 @@ def judged(step: Step, filled: Values, observed: Values, horizon: int, levels: t
     """Choose and back-test a model for a filled series; `observed` has NaN where a value was filled in."""
     known = observed[np.isfinite(observed)]
     if len(known) < FEW:
-        return _mean(known, horizon, f"only {len(known)} values: too few for any model")
+        return _mean(known, horizon, f"too few values for any model: {len(known)}")
     filled, observed = filled[-_LONGEST[step] :], observed[-_LONGEST[step] :]
     period = period_of(step, len(filled))
     origins = back_test.cut(filled, observed, horizon, _shortest_row(len(filled), period))

@@ -26,6 +26,7 @@ NO_CALENDAR = Calendar()
 _WEEKLY = {Step.HOUR: 168, Step.DAY: 7}
 
 problems = preparation.problems
+LEAST_LEVEL = preparation.LEAST_LEVEL
 
 
 def forecast(

@@ -7,11 +7,12 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from services.forecasting.models.values import Calendar, Series, Step, Values
+from services.forecasting.models.values import LARGEST, Calendar, Series, Step, Values
 
 _STEPS_A_DAY = {Step.HOUR: 24, Step.DAY: 1}
 _LONGEST_HOLE = {Step.HOUR: 21 * 24, Step.DAY: 56, Step.WEEK: 26, Step.MONTH: 12}
 _FEW = 8
+LEAST_LEVEL = 1e-4  # beyond, and as far below 1, a handful of origins can tell nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,14 @@ def problems(series: Series, horizon: int, levels: tuple[float, ...]) -> list[tu
         found.append(("points", "values are finite"))
     elif np.isnan(values).all():
         found.append(("points", "every value is missing"))
+    elif np.nanmax(np.abs(values)) > LARGEST:
+        found.append(("points", f"values are at most {LARGEST:g}"))
     if horizon < 1:
         found.append(("horizon", "at least one step ahead"))
     elif horizon > max(2 * len(values), 1):
         found.append(("horizon", f"at most twice the history, {2 * len(values)} steps"))
-    if not levels or any(not 0 < level < 1 for level in levels):
-        found.append(("levels", "levels lie between 0 and 1, at least one"))
+    if not levels or any(not LEAST_LEVEL <= level <= 1 - LEAST_LEVEL for level in levels):
+        found.append(("levels", f"levels are {LEAST_LEVEL:g} to {1 - LEAST_LEVEL:g}, at least one"))
     return found
 
 
@@ -63,7 +66,8 @@ def prepared(series: Series, calendar: Calendar, period_of: Callable[[Step, int]
         warnings.append(f"{missing} of {len(raw)} values are missing; they were filled in")
     known = int(np.isfinite(observed).sum())
     if known < _FEW:
-        warnings.append(f"only {known} values: their mean with a wide interval")
+        values = "value" if known == 1 else "values"
+        warnings.append(f"only {known} {values}: the mean with a wide interval")
     return Prepared(filled(observed, period_of(series.step, len(raw))), observed, raw, first, tuple(warnings))
 
 

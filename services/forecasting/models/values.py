@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
+# Squares of larger values, and sums of these, may be infinite.
+LARGEST = 1e100
+
 
 class Step(Enum):
     """The spacing of a series."""

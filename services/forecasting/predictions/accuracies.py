@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _ACCURACY = f"""
-SELECT p.type, p.source, p.metric, p.model_version, {{horizon}} AS horizon, count(*) AS predictions,
-       avg(abs(p.predicted - a.actual)) AS mean_absolute_error,
+SELECT p.type, p.source, p.metric, p.model_version, p.interval, {{horizon}} AS horizon,
+       count(*) AS predictions, avg(abs(p.predicted - a.actual)) AS mean_absolute_error,
        avg(CASE WHEN p.predicted = 0 AND a.actual = 0 THEN 0
                 ELSE 2 * abs(p.predicted - a.actual) / (abs(p.predicted) + abs(a.actual)) END) AS smape_ratio,
        avg(abs(p.predicted - a.actual) / p.scale) AS mase,
@@ -22,7 +22,7 @@ SELECT p.type, p.source, p.metric, p.model_version, {{horizon}} AS horizon, coun
        avg(a.accuracy_ratio) AS accuracy_ratio
 FROM predictions p JOIN actuals a USING (prediction_id)
 WHERE {SELECTED}
-GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT 10000
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6 LIMIT 10000
 """  # noqa: S608 - made of constants
 _BY_HORIZON = text(_ACCURACY.format(horizon="p.horizon")).bindparams(LABELS)
 _ALL_HORIZONS = text(_ACCURACY.format(horizon="CAST(NULL AS int4)")).bindparams(LABELS)

@@ -78,7 +78,7 @@ class PredictionCalls:
         """Keep what came."""
         violations = Violations()
         prediction_id = messages.prediction_id(violations, "prediction_id", request.prediction_id)
-        value = messages.finite(violations, "actual", request.actual)
+        value = messages.given(violations, "actual", request)
         violations.raise_if_any()
         caller = current_caller().subject
         with self.engine.begin() as connection:

@@ -51,6 +51,15 @@ def prediction_id(violations: Violations, field: str, given: str) -> str:
     return given
 
 
+def given(violations: Violations, field: str, message: pb.Prediction | pb.RecordActualRequest) -> float:
+    """Return a number that a request must have, 0 being one; `field` ends in its name."""
+    name = field.rpartition(".")[2]
+    if not message.HasField(name):  # type: ignore[arg-type]  # they are fields with presence
+        violations.add(field, "is required")
+        return 0.0
+    return finite(violations, field, getattr(message, name))
+
+
 def finite(violations: Violations, field: str, value: float) -> float:
     """Return a number that can be worked with."""
     if not (math.isfinite(value) and abs(value) <= LARGEST):
@@ -75,7 +84,7 @@ def taken(
         start, end = 0, 1
     else:
         start, end = required_range(violations, f"{field}.period", _Ranged(message.period))
-    predicted = finite(violations, f"{field}.predicted", message.predicted)
+    predicted = given(violations, f"{field}.predicted", message)
     if kind is PredictionType.CHURN and not 0 <= predicted <= 1:
         violations.add(f"{field}.predicted", "is a probability: 0 to 1")
     return Prediction(

@@ -1,5 +1,6 @@
 """Predictions and actual values in the database."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ VALUES (:run_id, :now, :created_by, :question, CAST(:definition AS jsonb))
 ON CONFLICT (run_id) DO NOTHING
 """)
 
-_READ_RUN = text("SELECT question FROM model_runs WHERE run_id = :run_id")
+_READ_RUN = text("SELECT question, definition::text AS definition FROM model_runs WHERE run_id = :run_id")
 
 _ADD = text("""
 INSERT INTO predictions (
@@ -119,7 +120,13 @@ def add_run(connection: "Connection", run: Run, now: int) -> bool:
 
 def run_question(connection: "Connection", run_id: str) -> bytes:
     """Return what a run was asked."""
-    return bytes(connection.execute(_READ_RUN, {"run_id": run_id}).scalar_one())
+    return bytes(connection.execute(_READ_RUN, {"run_id": run_id}).one().question)
+
+
+def is_run(connection: "Connection", run: Run) -> bool:
+    """Tell whether the run kept under an id has this question and definition."""
+    kept = connection.execute(_READ_RUN, {"run_id": run.run_id}).one()
+    return bytes(kept.question) == run.question and json.loads(kept.definition) == json.loads(run.definition)
 
 
 def add(

@@ -102,6 +102,18 @@ def test_seldom_counts_scatter_as_poisson_does() -> None:
     assert sum(events) / (20 * 12) < 0.1  # without the floor several a month
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_of_counts_nothing_below_zero_is_expected(seed: int) -> None:
+    values = np.random.default_rng(seed).poisson(0.1, 200).astype(float)
+    points = detect_seasonal(values, Spacing.DAY, 3.0, is_count=True).points
+    judged = [(each.lower, each.expected, each.upper) for each in points if each.expected is not None]
+    assert judged
+    for lower, expected, upper in judged:
+        assert lower is not None
+        assert upper is not None
+        assert 0 <= lower <= expected <= upper
+
+
 def test_hours_have_a_day_and_a_week() -> None:
     generator = np.random.default_rng(5)
     hours = np.arange(24 * 7 * 6)
@@ -159,6 +171,7 @@ def test_a_z_score_that_cannot_fire_says_so() -> None:
 
 
 def test_z_scores_of_equal_values_are_undefined() -> None:
-    found = detect_zscore(np.full(9, 2.0), Spacing.DAY, 2.0)
-    assert (found.judged, found.alerts_per_month) == (0, None)
-    assert "deviation" in found.reason
+    for value in (2.0, 0.1):  # the mean of seven times 0.1 is not 0.1, in binary
+        found = detect_zscore(np.full(7, value), Spacing.DAY, 2.0)
+        assert (found.judged, found.alerts_per_month) == (0, None)
+        assert "deviation" in found.reason

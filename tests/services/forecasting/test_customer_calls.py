@@ -131,6 +131,42 @@ def test_what_came_of_people_is_found(service: Service, events: EventsService, c
     assert len(of_one.predictions) == 2
 
 
+def test_something_else_is_not_kept_under_the_same_id(service: Service, events: EventsService) -> None:
+    buy(events, shopping())
+    said = pb.PredictChurnRequest(purchases=BOUGHT, horizon_days=7, page_size=1, save_id="q")
+    assert service.forecasting.PredictChurn(said).saved_predictions == 1
+    assert service.forecasting.PredictChurn(said).saved_predictions == 0
+    further = pb.PredictChurnRequest(purchases=BOUGHT, horizon_days=30, page_size=1, save_id="q")
+    value = pb.PredictLifetimeValueRequest(purchases=BOUGHT, horizon_days=7, page_size=1, save_id="q")
+    assert refusal(lambda: service.forecasting.PredictChurn(further)).reason == "SAVE_ID_TAKEN"
+    assert refusal(lambda: service.forecasting.PredictLifetimeValue(value)).reason == "SAVE_ID_TAKEN"
+
+
+def test_pages_kept_on_different_days_have_their_own_periods(
+    service: Service, events: EventsService, clock: Clock
+) -> None:
+    buy(events, shopping())
+    request = pb.PredictLifetimeValueRequest(purchases=BOUGHT, horizon_days=2, page_size=1, save_id="q")
+    first = service.forecasting.PredictLifetimeValue(request).customers[0].user.id
+    clock.micros = TODAY + DAY
+    request.page_size = 2  # the first is kept already
+    second = service.forecasting.PredictLifetimeValue(request).customers[1].user.id
+    clock.micros = TODAY + 5 * DAY
+    later = [(who, at) for who in {first, second} for at in (0, 2)]
+    track(events, [event("bought", who, TODAY + at * DAY, 10.0 + at) for who, at in later])
+    service.application.actuals.step()
+    listed = service.forecasting.ListPredictions(predictions_pb2.ListPredictionsRequest()).predictions
+    # Two days from the day each was said on: what was bought two days later is in the second's alone.
+    assert {each.prediction_id: each.actual for each in listed} == {"q/1": 10.0, "q/2": 12.0}
+
+
+def test_of_those_who_give_back_nothing_is_expected(service: Service, events: EventsService) -> None:
+    buy(events, [(who, before, -amount) for who, before, amount in shopping()])
+    found = service.forecasting.PredictLifetimeValue(pb.PredictLifetimeValueRequest(purchases=BOUGHT))
+    assert {each.expected_amount for each in found.customers} == {0.0}
+    assert found.expected_value == 0
+
+
 def test_contracts_end_as_often_as_they_did(service: Service, events: EventsService) -> None:
     lasting = [30, 60, 60, 90, 120]  # days that ended contracts had lasted
     tracked = [event("subscribed", f"gone-{at}", TODAY - 300 * DAY) for at in range(5)]

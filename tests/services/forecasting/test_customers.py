@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.forecasting.customers import bgnbd, gamma_gamma
+from services.forecasting.customers import bgnbd, gamma_gamma, predicting
 from services.forecasting.customers.bgnbd import BgNbd
 from services.forecasting.customers.fitting import UnfittableError
 from services.forecasting.customers.gamma_gamma import GammaGamma
@@ -133,6 +133,20 @@ def test_drawn_amounts_are_found_again() -> None:
     nothing = np.zeros(20_000)
     found = gamma_gamma.fit(Histories(np.arange(20_000), frequency, nothing, nothing, means, nothing))
     assert [found.p, found.q, found.gamma] == pytest.approx([5.0, 4.0, 20.0], rel=0.08)
+
+
+def test_amounts_without_a_mean_are_replaced_by_it_and_said() -> None:
+    generator = np.random.default_rng(2)
+    days = [np.cumsum(1 + generator.exponential(wait, 9).astype(int)) for wait in generator.gamma(1, 30, 80)]
+    seen = [(who, day) for who, each in enumerate(days) for day in each if day < 200]
+    keys, times = np.array(seen).T
+    usual = 1 / generator.random(80) ** 2  # Pareto with index 1/2 has no mean
+    bought = Purchases(keys, times * DAY, usual[keys])
+    found = predicting.values(bought, 200 * DAY, 14)
+    assert found.parameters["q"] <= 1
+    once = np.bincount(keys, minlength=80)[found.keys] == 1
+    assert found.amounts[once] == pytest.approx(bought.amounts.mean())
+    assert any("differ too much" in each for each in found.warnings)
 
 
 def test_data_that_carry_no_model_are_refused() -> None:

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import grpc
 import pytest
 from brain.common.v1 import common_pb2
+from brain.events.v1 import saved_metrics_pb2
+from brain.forecasting.v1 import anomalies_pb2
 from brain.forecasting.v1 import forecasts_pb2 as pb
 
 from tests.clock import Clock
@@ -106,6 +108,7 @@ BAD = [
     (ask([]), "points"),
     (ask([math.nan] * 9), "points"),
     (ask([1.0, math.inf]), "points[1].value"),
+    (ask([1.0, 1e300]), "points[1].value"),
     (ask([], points=[*points([1.0, 2.0]), *points([1.0])]), "points[2].start_time"),
     (ask([], points=points([1.0, 2.0], step=0)), "points[1].start_time"),
     (ask([], points=points([1.0, 2.0], step=DAY + 1)), "points[1].start_time"),
@@ -114,6 +117,8 @@ BAD = [
     (ask([1.0] * 20, -1), "options.horizon"),
     (ask([1.0] * 20, options=pb.ForecastOptions(levels=[1.0])), "options.levels[0]"),
     (ask([1.0] * 20, options=pb.ForecastOptions(levels=[math.nan])), "options.levels[0]"),
+    (ask([1.0, 2.0] * 20, options=pb.ForecastOptions(levels=[0.8, 1 - 1e-15])), "options.levels[1]"),
+    (ask([1.0, 2.0] * 20, options=pb.ForecastOptions(levels=[1e-300])), "options.levels[0]"),
     (ask([1.0] * 20, interval=0), "interval"),
     (ask([1.0] * 20, interval=9), "interval"),
     (ask([1.0] * 20, time_zone="Mars/North"), "time_zone"),
@@ -176,6 +181,29 @@ def test_a_day_that_is_not_over_is_left_out(service: Service, events: EventsServ
     found = service.forecasting.ForecastMetric(pb.ForecastMetricRequest(metric=metric)).forecast
     assert found.history[-1].start_time.ToMicroseconds() == TODAY - DAY
     assert found.points[0].start_time.ToMicroseconds() == TODAY
+
+
+def test_before_the_first_day_there_is_no_history(service: Service) -> None:
+    options = pb.MetricForecastOptions(as_of_time=stamp(DAY // 2))
+    request = pb.PredictRevenueRequest(options=options)
+    assert refusal(lambda: service.forecasting.PredictRevenue(request)).reason == "HISTORY_EMPTY"
+
+
+def test_saved_values_beyond_calculation_are_told(service: Service, events: EventsService) -> None:
+    point = saved_metrics_pb2.MetricPointToSave(
+        name="huge",
+        period=saved_metrics_pb2.METRIC_PERIOD_DAILY,
+        point_time=stamp(TODAY - DAY),
+        value=1e300,
+    )
+    events.events.SaveMetric(saved_metrics_pb2.SaveMetricRequest(points=[point]))
+    metric = pb.MetricReference(name="saved", labels={"name": "huge"}, interval=DAILY)
+    forecast, judging = (
+        pb.ForecastMetricRequest(metric=metric),
+        anomalies_pb2.DetectAnomaliesRequest(metric=metric),
+    )
+    assert refusal(lambda: service.forecasting.ForecastMetric(forecast)).reason == "VALUES_TOO_LARGE"
+    assert refusal(lambda: service.forecasting.DetectAnomalies(judging)).reason == "VALUES_TOO_LARGE"
 
 
 def test_metrics_that_do_not_exist_are_named(service: Service) -> None:

@@ -24,6 +24,7 @@ from tests.services.forecasting.asking import DAILY, DAY, TODAY, sell, stamp, we
 from tests.services.forecasting.conftest import Service
 
 HOUR = DAY // 24
+ACTUAL = [50, 0, 21]  # sales on the three days after the forecast
 REVENUE = forecasts_pb2.MetricReference(source="events", name="revenue", interval=DAILY, time_zone="UTC")
 
 
@@ -60,9 +61,17 @@ def forecast_week(service: Service, save_id: str) -> forecasts_pb2.PredictRevenu
     return service.forecasting.PredictRevenue(forecasts_pb2.PredictRevenueRequest(options=options))
 
 
-def test_actual_values_come_when_their_day_is_over(
-    service: Service, events: EventsService, clock: Clock
-) -> None:
+def three_days_later(service: Service, events: EventsService, clock: Clock) -> list[pb.Prediction]:
+    """Keep a week's forecast, let three of its days pass; return what was said of these, with what came."""
+    sell(events, [each + at * 7_919 % 5 for at, each in enumerate(weekly(56))])
+    forecast_week(service, "week-46")
+    clock.micros = TODAY + 3 * DAY + 2 * HOUR
+    sell(events, ACTUAL, TODAY + 3 * DAY)
+    service.application.actuals.step()
+    return [each for each in listed(service) if each.HasField("actual")][::-1]
+
+
+def test_each_point_of_a_forecast_is_kept(service: Service, events: EventsService) -> None:
     sell(events, [each + at * 7_919 % 5 for at, each in enumerate(weekly(56))])
     made = forecast_week(service, "week-46")
     assert made.saved_predictions == 7
@@ -71,21 +80,23 @@ def test_actual_values_come_when_their_day_is_over(
     assert [each.predicted for each in reversed(kept)] == [each.expected for each in made.forecast.points]
     assert {each.confidence_ratio for each in kept} == {made.forecast.back_test.coverage[0].covered_ratio}
 
-    actual = [50, 0, 21]
-    clock.micros = TODAY + 3 * DAY + HOUR // 2  # the third day is over, its hour of grace is not
-    sell(events, actual, TODAY + 3 * DAY)
-    service.application.actuals.step()
-    assert len([each for each in listed(service) if each.HasField("actual")]) == 2
-    clock.micros += HOUR
-    service.application.actuals.step()
-    came = [each for each in listed(service) if each.HasField("actual")][::-1]
-    assert [each.actual for each in came] == [2.5 * each for each in actual]
+
+def test_actual_values_come_when_their_day_is_over(
+    service: Service, events: EventsService, clock: Clock
+) -> None:
+    came = three_days_later(service, events, clock)
+    assert [each.actual for each in came] == [2.5 * each for each in ACTUAL]
     for each in came:
         larger = max(each.predicted, each.actual)
         assert each.accuracy_ratio == pytest.approx(1 - abs(each.predicted - each.actual) / larger)
+    clock.micros = TODAY + 4 * DAY + HOUR // 2  # the fourth day is over, its hour of grace is not
+    service.application.actuals.step()
+    assert len([each for each in listed(service) if each.HasField("actual")]) == 3
 
-    request = pb.GetPredictionAccuracyRequest(join_horizons=True)
-    reply = service.forecasting.GetPredictionAccuracy(request)
+
+def test_accuracy_is_told_as_counted_by_hand(service: Service, events: EventsService, clock: Clock) -> None:
+    came = three_days_later(service, events, clock)
+    reply = service.forecasting.GetPredictionAccuracy(pb.GetPredictionAccuracyRequest(join_horizons=True))
     [found] = reply.accuracies
     errors = [each.predicted - each.actual for each in came]
     assert (found.type, found.source, found.metric) == (pb.PREDICTION_TYPE_REVENUE, "events", "revenue")
@@ -101,6 +112,20 @@ def test_actual_values_come_when_their_day_is_over(
     assert found.level_ratio == pytest.approx(0.8)
     apart = service.forecasting.GetPredictionAccuracy(pb.GetPredictionAccuracyRequest()).accuracies
     assert [(each.horizon, each.predictions) for each in apart] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_days_and_weeks_are_scored_apart(service: Service) -> None:
+    monday = TODAY + 2 * DAY
+    for days, interval in ((1, DAILY), (7, common_pb2.INTERVAL_WEEK)):
+        metric = forecasts_pb2.MetricReference(name="revenue", interval=interval)
+        save(service, prediction(f"p-{days}", metric=metric, period=period(monday, days)))
+        request = pb.RecordActualRequest(prediction_id=f"p-{days}", actual=80.0 + days)
+        service.forecasting.RecordActual(request)
+    reply = service.forecasting.GetPredictionAccuracy(pb.GetPredictionAccuracyRequest())
+    assert [(each.interval, each.mean_absolute_error) for each in reply.accuracies] == [
+        (DAILY, 1),
+        (common_pb2.INTERVAL_WEEK, 7),
+    ]
 
 
 def test_asking_again_under_one_id_keeps_nothing_more(service: Service, events: EventsService) -> None:
@@ -204,6 +229,8 @@ def test_recording_says_how_good_it_was_and_may_be_corrected(alone: Service) -> 
         kept = alone.forecasting.RecordActual(request).prediction
         assert kept.actual == actual
         assert kept.accuracy_ratio == pytest.approx(good)
+    nothing = pb.RecordActualRequest(prediction_id="p")
+    assert refusal(lambda: alone.forecasting.RecordActual(nothing)).fields.keys() == {"actual"}
     unknown = pb.RecordActualRequest(prediction_id="nobody", actual=1)
     assert refusal(lambda: alone.forecasting.RecordActual(unknown)).code is grpc.StatusCode.NOT_FOUND
 
@@ -253,6 +280,7 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"target": "a\0"}, "prediction.target"),
     ({"period": None}, "prediction.period"),
     ({"period": period(TODAY, 0)}, "prediction.period.end_time"),
+    ({"predicted": None}, "prediction.predicted"),
     ({"predicted": float("nan")}, "prediction.predicted"),
     ({"predicted": 1e200}, "prediction.predicted"),
     ({"type": pb.PREDICTION_TYPE_CHURN, "predicted": 1.5}, "prediction.predicted"),

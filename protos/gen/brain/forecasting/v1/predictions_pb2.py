@@ -29,7 +29,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brain/forecasting/v1/predictions.proto\x12\x14\x62rain.forecasting.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1c\x62rain/events/v1/events.proto\x1a$brain/forecasting/v1/forecasts.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x05\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x32\n\x04type\x18\x02 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x35\n\x06metric\x18\x03 \x01(\x0b\x32%.brain.forecasting.v1.MetricReference\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x0e\n\x06target\x18\x05 \x01(\t\x12*\n\x06period\x18\x06 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x11\n\tpredicted\x18\x07 \x01(\x01\x12\x38\n\x08interval\x18\x08 \x01(\x0b\x32&.brain.forecasting.v1.ForecastInterval\x12\x1d\n\x10\x63onfidence_ratio\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07horizon\x18\n \x01(\x05\x12)\n\x08\x66\x65\x61tures\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05model\x18\x0c \x01(\t\x12\x15\n\rmodel_version\x18\r \x01(\t\x12\x30\n\x0c\x63reated_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x61\x63tual\x18\x0f \x01(\x01H\x01\x88\x01\x01\x12/\n\x0b\x61\x63tual_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0e\x61\x63\x63uracy_ratio\x18\x11 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05scale\x18\x12 \x01(\x01H\x03\x88\x01\x01\x42\x13\n\x11_confidence_ratioB\t\n\x07_actualB\x11\n\x0f_accuracy_ratioB\x08\n\x06_scale\"M\n\x15SavePredictionRequest\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"N\n\x16SavePredictionResponse\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"<\n\x13RecordActualRequest\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x01\"L\n\x14RecordActualResponse\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"\x81\x03\n\x13PredictionSelection\x12\x32\n\x04type\x18\x01 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x45\n\x06labels\x18\x04 \x03(\x0b\x32\x35.brain.forecasting.v1.PredictionSelection.LabelsEntry\x12,\n\x04user\x18\x05 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12.\n\ntime_range\x18\x06 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12+\n\x08interval\x18\x08 \x01(\x0e\x32\x19.brain.common.v1.Interval\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x97\x01\n\x16ListPredictionsRequest\x12<\n\tselection\x18\x01 \x01(\x0b\x32).brain.forecasting.v1.PredictionSelection\x12\x18\n\x10only_with_actual\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListPredictionsResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .brain.forecasting.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x1cGetPredictionAccuracyRequest\x12<\n\tselection\x18\x01 \x01(\x0b\x32).brain.forecasting.v1.PredictionSelection\x12\x15\n\rjoin_horizons\x18\x02 \x01(\x08\"\x82\x03\n\x12PredictionAccuracy\x12\x32\n\x04type\x18\x01 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x14\n\x07horizon\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bpredictions\x18\x06 \x01(\x03\x12\x1b\n\x13mean_absolute_error\x18\x07 \x01(\x01\x12\x13\n\x0bsmape_ratio\x18\x08 \x01(\x01\x12\x11\n\x04mase\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rcovered_ratio\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0blevel_ratio\x18\x0b \x01(\x01H\x03\x88\x01\x01\x12\x0c\n\x04\x62ias\x18\x0c \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_ratio\x18\r \x01(\x01\x42\n\n\x08_horizonB\x07\n\x05_maseB\x10\n\x0e_covered_ratioB\x0e\n\x0c_level_ratio\"n\n\x1dGetPredictionAccuracyResponse\x12<\n\naccuracies\x18\x01 \x03(\x0b\x32(.brain.forecasting.v1.PredictionAccuracy\x12\x0f\n\x07pending\x18\x02 \x01(\x03*\xc5\x01\n\x0ePredictionType\x12\x1f\n\x1bPREDICTION_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17PREDICTION_TYPE_REVENUE\x10\x01\x12\x19\n\x15PREDICTION_TYPE_CHURN\x10\x02\x12\"\n\x1ePREDICTION_TYPE_LIFETIME_VALUE\x10\x03\x12\x1a\n\x16PREDICTION_TYPE_DEMAND\x10\x04\x12\x1a\n\x16PREDICTION_TYPE_METRIC\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brain/forecasting/v1/predictions.proto\x12\x14\x62rain.forecasting.v1\x1a\x1c\x62rain/common/v1/common.proto\x1a\x1c\x62rain/events/v1/events.proto\x1a$brain/forecasting/v1/forecasts.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x05\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x32\n\x04type\x18\x02 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x35\n\x06metric\x18\x03 \x01(\x0b\x32%.brain.forecasting.v1.MetricReference\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12\x0e\n\x06target\x18\x05 \x01(\t\x12*\n\x06period\x18\x06 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x16\n\tpredicted\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x38\n\x08interval\x18\x08 \x01(\x0b\x32&.brain.forecasting.v1.ForecastInterval\x12\x1d\n\x10\x63onfidence_ratio\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07horizon\x18\n \x01(\x05\x12)\n\x08\x66\x65\x61tures\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05model\x18\x0c \x01(\t\x12\x15\n\rmodel_version\x18\r \x01(\t\x12\x30\n\x0c\x63reated_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x61\x63tual\x18\x0f \x01(\x01H\x02\x88\x01\x01\x12/\n\x0b\x61\x63tual_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0e\x61\x63\x63uracy_ratio\x18\x11 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05scale\x18\x12 \x01(\x01H\x04\x88\x01\x01\x42\x0c\n\n_predictedB\x13\n\x11_confidence_ratioB\t\n\x07_actualB\x11\n\x0f_accuracy_ratioB\x08\n\x06_scale\"M\n\x15SavePredictionRequest\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"N\n\x16SavePredictionResponse\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"L\n\x13RecordActualRequest\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x13\n\x06\x61\x63tual\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_actual\"L\n\x14RecordActualResponse\x12\x34\n\nprediction\x18\x01 \x01(\x0b\x32 .brain.forecasting.v1.Prediction\"\x81\x03\n\x13PredictionSelection\x12\x32\n\x04type\x18\x01 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x45\n\x06labels\x18\x04 \x03(\x0b\x32\x35.brain.forecasting.v1.PredictionSelection.LabelsEntry\x12,\n\x04user\x18\x05 \x01(\x0b\x32\x1e.brain.events.v1.UserReference\x12.\n\ntime_range\x18\x06 \x01(\x0b\x32\x1a.brain.common.v1.TimeRange\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12+\n\x08interval\x18\x08 \x01(\x0e\x32\x19.brain.common.v1.Interval\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x97\x01\n\x16ListPredictionsRequest\x12<\n\tselection\x18\x01 \x01(\x0b\x32).brain.forecasting.v1.PredictionSelection\x12\x18\n\x10only_with_actual\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x17ListPredictionsResponse\x12\x35\n\x0bpredictions\x18\x01 \x03(\x0b\x32 .brain.forecasting.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x1cGetPredictionAccuracyRequest\x12<\n\tselection\x18\x01 \x01(\x0b\x32).brain.forecasting.v1.PredictionSelection\x12\x15\n\rjoin_horizons\x18\x02 \x01(\x08\"\xaf\x03\n\x12PredictionAccuracy\x12\x32\n\x04type\x18\x01 \x01(\x0e\x32$.brain.forecasting.v1.PredictionType\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06metric\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x14\n\x07horizon\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bpredictions\x18\x06 \x01(\x03\x12\x1b\n\x13mean_absolute_error\x18\x07 \x01(\x01\x12\x13\n\x0bsmape_ratio\x18\x08 \x01(\x01\x12\x11\n\x04mase\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rcovered_ratio\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0blevel_ratio\x18\x0b \x01(\x01H\x03\x88\x01\x01\x12\x0c\n\x04\x62ias\x18\x0c \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_ratio\x18\r \x01(\x01\x12+\n\x08interval\x18\x0e \x01(\x0e\x32\x19.brain.common.v1.IntervalB\n\n\x08_horizonB\x07\n\x05_maseB\x10\n\x0e_covered_ratioB\x0e\n\x0c_level_ratio\"n\n\x1dGetPredictionAccuracyResponse\x12<\n\naccuracies\x18\x01 \x03(\x0b\x32(.brain.forecasting.v1.PredictionAccuracy\x12\x0f\n\x07pending\x18\x02 \x01(\x03*\xc5\x01\n\x0ePredictionType\x12\x1f\n\x1bPREDICTION_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17PREDICTION_TYPE_REVENUE\x10\x01\x12\x19\n\x15PREDICTION_TYPE_CHURN\x10\x02\x12\"\n\x1ePREDICTION_TYPE_LIFETIME_VALUE\x10\x03\x12\x1a\n\x16PREDICTION_TYPE_DEMAND\x10\x04\x12\x1a\n\x16PREDICTION_TYPE_METRIC\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,30 +38,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PREDICTIONSELECTION_LABELSENTRY']._loaded_options = None
   _globals['_PREDICTIONSELECTION_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_PREDICTIONTYPE']._serialized_start=2479
-  _globals['_PREDICTIONTYPE']._serialized_end=2676
+  _globals['_PREDICTIONTYPE']._serialized_start=2559
+  _globals['_PREDICTIONTYPE']._serialized_end=2756
   _globals['_PREDICTION']._serialized_start=226
-  _globals['_PREDICTION']._serialized_end=910
-  _globals['_SAVEPREDICTIONREQUEST']._serialized_start=912
-  _globals['_SAVEPREDICTIONREQUEST']._serialized_end=989
-  _globals['_SAVEPREDICTIONRESPONSE']._serialized_start=991
-  _globals['_SAVEPREDICTIONRESPONSE']._serialized_end=1069
-  _globals['_RECORDACTUALREQUEST']._serialized_start=1071
-  _globals['_RECORDACTUALREQUEST']._serialized_end=1131
-  _globals['_RECORDACTUALRESPONSE']._serialized_start=1133
-  _globals['_RECORDACTUALRESPONSE']._serialized_end=1209
-  _globals['_PREDICTIONSELECTION']._serialized_start=1212
-  _globals['_PREDICTIONSELECTION']._serialized_end=1597
-  _globals['_PREDICTIONSELECTION_LABELSENTRY']._serialized_start=1552
-  _globals['_PREDICTIONSELECTION_LABELSENTRY']._serialized_end=1597
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=1600
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1751
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1753
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1858
-  _globals['_GETPREDICTIONACCURACYREQUEST']._serialized_start=1860
-  _globals['_GETPREDICTIONACCURACYREQUEST']._serialized_end=1975
-  _globals['_PREDICTIONACCURACY']._serialized_start=1978
-  _globals['_PREDICTIONACCURACY']._serialized_end=2364
-  _globals['_GETPREDICTIONACCURACYRESPONSE']._serialized_start=2366
-  _globals['_GETPREDICTIONACCURACYRESPONSE']._serialized_end=2476
+  _globals['_PREDICTION']._serialized_end=929
+  _globals['_SAVEPREDICTIONREQUEST']._serialized_start=931
+  _globals['_SAVEPREDICTIONREQUEST']._serialized_end=1008
+  _globals['_SAVEPREDICTIONRESPONSE']._serialized_start=1010
+  _globals['_SAVEPREDICTIONRESPONSE']._serialized_end=1088
+  _globals['_RECORDACTUALREQUEST']._serialized_start=1090
+  _globals['_RECORDACTUALREQUEST']._serialized_end=1166
+  _globals['_RECORDACTUALRESPONSE']._serialized_start=1168
+  _globals['_RECORDACTUALRESPONSE']._serialized_end=1244
+  _globals['_PREDICTIONSELECTION']._serialized_start=1247
+  _globals['_PREDICTIONSELECTION']._serialized_end=1632
+  _globals['_PREDICTIONSELECTION_LABELSENTRY']._serialized_start=1587
+  _globals['_PREDICTIONSELECTION_LABELSENTRY']._serialized_end=1632
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=1635
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1786
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1788
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1893
+  _globals['_GETPREDICTIONACCURACYREQUEST']._serialized_start=1895
+  _globals['_GETPREDICTIONACCURACYREQUEST']._serialized_end=2010
+  _globals['_PREDICTIONACCURACY']._serialized_start=2013
+  _globals['_PREDICTIONACCURACY']._serialized_end=2444
+  _globals['_GETPREDICTIONACCURACYRESPONSE']._serialized_start=2446
+  _globals['_GETPREDICTIONACCURACYRESPONSE']._serialized_end=2556
 # @@protoc_insertion_point(module_scope)

@@ -147,7 +147,7 @@ class Prediction(_message.Message):
         user: _events_pb2.UserReference | None = ...,
         target: _builtins.str = ...,
         period: _common_pb2.TimeRange | None = ...,
-        predicted: _builtins.float = ...,
+        predicted: _builtins.float | None = ...,
         interval: _forecasts_pb2.ForecastInterval | None = ...,
         confidence_ratio: _builtins.float | None = ...,
         horizon: _builtins.int = ...,
@@ -160,9 +160,9 @@ class Prediction(_message.Message):
         accuracy_ratio: _builtins.float | None = ...,
         scale: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_ratio", b"_accuracy_ratio", "_actual", b"_actual", "_confidence_ratio", b"_confidence_ratio", "_scale", b"_scale", "accuracy_ratio", b"accuracy_ratio", "actual", b"actual", "actual_time", b"actual_time", "confidence_ratio", b"confidence_ratio", "created_time", b"created_time", "features", b"features", "interval", b"interval", "metric", b"metric", "period", b"period", "scale", b"scale", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_ratio", b"_accuracy_ratio", "_actual", b"_actual", "_confidence_ratio", b"_confidence_ratio", "_predicted", b"_predicted", "_scale", b"_scale", "accuracy_ratio", b"accuracy_ratio", "actual", b"actual", "actual_time", b"actual_time", "confidence_ratio", b"confidence_ratio", "created_time", b"created_time", "features", b"features", "interval", b"interval", "metric", b"metric", "period", b"period", "predicted", b"predicted", "scale", b"scale", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_ratio", b"_accuracy_ratio", "_actual", b"_actual", "_confidence_ratio", b"_confidence_ratio", "_scale", b"_scale", "accuracy_ratio", b"accuracy_ratio", "actual", b"actual", "actual_time", b"actual_time", "confidence_ratio", b"confidence_ratio", "created_time", b"created_time", "features", b"features", "horizon", b"horizon", "interval", b"interval", "metric", b"metric", "model", b"model", "model_version", b"model_version", "period", b"period", "predicted", b"predicted", "prediction_id", b"prediction_id", "scale", b"scale", "target", b"target", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_ratio", b"_accuracy_ratio", "_actual", b"_actual", "_confidence_ratio", b"_confidence_ratio", "_predicted", b"_predicted", "_scale", b"_scale", "accuracy_ratio", b"accuracy_ratio", "actual", b"actual", "actual_time", b"actual_time", "confidence_ratio", b"confidence_ratio", "created_time", b"created_time", "features", b"features", "horizon", b"horizon", "interval", b"interval", "metric", b"metric", "model", b"model", "model_version", b"model_version", "period", b"period", "predicted", b"predicted", "prediction_id", b"prediction_id", "scale", b"scale", "target", b"target", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_ratio: _TypeAlias = _typing.Literal["accuracy_ratio"]  # noqa: Y015
     _WhichOneofArgType__accuracy_ratio: _TypeAlias = _typing.Literal["_accuracy_ratio", b"_accuracy_ratio"]  # noqa: Y015
@@ -170,6 +170,8 @@ class Prediction(_message.Message):
     _WhichOneofArgType__actual: _TypeAlias = _typing.Literal["_actual", b"_actual"]  # noqa: Y015
     _WhichOneofReturnType__confidence_ratio: _TypeAlias = _typing.Literal["confidence_ratio"]  # noqa: Y015
     _WhichOneofArgType__confidence_ratio: _TypeAlias = _typing.Literal["_confidence_ratio", b"_confidence_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__predicted: _TypeAlias = _typing.Literal["predicted"]  # noqa: Y015
+    _WhichOneofArgType__predicted: _TypeAlias = _typing.Literal["_predicted", b"_predicted"]  # noqa: Y015
     _WhichOneofReturnType__scale: _TypeAlias = _typing.Literal["scale"]  # noqa: Y015
     _WhichOneofArgType__scale: _TypeAlias = _typing.Literal["_scale", b"_scale"]  # noqa: Y015
     @_typing.overload
@@ -178,6 +180,8 @@ class Prediction(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__actual) -> _WhichOneofReturnType__actual | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_ratio) -> _WhichOneofReturnType__confidence_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted) -> _WhichOneofReturnType__predicted | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scale) -> _WhichOneofReturnType__scale | None: ...
 
@@ -242,18 +246,20 @@ class RecordActualRequest(_message.Message):
     prediction_id: _builtins.str
     """Of which prediction. NOT_FOUND for an unknown one."""
     actual: _builtins.float
-    """What came. Finite; 0 or 1 for churn."""
+    """What came. Required, finite; 0 or 1 for churn."""
     def __init__(
         self,
         *,
         prediction_id: _builtins.str = ...,
-        actual: _builtins.float = ...,
+        actual: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "actual", b"actual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "prediction_id", b"prediction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "actual", b"actual", "prediction_id", b"prediction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__actual: _TypeAlias = _typing.Literal["actual"]  # noqa: Y015
+    _WhichOneofArgType__actual: _TypeAlias = _typing.Literal["_actual", b"_actual"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual) -> _WhichOneofReturnType__actual | None: ...
 
 Global___RecordActualRequest: _TypeAlias = RecordActualRequest  # noqa: Y015
 
@@ -468,6 +474,7 @@ class PredictionAccuracy(_message.Message):
     LEVEL_RATIO_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     ACCURACY_RATIO_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     type: Global___PredictionType.ValueType
     """The type."""
     source: _builtins.str
@@ -494,6 +501,10 @@ class PredictionAccuracy(_message.Message):
     """Mean of predicted − actual."""
     accuracy_ratio: _builtins.float
     """Mean accuracy_ratio."""
+    interval: _common_pb2.Interval.ValueType
+    """The length of the metric's points: days and months are never joined. Unspecified where it is not about a
+    metric.
+    """
     def __init__(
         self,
         *,
@@ -510,10 +521,11 @@ class PredictionAccuracy(_message.Message):
         level_ratio: _builtins.float | None = ...,
         bias: _builtins.float = ...,
         accuracy_ratio: _builtins.float = ...,
+        interval: _common_pb2.Interval.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_covered_ratio", b"_covered_ratio", "_horizon", b"_horizon", "_level_ratio", b"_level_ratio", "_mase", b"_mase", "covered_ratio", b"covered_ratio", "horizon", b"horizon", "level_ratio", b"level_ratio", "mase", b"mase"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_covered_ratio", b"_covered_ratio", "_horizon", b"_horizon", "_level_ratio", b"_level_ratio", "_mase", b"_mase", "accuracy_ratio", b"accuracy_ratio", "bias", b"bias", "covered_ratio", b"covered_ratio", "horizon", b"horizon", "level_ratio", b"level_ratio", "mase", b"mase", "mean_absolute_error", b"mean_absolute_error", "metric", b"metric", "model_version", b"model_version", "predictions", b"predictions", "smape_ratio", b"smape_ratio", "source", b"source", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_covered_ratio", b"_covered_ratio", "_horizon", b"_horizon", "_level_ratio", b"_level_ratio", "_mase", b"_mase", "accuracy_ratio", b"accuracy_ratio", "bias", b"bias", "covered_ratio", b"covered_ratio", "horizon", b"horizon", "interval", b"interval", "level_ratio", b"level_ratio", "mase", b"mase", "mean_absolute_error", b"mean_absolute_error", "metric", b"metric", "model_version", b"model_version", "predictions", b"predictions", "smape_ratio", b"smape_ratio", "source", b"source", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__covered_ratio: _TypeAlias = _typing.Literal["covered_ratio"]  # noqa: Y015
     _WhichOneofArgType__covered_ratio: _TypeAlias = _typing.Literal["_covered_ratio", b"_covered_ratio"]  # noqa: Y015
@@ -546,7 +558,7 @@ class GetPredictionAccuracyResponse(_message.Message):
     """Predictions in the selection whose actual value is still to come."""
     @_builtins.property
     def accuracies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionAccuracy]:
-        """By type, source, metric, version, horizon. At most 10,000."""
+        """By type, source, metric, version, interval, horizon. At most 10,000."""
 
     def __init__(
         self,

@@ -127,7 +127,7 @@ def test_silences_are_made_once_and_listed_by_their_end(service: Service) -> Non
     assert found == ["b", "c", "a"]
     assert first.created_by == "test"
     entries = service.audit.ListAuditEntries(audit_pb2.ListAuditEntriesRequest()).entries
-    assert [each.action for each in entries] == ["CreateSilence"] * 3 + ["migrate"]
+    assert [each.action for each in entries if each.action != "migrate"] == ["CreateSilence"] * 3
 
 
 def test_quiet_hours_hold_until_morning(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from services.alerts.notice import Notice
 
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LONGEST_ADDRESS = 254
 _SECONDS = 15.0
 _PERMANENT = 500
@@ -31,7 +32,7 @@ _ACCEPTED = {250, 251}
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is a mail address as the HTML standard defines one."""
+    """Return whether a text is a mail address without quotes: a dot-atom (RFC 5322, 3.4.1), a host."""
     return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
@@ -56,6 +57,8 @@ class Email:
 
     def send(self, notice: "Notice", recipient: str, delivery_id: int) -> Answer:
         """Send one message. What the network or the server does wrong is an answer, not an error."""
+        if not is_address(recipient):
+            return Answer(delivered=False, text="the recipient is no mail address", permanent=True)
         try:
             return self._deliver(message(notice, self.server.sender, recipient, delivery_id), recipient)
         except smtplib.SMTPResponseException as error:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from threading import Timer
@@ -76,7 +77,9 @@ def retry_after(header: str | None, now: float) -> float | None:
         seconds = float(header)
     else:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - now
+            told = parsedate_to_datetime(header)
+            # asctime's form names no zone, and means UTC too.
+            seconds = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, TypeError):
             return None
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)

@@ -89,6 +89,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"metric": filtered("a\0b")}, "metric.filters", "NUL"),
     ({"channels": [channel(EMAIL, "nobody")]}, "channels[0].recipients[0]", "mail address"),
     ({"channels": [channel(EMAIL, "a@b.c\r\nBcc: e@f.g")]}, "channels[0].recipients[0]", "mail address"),
+    ({"channels": [channel(EMAIL, "a..b@example.com")]}, "channels[0].recipients[0]", "mail address"),
+    ({"channels": [channel(EMAIL, ".a@example.com")]}, "channels[0].recipients[0]", "mail address"),
     ({"channels": [channel(SMS, "0151")]}, "channels[0].recipients[0]", "+4915112345678"),
     ({"channels": [channel(SMS, "+15550100")]}, "channels[0].kind", "do not say how"),
     ({"channels": [channel(SLACK, "http://127.0.0.1/")]}, "channels[0].recipients[0]", "must begin with"),

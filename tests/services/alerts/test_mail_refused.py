@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 
+from services.alerts.condition import NoticeKind
+from services.alerts.notice import Notice
+from services.alerts.notify.email import Email, Smtp, is_address, message
 from tests.clock import Clock
 from tests.services.alerts.asking import create, deliveries
 from tests.services.alerts.conftest import HOUR, SECOND, Service
@@ -32,6 +35,27 @@ def service(start_service: Callable[..., Service], clock: Clock, script: Script,
     clock.micros += HOUR
     made.look()
     return made
+
+
+@pytest.fixture
+def notice() -> Notice:
+    return Notice(
+        kind=NoticeKind.FIRE,
+        alert_id="errors",
+        name="Errors",
+        episode=1,
+        sequence=1,
+        source="events",
+        metric="event_count",
+        metric_labels={},
+        labels={},
+        rule="above 2",
+        threshold=2.0,
+        time_zone="UTC",
+        interval_seconds=3600,
+        message="",
+        decided=0,
+    )
 
 
 def test_a_sender_or_recipient_refused_for_now_is_tried_again(
@@ -63,3 +87,33 @@ def test_mail_that_was_taken_is_not_sent_again_for_a_bad_farewell(
     assert service.tell() == 0
     assert [each.status for each in deliveries(service)] == [DELIVERED]
     assert len(mailbox.mails) == 1
+
+
+def test_an_address_that_no_mail_can_name_holds_nobody_up(mailbox: Mailbox, notice: Notice) -> None:
+    server = Smtp("127.0.0.1", mailbox.port, "off", None, None, "brain@example.com")
+    answer = Email(server).send(notice, "a..b@example.com", 1)
+    assert (answer.delivered, answer.permanent, answer.text) == (
+        False,
+        True,
+        "the recipient is no mail address",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ("o'brien+x@localhost", True),
+        ("a.b.c@mail.example.com", True),
+        (f"{'a' * 64}@b.c", True),
+        (f"{'a' * 65}@b.c", False),
+        ("a..b@example.com", False),
+        ("a.@example.com", False),
+        ("a@b@example.com", False),
+        ("a b@example.com", False),
+        ("a@example..com", False),
+    ],
+)
+def test_an_address_is_what_a_mail_can_name(address: str, notice: Notice, *, known: bool) -> None:
+    assert is_address(address) == known
+    if known:
+        assert message(notice, "brain@example.com", address, 1)["To"] == address

@@ -1,6 +1,9 @@
 """Receivers that send their answer byte by byte, for as long as they like."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 
-from services.alerts.notify.http import HttpPoster
+from services.alerts.notify.http import HttpPoster, retry_after
 from tests.services.alerts.receivers import http_receiver
 
 LOCAL = [ip_network("127.0.0.0/8")]
@@ -54,6 +57,39 @@ def test_an_answer_that_never_ends_is_cut_off(beginning: bytes, *, delivered: bo
         answer = HttpPoster(LOCAL, whole_seconds=0.3).post(url, b"{}", {})
         assert time.monotonic() - began < 5
     assert (answer.delivered, answer.permanent) == (delivered, False)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 77.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 77.0),
+        ("Sun Nov  6 08:49:37 1994", 77.0),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
+        ("9" * 400, 6 * 3600.0),
+        ("-5", None),
+        ("soon", None),
+    ],
+)
+def test_every_form_of_retry_after_is_read(header: str, seconds: float | None) -> None:
+    # The three forms of one instant of RFC 9110, 5.6.7: 784,111,777 s.
+    assert retry_after(header, 784_111_700.0) == seconds
+
+
+def test_a_date_without_a_zone_is_utc_wherever_this_runs() -> None:
+    asked = """
+from services.alerts.notify.http import retry_after
+print(retry_after("Sun Nov  6 08:49:37 1994", 784_111_700.0))
+"""
+    run = subprocess.run(  # in a process of its own: the zone is the process's
+        [sys.executable, "-c", asked],
+        env=os.environ | {"TZ": "Asia/Tokyo", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "77.0\n"
 
 
 def test_an_answer_in_time_is_read_to_its_end() -> None:

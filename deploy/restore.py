@@ -48,7 +48,8 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     try:
-        restore(settings.load(), given.directory.resolve(), given.tombstones, replace=given.replace)
+        chosen = settings.load().model_copy(update={"replicas": 1})  # one process each does what is to do
+        restore(chosen, given.directory.resolve(), given.tombstones, replace=given.replace)
     except LaunchError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1

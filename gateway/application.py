@@ -33,7 +33,7 @@ from shared.auth import verifier_of
 from shared.encryption import Keyring
 from shared.errors import ServiceError
 from shared.metrics import MetricsEndpoint
-from shared.tls import https_context, server_files
+from shared.tls import https_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -80,7 +80,7 @@ async def start(
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         listener = _listen(settings.address)
         opened.callback(listener.close)
-        metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
+        metrics = MetricsEndpoint(settings.metrics_address, registry, settings.tls_files)
         opened.callback(metrics.close)
         behind = services.connect(settings)
         application = build(settings, behind, measures.create(registry), clock, shown)
@@ -181,7 +181,7 @@ def _listen(address: str) -> socket.socket:
 
 
 def _server_settings(settings: "GatewaySettings", application: "ASGIApp") -> uvicorn.Config:
-    files = server_files(settings)
+    files = settings.tls_files
     return uvicorn.Config(
         application,
         http="httptools",

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.encryption import BlindIndex, Keyring
-from shared.tls import server_files
+from shared.tls import ServerFiles
 
 # The pinned tzdata package decides when days begin, on every replica alike, and not the machine's files.
 zoneinfo.reset_tzpath(())
@@ -115,13 +115,20 @@ class ServerSettings(BaseSettings):
             raise ValueError("jwks_url, jwks_issuer and jwks_audience need each other")
         return self
 
+    @property
+    def tls_files(self) -> ServerFiles | None:
+        """What the server shows and asks for, None where TLS is off."""
+        if self.tls_certificate_file is None or self.tls_key_file is None:
+            return None
+        return ServerFiles(self.tls_certificate_file, self.tls_key_file, self.tls_client_ca_file)
+
     @model_validator(mode="after")
     def _has_both_halves_of_tls(self) -> Self:
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file need each other")
         if self.tls_client_ca_file is not None and self.tls_key_file is None:
             raise ValueError("tls_client_ca_file needs tls_certificate_file and tls_key_file")
-        files = server_files(self)
+        files = self.tls_files
         try:
             if files is not None:
                 files.read()

@@ -129,9 +129,11 @@ def _remember_use(_connection: DBAPIConnection | None, entry: ConnectionPoolEntr
 def _replace_if_dead(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
     """Ask PostgreSQL whether a connection works, unless it did just now and nothing came in since.
 
-    Asking each time would take a twentieth of a read. Whoever ends a connection sends something first.
+    Asking each time would take a twentieth of a read. Whoever ends a connection sends something first. One
+    that is dead though it was made just now is no old one to replace: then the database is away.
     """
-    was_used = time.monotonic() - entry.info.get(_USED, 0.0) < _TRUSTED_SECONDS
+    last_use = entry.info.get(_USED)
+    was_used = last_use is not None and time.monotonic() - last_use < _TRUSTED_SECONDS
     if was_used and not _has_unread(connection):
         return
     try:
@@ -140,6 +142,8 @@ def _replace_if_dead(connection: DBAPIConnection, entry: ConnectionPoolEntry, _p
         cursor.close()
         connection.rollback()
     except psycopg.Error as error:
+        if last_use is None and (known := translate(error)) is not None:
+            raise known from error
         raise DisconnectionError from error
 
 

@@ -22,7 +22,7 @@ from shared.lanes import Lanes
 from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
 from shared.quotas import Quotas
 from shared.stalls import Stalls
-from shared.tls import grpc_credentials, server_files
+from shared.tls import grpc_credentials
 
 _logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def build(
     metrics = None
     if not isinstance(registry, CallMetrics):
         expose_health(registry, lambda: health.is_serving)
-        metrics = MetricsEndpoint(settings.metrics_address, registry, server_files(settings))
+        metrics = MetricsEndpoint(settings.metrics_address, registry, settings.tls_files)
     health.start()
     bounds.stalls.start()
     server.start()
@@ -152,7 +152,7 @@ def _bounds(settings: ServiceSettings) -> Bounds:
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:
-    files = server_files(settings)
+    files = settings.tls_files
     if files is None:
         return server.add_insecure_port(settings.address)
     return server.add_secure_port(settings.address, grpc_credentials(files))

@@ -6,14 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-if TYPE_CHECKING:
-    from shared.config import ServerSettings
 
 _logger = logging.getLogger(__name__)
 
@@ -50,13 +47,6 @@ class ServerFiles:
         paths = (self.certificate, self.key, self.client_ca)
         found = [path.stat() for path in paths if path is not None]
         return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
-
-
-def server_files(settings: "ServerSettings") -> ServerFiles | None:
-    """Return what the settings name, None where they leave TLS off."""
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return None
-    return ServerFiles(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
 
 
 def grpc_credentials(files: ServerFiles) -> grpc.ServerCredentials:

@@ -12,9 +12,10 @@ from services.events import messages
 from services.events.break_downs import active_break_down, group_page, metric_break_down
 from services.events.domain import Population, Selection, UserKind, Who
 from services.events.reading.by_property import BreakDown
+from services.events.reading.chunk_revisions import ChunkName
 from services.events.reading.counting import GroupPage
 from services.events.reading.listing import Listing, Position
-from services.events.reading.scanning import ChunkName, Scan
+from services.events.reading.scanning import Scan
 from shared.calendar import (
     Interval,
     day_number,

@@ -73,6 +73,7 @@ class RawRetention:
 def _drop_spread(engine: "Engine", horizon: date) -> list[str]:
     """Drop where CONCURRENTLY is refused; partitions that somebody reads are left for the next time."""
     with engine.begin() as connection, driver_cursor(connection) as cursor:
+        forget_before(cursor, day_number(horizon))
         names = [str(name) for name, *_ in cursor.execute(_TABLES.encode()).fetchall()]
     dropped = []
     for name in names:

@@ -7,6 +7,7 @@ its neighbours at its time; who has such events is said, and is not matched here
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from services.funnels.columns import NEVER, Matches, Packing, Source
 from services.funnels.rules import Entry, Rules
 
 Packed = NDArray[np.int64]
+# Runs of events with the same mask that are worth being told apart.
+_FEW_RUNS = 1_000
 
 
 def chain(
@@ -60,8 +63,7 @@ def _kinds(masks: NDArray[np.uint64], steps: int) -> list[int] | None:
 
 def _different(masks: NDArray[np.uint64]) -> list[int]:
     """Return the different masks but 0, rising. Most stand in long runs of the same."""
-    ends = masks[:-1][masks[1:] != masks[:-1]]
-    found: list[int] = np.unique(np.append(ends, masks[-1:])).tolist()
+    found: list[int] = np.unique(masks[np.append(0, _bounds(masks))]).tolist()
     return [mask for mask in found if mask]
 
 
@@ -73,8 +75,25 @@ def _sorted(packed: Packed, masks: NDArray[np.uint64], steps: int, kinds: list[i
     for kind in kinds:
         if kind not in of_kind:
             mask = sum(1 << each for each in range(steps) if kinds[each] == kind)
-            of_kind[kind] = np.sort(packed[masks == np.uint64(mask)])
+            of_kind[kind] = _with_mask(packed, masks, mask)
+            of_kind[kind].sort()
     return [of_kind[kind] for kind in kinds]
+
+
+def _with_mask(packed: Packed, masks: NDArray[np.uint64], mask: int) -> Packed:
+    """Return a copy of the numbers of the events with a mask: whole runs, where runs are long."""
+    bounds = _bounds(masks)
+    if len(bounds) > _FEW_RUNS:
+        found: Packed = packed[masks == np.uint64(mask)]
+        return found
+    runs = pairwise((0, *bounds.tolist(), len(masks)))
+    parts = [packed[start:end] for start, end in runs if masks[start] == mask]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _bounds(masks: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where another mask begins."""
+    return np.flatnonzero(masks[1:] != masks[:-1]) + 1
 
 
 def _tied(packed: Packed, shared: Packed) -> Packed:
@@ -118,7 +137,8 @@ def _times(
 ) -> NDArray[np.int64]:
     """Return the times of the steps of the entry at each person's row; `people` says whose each entry is."""
     times = np.full((len(rows), steps), NEVER, order="F")
-    for step, (alive, reached) in enumerate(ways):
+    times[:, 0] = packing.times(ways[0][1][rows])
+    for step, (alive, reached) in enumerate(ways[1:], 1):
         chosen = np.flatnonzero(rows[people[alive]] == alive)
         times[people[alive[chosen]], step] = packing.times(reached[chosen])
     return times

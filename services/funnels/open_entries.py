@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def late_entries(events: "Source", rules: Rules, entries: tuple[int, int], now: int) -> "Source":
     """Return the events inside [start, end) that may begin an attempt whose window is open at `now`."""
     start, end = max(now - rules.window, entries[0]), entries[1]
-    fills = events.steps if rules.mode is OrderMode.UNORDERED else events.steps & np.uint64(1)
-    return events.rows((fills != 0) & (events.times >= start) & (events.times < end))
+    late = np.flatnonzero(events.times >= start)  # few, as a rule
+    steps = events.steps[late]
+    fills = steps if rules.mode is OrderMode.UNORDERED else steps & np.uint64(1)
+    return events.rows(late[(fills != 0) & (events.times[late] < end)])
 
 
 def open_people(

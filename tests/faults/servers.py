@@ -118,6 +118,10 @@ class Server:
         """Return its log lines of calls: method, code, duration_ms and more."""
         return [line for line in self._lines() if line.get("message") == "call"]
 
+    def faults_of_calls(self) -> list[dict[str, object]]:
+        """Return the log lines, with their traces, of calls that ended as INTERNAL."""
+        return [call for call in self.logged_calls() if call["code"] == grpc.StatusCode.INTERNAL.name]
+
     def _lines(self) -> Iterator[dict[str, object]]:
         for line in self.log.read_text().splitlines():
             if line.startswith("{"):

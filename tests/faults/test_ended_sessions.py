@@ -93,6 +93,7 @@ def test_every_service_makes_its_connections_again(
         ended = end_sessions(every_database, end - monotonic())
         seen = {code for asker in askers for code in asker.result()}
     tell(ended=ended, answers={code.name if code else "OK" for code in seen})
+    assert not [each for server in servers for each in server.faults_of_calls()]
     assert seen <= {None, grpc.StatusCode.UNAVAILABLE}
     for server in servers:
         server.wait_until(SERVING, 5)

@@ -32,6 +32,7 @@ def test_kills_lose_nothing_and_fail_no_call(
         end = monotonic() + lasting(SECONDS)
         while monotonic() < end:
             sleep(random.uniform(1, 3))
+            server.wait_until(SERVING)  # a machine that is slow to start it would test nothing
             server.kill()
             server.start()
             kills += 1

@@ -103,12 +103,12 @@ def test_restarts_and_kills_fail_no_call_and_lose_nothing(
     alerts = Alerts(opened.enter_context(suite.channel("alerts")))
     callers = [
         *assigning(suite, experiment, opened),
-        Caller("funnel", funnel.round, 0.05),
-        Caller("forecasts", forecasts.round, 0.2),
-        Caller("alerts", alerts.round, 0.2),
+        Caller("funnel", funnel.round, 0.1),
+        Caller("forecasts", forecasts.round, 0.5),
+        Caller("alerts", alerts.round, 0.5),
     ]
     # The channel's own attempts, and no more.
-    manner = Manner(clients=4, retry_seconds=0, pause_seconds=0.05)
+    manner = Manner(clients=4, retry_seconds=0, pause_seconds=0.1)
     load = Load(ledger, lambda _client: suite.channel("events"), manner)
     with ExitStack() as loaded:
         loaded.enter_context(load)
@@ -131,7 +131,7 @@ def assigning(suite: Suite, experiment: Experiment, opened: ExitStack) -> Iterat
     """Two callers who ask for the same people over channels of their own."""
     for name in ("experiment", "experiment.2"):
         stub = ExperimentsServiceStub(opened.enter_context(suite.channel("experiments")))
-        yield Caller(name, lambda number, stub=stub, name=name: experiment.round(stub, name, number), 0.03)  # type: ignore[misc]  # bound as they are now
+        yield Caller(name, lambda number, stub=stub, name=name: experiment.round(stub, name, number), 0.1)  # type: ignore[misc]  # bound as they are now
 
 
 def kill_for(seconds: float, suite: Suite) -> int:

@@ -30,7 +30,7 @@ def test_others_serve_and_nothing_happens_twice(
     tell: Callable[..., None],
 ) -> None:
     suspended, other = (start("events", database.url("events")) for _ in range(2))
-    both = f"ipv4:///{suspended.address},{other.address}"
+    both = f"{suspended.address},{other.address}"
     with Load(ledger, lambda _client: clients.channel(both, None)) as load:
         assert load.gets_through(500, 10)
         suspended.suspend()

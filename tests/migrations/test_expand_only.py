@@ -25,7 +25,7 @@ BREAKING = (
     r"\bRENAME\b",
     r"ALTER\s+(?:COLUMN\s+)?\w+\s+(?:SET\s+DATA\s+)?TYPE\b",
     r"SET\s+NOT\s+NULL\b",
-    r"\bTRUNCATE\s+(?:TABLE\s+)?\w",
+    r"\A\s*TRUNCATE\b",
     r"CREATE\s+UNIQUE\s+INDEX\b",
     r"ADD\s+(?:CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b",
     r"ADD\s+(?:COLUMN\s+)?\w+\s+[^,;]*NOT\s+NULL(?![^,;]*DEFAULT)",
@@ -120,6 +120,7 @@ def test_the_rule_finds_what_breaks(statement: str) -> None:
         "ALTER TABLE users ADD COLUMN age int2",
         "ALTER TABLE users ADD COLUMN age int2 NOT NULL DEFAULT 0",
         "CREATE INDEX users_idx ON users (kind)",
+        "CREATE TRIGGER note BEFORE DELETE OR TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION note()",
         "CREATE TABLE others (kind int2 NOT NULL); CREATE UNIQUE INDEX others_idx ON others (kind)",
     ],
 )

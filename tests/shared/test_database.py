@@ -1,6 +1,7 @@
 """Engines on a real server, and what its errors mean."""
 
 import threading
+from contextlib import suppress
 from contextvars import Context
 
 import psycopg
@@ -101,6 +102,22 @@ def test_a_connection_lost_in_a_transaction_is_unavailable(postgres: EmbeddedPos
         with pytest.raises(sqlalchemy.exc.DBAPIError) as lost:
             connection.execute(text("SELECT 1"))
     assert reason_of(lost.value) == (Unavailable, "DATABASE_UNAVAILABLE")
+    engine.dispose()
+
+
+def test_a_server_that_ends_every_session_at_once_is_unavailable(migrated: str) -> None:
+    def end_session(connection: psycopg.Connection[object], _entry: object) -> None:
+        with suppress(psycopg.OperationalError):
+            connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    engine = engine_of(migrated)
+    engine.connect().close()
+    engine.dispose()
+    sqlalchemy.event.listen(engine, "connect", end_session)
+    for _ in range(2):  # with the pool empty, and with a dead connection in it
+        with pytest.raises(Unavailable) as refused:
+            engine.connect()
+        assert refused.value.reason == "DATABASE_UNAVAILABLE"
     engine.dispose()
 
 

@@ -120,3 +120,24 @@ def test_a_server_knows_that_a_call_was_tried_before(start: Start) -> None:
 
     start(Sample(ask=ask)).stub().ask(ONE)
     assert seen == [False, True]
+
+
+def test_a_service_that_stops_makes_its_caller_unavailable(start: Start) -> None:
+    inner = start(
+        Sample(ask=lambda _request, context: context.cancel()), auth="off", token_public_key_file=None
+    )
+    with grpc.insecure_channel(inner.address, (("grpc.enable_retries", 0),)) as once:
+        upstream = SampleStub(once)
+        outer = start(
+            Sample(ask=lambda request, _context: upstream.ask(request)),
+            auth="off",
+            token_public_key_file=None,
+        )
+        with grpc.insecure_channel(outer.address, (("grpc.enable_retries", 0),)) as asking:
+            with pytest.raises(grpc.RpcError) as caught:
+                upstream.ask(ONE)
+            assert caught.value.code() is grpc.StatusCode.CANCELLED
+            with pytest.raises(grpc.RpcError) as caught:
+                SampleStub(asking).ask(ONE)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.details() == "a service this one needs is away"

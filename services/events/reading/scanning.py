@@ -1,9 +1,7 @@
 """Packed columns of raw events, a chunk for each (event, UTC day), with revisions that tell changes."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from services.events import stored_chunks
 from services.events.distribution import is_spread
 from services.events.domain import Condition, Selection
 from services.events.packed import unix_times
-from services.events.reading import conditions
+from services.events.reading import chunk_revisions, conditions, spread_rows
 from services.events.reading.ahead import read_ahead
+from services.events.reading.chunk_revisions import ChunkName
 from services.events.reading.columns import by_user
-from services.events.revision import mix64
-from services.events.rollups.deltas import NO_VALUE, Groups
+from services.events.rollups.deltas import NO_VALUE
 from services.events.stored_chunks import StoredChunk
 from shared.database import driver_cursor
 from shared.errors import ResourceExhausted
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 
 # Rows fetched by one statement, a tenth of them with properties; a larger chunk is fetched whole.
 STATEMENT_ROWS = 200_000
-
-ChunkName = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +68,9 @@ class Chunk:
     matches: NDArray[np.uint64] | None = None
 
 
-_PENDING = """
-SELECT 1, '', 0, NULL::numeric, NULL::int8, payload {nulls} FROM event_deltas
-WHERE first_hour < %(last_day)s * 24 AND last_hour >= %(first_day)s * 24
-"""
-
-_REVISIONS = """
-SELECT 0, event, hour / 24 AS day, sum(revision), sum(events)::int8, NULL::bytea {nulls}
-FROM event_types JOIN event_hours USING (event_key)
-WHERE event = ANY(%(events)s::text[]) AND hour >= %(first_day)s * 24 AND hour < %(last_day)s * 24
-GROUP BY event, day
-"""
-
 _STORED = """
 SELECT 4, event, day, revision::numeric, NULL::int8, NULL::bytea FROM stored_chunks
 WHERE event = ANY(%(events)s::text[]) AND day >= %(first_day)s AND day < %(last_day)s
-"""
-
-_NAMES = """
-SELECT 3, event, event_key, NULL::numeric, NULL::int8, NULL::bytea {nulls}
-FROM event_types WHERE event = ANY(%(events)s::text[])
 """
 
 # A look into the index for each chunk: grouping rows by day would cost more than reading them.
@@ -108,20 +87,6 @@ CROSS JOIN LATERAL (
       AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
 ) AS chunk
 WHERE row_count > 0
-"""
-
-# Every row of the chunks, which of them meet the conditions, and their ids: what one shard and another have
-# committed is not of one snapshot, so the revision has to be that of the rows themselves.
-_JOIN = """
-SELECT 2, wanted.event, day, NULL::numeric, count(*), NULL::bytea, string_agg(int4send(user_key), ''),
-       string_agg(timestamptz_send(event_time), ''), string_agg(uuid_send(event_id), ''),
-       string_agg(int4send(CASE WHEN true {conditions} THEN 1 ELSE 0 END), '') {columns}
-FROM unnest(%(chunk_events)s::text[], %(chunk_days)s::int4[]) AS wanted(event, day)
-JOIN event_types AS named ON named.event = wanted.event
-JOIN events ON events.event_key = named.event_key
-    AND event_time >= '1970-01-01 00:00+00'::timestamptz + make_interval(hours => day * 24)
-    AND event_time < '1970-01-01 00:00+00'::timestamptz + make_interval(hours => (day + 1) * 24)
-GROUP BY wanted.event, day
 """
 
 
@@ -159,13 +124,13 @@ class Scanner:
 
     def _revisions(self, scan: Scan) -> tuple[dict[ChunkName, tuple[int, int]], dict[ChunkName, int]]:
         """Return revision and number of rows of each chunk, and the revision of those that are stored so."""
-        parts = [_NAMES, _REVISIONS, _PENDING]
+        parts = [*chunk_revisions.STATEMENTS]
         if scan.is_whole:
             parts.append(_STORED)
         statement = " UNION ALL ".join(parts).format(nulls="")
         parameters = {"events": list(scan.events), "first_day": scan.days[0], "last_day": scan.days[1]}
         rows = self._execute(statement, parameters)
-        current = _revisions(rows, scan.days)
+        current = chunk_revisions.revisions(rows, scan.days)
         stored = {(row[1], row[2]): int(row[3]) % 2**64 for row in rows if row[0] == _KEPT}
         return current, {
             name: revision for name, revision in stored.items() if current.get(name, (None,))[0] == revision
@@ -192,12 +157,15 @@ class Scanner:
             "chunk_days": [day for _, day in names],
         }
         rows = self._execute(statement, parameters)
-        revisions = _revisions(rows, days)
+        revisions = chunk_revisions.revisions(rows, days)
         found = {(row[1], row[2]): row for row in rows if row[0] == _ROW}
         for name in names:
             if name in found:
-                row, revision = found[name], revisions.get(name, (0, 0))[0]
-                yield _spread_chunk(row, scan) if spread else _chunk(row, revision, scan)
+                yield (
+                    _spread_chunk(found[name], scan)
+                    if spread
+                    else _chunk(found[name], revisions[name][0], scan)
+                )
             elif name in revisions:  # no row meets the conditions, but a caller can keep the revision
                 yield _empty(*name, 0 if spread else revisions[name][0])
 
@@ -213,9 +181,7 @@ class Scanner:
 
 def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
     clauses, parameters = conditions.to_sql(scan.selection.conditions)
-    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea"
-    if spread:
-        nulls += ", NULL::bytea, NULL::bytea"
+    columns, names, nulls = "", "", ", NULL::bytea, NULL::bytea" * (1 + spread)
     if scan.user_keys:
         clauses += " AND user_key = ANY(%(user_keys)s::int4[])"
         parameters["user_keys"] = list(scan.user_keys)
@@ -234,37 +200,13 @@ def _read_statement(scan: Scan, *, spread: bool) -> tuple[str, dict[str, Any]]:
         names += f", column_{number}"
         nulls += ", NULL::text[]"
         parameters[f"property_{number}"] = list(path)
-    rows = (_JOIN if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
-    others = [part.format(nulls=nulls) for part in (_NAMES, _REVISIONS, _PENDING)]
+    rows = (spread_rows.ROWS if spread else _LOOK).format(columns=columns, names=names, conditions=clauses)
+    others = [part.format(nulls=nulls) for part in chunk_revisions.STATEMENTS]
     return " UNION ALL ".join((rows, *others)), parameters
 
 
-_BASE, _DELTA, _ROW, _NAME, _KEPT = range(5)
-
-
-def _revisions(rows: list[tuple[Any, ...]], days: tuple[int, int]) -> dict[ChunkName, tuple[int, int]]:
-    """Return revision and number of rows of each chunk that has any: the base plus every delta."""
-    names = {row[2]: row[1] for row in rows if row[0] == _NAME}
-    sums: dict[ChunkName, list[int]] = defaultdict(lambda: [0, 0])
-    for kind, event, day, revision, count, payload, *_ in rows:
-        if kind == _BASE:
-            sums[event, day][0] += int(revision)
-            sums[event, day][1] += count
-        elif kind == _DELTA:
-            for event_key, group_day, share, events in _delta_rows(Groups.unpack(payload), list(names), days):
-                sums[names[event_key], group_day][0] += share
-                sums[names[event_key], group_day][1] += events
-    return {name: (revision % 2**64, count) for name, (revision, count) in sums.items() if count}
-
-
-def _delta_rows(
-    groups: Groups, event_keys: list[int], days: tuple[int, int]
-) -> Iterator[tuple[int, int, int, int]]:
-    """Yield event key, UTC day, share of the revision and events of the groups that a scan is about."""
-    group_days = groups.hours // 24
-    wanted = np.isin(groups.event_keys, event_keys) & (group_days >= days[0]) & (group_days < days[1])
-    columns = (groups.event_keys, group_days, groups.revisions, groups.events)
-    return zip(*(column[wanted].tolist() for column in columns), strict=True)
+# What a row is, beside the kinds of chunk_revisions.
+_ROW, _KEPT = 2, 4
 
 
 def _statements(rows_by_chunk: Mapping[ChunkName, int], limit: int) -> Iterator[list[ChunkName]]:
@@ -298,6 +240,11 @@ def _chunk(row: tuple[Any, ...], revision: int, scan: Scan) -> Chunk:
     return Chunk(event, day, revision, False, *columns, tuple(properties), matches)
 
 
+def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
+    revision, kept = spread_rows.judged(row)
+    return _empty(row[1], row[2], revision) if kept is None else _chunk(kept, revision, scan)
+
+
 def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
     user_keys, times = np.frombuffer(chunk.user_keys, "<i4"), np.frombuffer(chunk.event_times, "<i8")
     values = None
@@ -305,26 +252,6 @@ def _as_stored(chunk: StoredChunk, scan: Scan) -> Chunk:
         amounts = chunk.amounts
         values = np.full(len(times), NO_VALUE) if amounts is None else np.frombuffer(amounts, "<i8")
     return Chunk(chunk.event, chunk.day, chunk.revision % 2**64, False, user_keys, times, values, ())
-
-
-def _spread_chunk(row: tuple[Any, ...], scan: Scan) -> Chunk:
-    """Return a chunk whose revision is made from its rows, those that do not meet the conditions too."""
-    *head, ids, met = row[:10]
-    words = np.frombuffer(ids, ">u8").reshape(-1, 2).astype(np.uint64)
-    users = np.frombuffer(head[6], ">i4").astype(np.int32)
-    shares = mix64(users, unix_times(head[7]), (words[:, 0], words[:, 1]))
-    revision, kept = int(shares.sum(dtype=np.uint64)), np.frombuffer(met, ">i4").astype(bool)
-    if not kept.any():
-        return _empty(head[1], head[2], revision)
-    columns = [_cut(column, kept) for column in (head[6], head[7], *row[10:])]
-    return _chunk((*head[:6], *columns), revision, scan)
-
-
-def _cut(column: Any, kept: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - packed, or a list of texts
-    """Return what a column says of some of the events."""
-    if isinstance(column, list):
-        return list(compress(column, kept))
-    return np.frombuffer(column, f"V{len(column) // len(kept)}")[kept].tobytes()
 
 
 def _coded(texts: list[str | None]) -> tuple[list[str], NDArray[np.int32]]:

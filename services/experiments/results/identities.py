@@ -1,10 +1,11 @@
 """Who is who at the events service: its keys by ours, kept in the database and in memory.
 
 A user keeps their key. An anonymous id may be merged into a user, so those are asked for again after a
-minute. Whom the events service does not know is asked for again once somebody unknown turns up in its events.
+minute, or after ten times as long as asking took. Whom the events service does not know is asked for again
+once somebody unknown turns up in its events.
 
 Only an erasure there, or a restore of its database, gives a user another key: so the users with the highest
-keys are asked for again every minute too, and where one differs, everything is forgotten.
+keys are asked for again then, too, and where one differs, everything is forgotten.
 """
 
 import time
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RESOLVED_AT_ONCE: Final = 10_000
 _TRUSTED_SECONDS: Final = 60.0
+_REST_RATIO: Final = 10.0
 _CHECKED: Final = 100
 _NEVER_ASKED: Final = -1
 _UNKNOWN: Final = 0
@@ -55,11 +57,16 @@ _FORGET = "DELETE FROM event_identities"
 
 @dataclass
 class _Known:
-    """Their keys by ours; which of ours are anonymous; since when all that is trusted."""
+    """Their keys by ours; which of ours are anonymous; since when that is trusted; how long asking took."""
 
     theirs: NDArray[np.int32]
     anonymous: NDArray[np.bool_]
     since: float
+    asking_seconds: float = 0.0
+
+    def trusted_until(self) -> float:
+        """Return when to ask for anonymous ids again, which then takes as long as it took before."""
+        return self.since + max(_TRUSTED_SECONDS, _REST_RATIO * self.asking_seconds)
 
     def reach(self, highest: int) -> None:
         """Make room for keys up to this one."""
@@ -105,7 +112,8 @@ class Identities:
 
     def _current(self) -> _Known:
         known = self._known or self._load()
-        if self.now() - known.since > _TRUSTED_SECONDS:
+        if self.now() > known.trusted_until():
+            known.asking_seconds = 0.0
             if self._differs(known):
                 with self.users.engine.begin() as connection, driver_cursor(connection) as cursor:
                     cursor.execute(_FORGET)
@@ -132,6 +140,7 @@ class Identities:
         return known
 
     def _ask(self, known: _Known, user_keys: NDArray[np.int32]) -> None:
+        began = self.now()
         for at in range(0, len(user_keys), _RESOLVED_AT_ONCE):
             part = user_keys[at : at + _RESOLVED_AT_ONCE]
             ours = {who: key for key, who in self.users.read(part.tolist()).items()}
@@ -145,6 +154,7 @@ class Identities:
             known.anonymous[anonymous] = True
             found = [ours[_OUR_KINDS[each.user.kind], each.user.id] for each in answer.users]
             self._keep(known, found, [each.user_key for each in answer.users])
+        known.asking_seconds += self.now() - began
 
     def _ask_for_strangers(
         self, known: _Known, unknown: NDArray[np.int32], strangers: NDArray[np.int32]

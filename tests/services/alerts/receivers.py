@@ -6,7 +6,7 @@ import threading
 import time
 from asyncio import WriteTransport
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -26,6 +26,8 @@ class Received:
     body: bytes
     # When, in Unix seconds.
     time: float
+    # What was answered.
+    status: int
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - JSON
@@ -34,11 +36,12 @@ class Received:
 
 @dataclass
 class Receiver:
-    """An HTTP server: `answers` are (status, headers) for the next requests, then 200."""
+    """An HTTP server: `answers` are (status, headers) for the next requests, then what `otherwise` says."""
 
     url: str
     received: list[Received] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+    otherwise: Callable[[], tuple[int, dict[str, str]]] = lambda: (200, {})
 
     def answer(self, *statuses: int, **headers: str) -> None:
         self.answers.extend((status, headers) for status in statuses)
@@ -49,8 +52,9 @@ def http_receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(Received(self.path, dict(self.headers.items()), body, time.time()))
-            status, headers = receiver.answers.popleft() if receiver.answers else (200, {})
+            status, headers = receiver.answers.popleft() if receiver.answers else receiver.otherwise()
+            sent = dict(self.headers.items())
+            receiver.received.append(Received(self.path, sent, body, time.time(), status))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy
 
 from services.events.domain import Condition, Operator
+from services.events.reading.chunk_revisions import ChunkName
 from services.events.reading.column_cache import ColumnCache, Step
 from services.events.reading.columns import Columns
-from services.events.reading.scanning import Chunk, ChunkName, Scan, Scanner
+from services.events.reading.scanning import Chunk, Scan, Scanner
 from services.events.rollups.compaction import compact
 from tests.services.events.conftest import Service
 from tests.services.events.scans import SOME_DAY, on_day, track

@@ -149,6 +149,23 @@ def test_a_merge_is_followed_after_a_minute(
         asker.seconds += 61
 
 
+def test_merges_are_looked_for_less_often_where_that_takes_long(
+    make: Callable[[], Asker], events: EventsService, clock: Clock
+) -> None:
+    track(events, bought(1, "", clock.micros, anonymous_id="visitor"))
+    asker = make()
+
+    def take_half_a_minute() -> None:
+        asker.seconds += 30
+
+    asker.counted.look = take_half_a_minute
+    asker.keys(VISITOR)
+    for pause, asked in ((0, 1), (200, 0), (101, 1), (260, 0), (11, 1)):
+        asker.seconds += pause
+        asker.keys(VISITOR)
+        assert asker.asked() == asked
+
+
 def test_keys_of_another_history_are_forgotten(
     make: Callable[[], Asker], service: Service, events: EventsService, clock: Clock
 ) -> None:

@@ -7,7 +7,7 @@ from brain.alerts.v1 import alert_pb2 as pb
 from brain.alerts.v1 import definition_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.alerts.plan import ChannelKind, Recipient
+from services.alerts.plan import Recipient, masked
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,18 +25,6 @@ def stamp(instant: "datetime | None") -> Timestamp | None:
     made = Timestamp()
     made.FromDatetime(instant)
     return made
-
-
-def masked(recipient: Recipient) -> str:
-    """Return enough of an address to know it again, and too little to use it."""
-    address = recipient.address
-    if recipient.channel is ChannelKind.EMAIL:
-        name, _, domain = address.partition("@")
-        return f"{name[:1]}…@{domain}"
-    if recipient.channel is ChannelKind.SMS:
-        return f"{address[:3]}…{address[-2:]}"
-    scheme, _, rest = address.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}/…"
 
 
 def address_shown(recipient: Recipient, *, in_full: bool) -> str:

@@ -4,12 +4,14 @@ An attempt is settled before the next begins: whoever is killed leaves one deliv
 whether it arrived, and it carries the same id when it is sent again.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from services.alerts.notify.answer import Answer
+from services.alerts.plan import ChannelKind, Recipient, masked
 from services.alerts.store import outbox
 from services.alerts.store.outbox import Due, Settled
 from shared.calendar import HOUR_MICROS, MICROS
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from services.alerts.measures import Measures
     from services.alerts.notice import Notice
-    from services.alerts.plan import ChannelKind
     from services.alerts.rate import Rate
     from services.alerts.store.recipients import RecipientStore
 
@@ -43,7 +44,7 @@ class Deliverer:
     """Tells the recipients of one channel."""
 
     engine: "Engine"
-    kind: "ChannelKind"
+    kind: ChannelKind
     # None where the settings do not say how.
     channel: Channel | None
     recipients: "RecipientStore"
@@ -93,7 +94,8 @@ class Deliverer:
         address = None if due.recipient_id is None else addresses.get(due.recipient_id)
         answer = self._send(due, address)
         now = self.clock()
-        settled = Settled(due, answer.text, answer.delivered, self._retry(due, answer, now))
+        text = answer.text if address is None else _without(answer.text, Recipient(self.kind, address))
+        settled = Settled(due, text, answer.delivered, self._retry(due, answer, now))
         with self.engine.begin() as connection:
             outbox.settle(connection, [settled], now)
             if settled.retry is not None and due.recipient_id is not None:
@@ -118,6 +120,12 @@ class Deliverer:
             seconds = max(1.0, answer.retry_after_seconds)
         at = now + round(seconds * MICROS)
         return at if at - due.created <= self.give_up_hours * HOUR_MICROS else None
+
+
+def _without(answer: str, recipient: Recipient) -> str:
+    """Return an answer without the address, which receivers like to repeat and which is kept encrypted."""
+    spelled = re.compile(r"\+?" + re.escape(recipient.address.lstrip("+")), re.IGNORECASE)
+    return spelled.sub(lambda _: masked(recipient), answer)
 
 
 def retry_seconds(attempts: int, delivery_id: int) -> float:

@@ -45,6 +45,18 @@ class Recipient:
     address: str
 
 
+def masked(recipient: Recipient) -> str:
+    """Return enough of an address to know it again, and too little to use it."""
+    address = recipient.address
+    if recipient.channel is ChannelKind.EMAIL:
+        name, _, domain = address.partition("@")
+        return f"{name[:1]}…@{domain}"
+    if recipient.channel is ChannelKind.SMS:
+        return f"{address[:3]}…{address[-2:]}"
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/…"
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The window that was judged, in Unix microseconds, and its numbers."""

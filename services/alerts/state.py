@@ -22,7 +22,7 @@ def transition(state: State, verdict: Verdict, policy: Policy, moment: Moment) -
     moved, reason = _move(_with_health(state, verdict), counted, policy)
     if counted is not verdict:
         reason = Reason.NO_DATA if moved.condition is state.condition else reason
-    return _announce(moved, reason, verdict, policy, moment)
+    return _announce(moved, reason, counted, policy, moment)
 
 
 def withdraw(state: State) -> Transition:

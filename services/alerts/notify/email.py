@@ -4,6 +4,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -57,9 +58,6 @@ class Email:
         """Send one message. What the network or the server does wrong is an answer, not an error."""
         try:
             return self._deliver(message(notice, self.server.sender, recipient, delivery_id), recipient)
-        except smtplib.SMTPRecipientsRefused as error:
-            code, said = error.recipients[recipient]
-            return _refusal(code, said)
         except smtplib.SMTPResponseException as error:
             # Logging in and starting TLS are refused for reasons of ours, which somebody will mend.
             mendable = isinstance(error, smtplib.SMTPAuthenticationError)
@@ -75,20 +73,28 @@ class Email:
             )
         else:
             connection = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
-        with connection:
+        with closing(connection):
             if server.tls == "starttls":
                 connection.starttls(context=server.context())
             if server.user is not None and server.password is not None:
                 connection.login(server.user, server.password.get_secret_value())
             connection.ehlo_or_helo_if_needed()
-            connection.mail(server.sender)
-            code, said = connection.rcpt(recipient)
-            if code not in _ACCEPTED:
-                raise smtplib.SMTPRecipientsRefused({recipient: (code, said)})
-            code, said = connection.data(mail.as_bytes(policy=SMTP))
-            if code not in _ACCEPTED:
-                raise smtplib.SMTPDataError(code, said)
+            # A refused sender has the recipient refused for another reason.
+            _accepted(connection.mail(server.sender))
+            _accepted(connection.rcpt(recipient))
+            code, said = _accepted(connection.data(mail.as_bytes(policy=SMTP)))
+            # Taken is taken, whatever the server makes of the farewell.
+            with suppress(smtplib.SMTPException, OSError):
+                connection.quit()
             return Answer(delivered=True, text=shown(f"{code} {said.decode('utf-8', 'replace')}"))
+
+
+def _accepted(reply: tuple[int, bytes]) -> tuple[int, bytes]:
+    """Return a reply of the server that accepts; raise for others."""
+    code, said = reply
+    if code not in _ACCEPTED:
+        raise smtplib.SMTPResponseException(code, said)
+    return reply
 
 
 def message(notice: "Notice", sender: str, recipient: str, delivery_id: int) -> EmailMessage:

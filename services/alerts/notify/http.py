@@ -1,10 +1,14 @@
 """One HTTP request to a receiver: a checked address, bounded time, no redirects."""
 
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from threading import Timer
+from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -13,6 +17,8 @@ from services.alerts.notify.answer import ANSWER_CHARACTERS, Answer, shown
 from services.alerts.notify.guard import Endpoint, ForbiddenError, Network, UnresolvedError, resolve
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
+# From the connection to the end of the answer: a receiver that sends byte by byte keeps within READ_SECONDS.
+WHOLE_SECONDS = 15.0
 LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
 _RETRIED = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.LOCKED}
 
@@ -23,6 +29,7 @@ class HttpPoster:
 
     allowed: Sequence[Network]
     now: Callable[[], float] = field(default=time.time)
+    whole_seconds: float = WHOLE_SECONDS
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post once. What the network or the receiver does wrong is an answer, not an error."""
@@ -33,7 +40,7 @@ class HttpPoster:
         except UnresolvedError as error:
             return Answer(delivered=False, text=str(error))
         try:
-            with _pool(endpoint) as pool:
+            with _pool(endpoint) as pool, _cut_off_after(self.whole_seconds, pool):
                 response = pool.urlopen(
                     "POST",
                     endpoint.target,
@@ -44,8 +51,7 @@ class HttpPoster:
                     preload_content=False,
                     assert_same_host=False,
                 )
-                text = response.read(4 * ANSWER_CHARACTERS, decode_content=True)
-                return self._answer(response.status, response.headers, text)
+                return self._answer(response.status, response.headers, _beginning(response))
         except (HTTPError, OSError) as error:
             return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}"))
 
@@ -74,6 +80,47 @@ def retry_after(header: str | None, now: float) -> float | None:
         except (ValueError, TypeError):
             return None
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _beginning(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the beginning of a body, none where it cannot be read: the status says what matters."""
+    try:
+        return response.read(4 * ANSWER_CHARACTERS, decode_content=True)
+    except (HTTPError, OSError):
+        return b""
+
+
+@contextmanager
+def _cut_off_after(seconds: float, pool: urllib3.HTTPConnectionPool) -> Iterator[None]:
+    """Shut the connections of a pool down once so many seconds are over."""
+    opened: list[socket.socket] = []
+    kind = pool.ConnectionCls
+
+    def made(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the pool gives
+        connection: Any = kind(*arguments, **options)
+        connect = connection.connect
+
+        def remember() -> None:
+            connect()
+            opened.append(connection.sock)  # it forgets its socket before the body is read
+
+        connection.connect = remember  # of this one alone
+        return connection
+
+    def cut_off() -> None:
+        for each in opened:
+            with suppress(OSError):
+                # Not TLS's own, which lets go of what another thread is reading by.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+    pool.ConnectionCls = made  # type: ignore[assignment]  # called, and nothing else
+    timer = Timer(seconds, cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _pool(endpoint: Endpoint) -> urllib3.HTTPConnectionPool:

@@ -42,6 +42,8 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     otherwise: Callable[[], tuple[int, dict[str, str]]] = lambda: (200, {})
+    # The body of answers, in place of "told" and the status.
+    says: str = ""
 
     def answer(self, *statuses: int, **headers: str) -> None:
         self.answers.extend((status, headers) for status in statuses)
@@ -59,7 +61,7 @@ def http_receiver() -> Iterator[Receiver]:
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(f"told {status}".encode())
+            self.wfile.write((receiver.says or f"told {status}").encode())
 
         def log_message(self, *_arguments: object) -> None:
             pass
@@ -83,6 +85,27 @@ class Mailbox:
     attempts: list[str] = field(default_factory=list)
     # So many of the next connections are reset in the middle of a message.
     cuts: int = 0
+    # Answer the next senders and recipients, in place of taking them.
+    sender_refusals: deque[str] = field(default_factory=deque)
+    recipient_refusals: deque[str] = field(default_factory=deque)
+    # What QUIT is answered with, in place of a farewell.
+    farewell: str = ""
+
+    async def handle_MAIL(  # noqa: N802 - as aiosmtpd names it
+        self, _server: SMTP, _session: object, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.sender_refusals:
+            return self.sender_refusals.popleft()
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 - as aiosmtpd names it
+        self, _server: SMTP, _session: object, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.recipient_refusals:
+            return self.recipient_refusals.popleft()
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
         mail = BytesParser(EmailMessage, policy=default).parsebytes(envelope.original_content or b"")
@@ -108,6 +131,15 @@ class _CuttingServer(SMTP):
         await self.push("354 go on")
         assert self._reader is not None
         await self._reader.readexactly(100)
+        assert isinstance(self.transport, WriteTransport)
+        self.transport.abort()
+
+    async def smtp_QUIT(self, arg: str) -> None:  # noqa: N802 - as the protocol writes it
+        mailbox = self.event_handler
+        if not mailbox.farewell:
+            await super().smtp_QUIT(arg)
+            return
+        await self.push(mailbox.farewell)
         assert isinstance(self.transport, WriteTransport)
         self.transport.abort()
 

@@ -16,8 +16,9 @@ from shared.auth import Role, mint_token
 from shared.clients import channel
 from tests.clock import Clock
 from tests.refusals import refusal
-from tests.services.alerts.asking import create, deliveries, get
+from tests.services.alerts.asking import create, deliveries, get, webhook
 from tests.services.alerts.conftest import HOUR, Service
+from tests.services.alerts.receivers import http_receiver, mail_receiver
 from tests.services.alerts.scripted_source import Script
 
 ANN, BOB = "ann@example.com", "+4915112345678"
@@ -96,6 +97,29 @@ def test_addresses_are_shown_in_full_to_administrators_alone(
         told = stub.ListDeliveries(pb.ListDeliveriesRequest()).deliveries
     assert [list(each.recipients) for each in shown] == [["a…@example.com", "C…@Example.com"], ["+49…78"]]
     assert {each.recipient for each in told} == {"a…@example.com", "C…@Example.com", "+49…78"}
+
+
+def test_receivers_that_repeat_an_address_do_not_have_it_kept(
+    start_service: Callable[..., Service], clock: Clock, script: Script
+) -> None:
+    with mail_receiver() as mailbox, http_receiver() as receiver:
+        service = start_service(
+            smtp_address=f"127.0.0.1:{mailbox.port}", smtp_sender="brain@example.com", smtp_tls="off"
+        )
+        url = f"{receiver.url}/hooks/7f3a9c"
+        create(service, channels=[CHANNELS[0], webhook(url)])
+        script.otherwise = 9.0
+        clock.micros += HOUR
+        service.look()
+        mailbox.recipient_refusals.extend([f"550 <{ANN.upper()}>: unknown", "451 cid@example.com is busy"])
+        receiver.says = f"no such hook: {url}"
+        service.tell()
+        answers = [each.answer for each in deliveries(service)]
+    assert answers == [
+        "550 <a…@example.com>: unknown",
+        "451 C…@Example.com is busy",
+        f"200 no such hook: {receiver.url}/…",
+    ]
 
 
 def test_what_is_held_is_exported(service: Service) -> None:

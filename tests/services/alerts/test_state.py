@@ -115,6 +115,14 @@ def test_missing_data_counts_as_the_policy_says() -> None:
     assert kept.state.condition is FIRING
 
 
+def test_missing_data_that_counts_as_a_breach_is_repeated_as_one() -> None:
+    policy = Policy(repeat_micros=HOUR, no_data=NoDataPolicy.FIRE)
+    goes_on = after(state(FIRING), Verdict.NO_DATA, policy)
+    assert goes_on.notices == (REPEAT,)
+    assert goes_on.state.fire_told == NOW
+    assert after(goes_on.state, Verdict.NO_DATA, policy).notices == (REFRESH,)
+
+
 def test_what_is_still_true_after_a_hold_is_told_then() -> None:
     held = after(State(), Verdict.BREACH, held=True)
     assert (held.state.condition, held.notices, held.state.owes) == (FIRING, (), True)

@@ -579,7 +579,7 @@ class Delivery(_message.Message):
     attempts: _builtins.int
     """How often it was tried."""
     answer: _builtins.str
-    """What the receiver said last, up to 500 characters."""
+    """What the receiver said last, up to 500 characters; the recipient's address in it is cut."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
         """When it was decided to tell."""

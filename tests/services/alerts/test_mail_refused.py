@@ -1,0 +1,65 @@
+"""What mail servers say besides yes: for now, for good, and after they took a message."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from brain.alerts.v1 import alert_pb2, definition_pb2
+
+from tests.clock import Clock
+from tests.services.alerts.asking import create, deliveries
+from tests.services.alerts.conftest import HOUR, SECOND, Service
+from tests.services.alerts.receivers import Mailbox, mail_receiver
+from tests.services.alerts.scripted_source import Script
+
+DELIVERED, FAILED = alert_pb2.DELIVERY_STATUS_DELIVERED, alert_pb2.DELIVERY_STATUS_FAILED
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with mail_receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def service(start_service: Callable[..., Service], clock: Clock, script: Script, mailbox: Mailbox) -> Service:
+    """An alert that has just fired, and mails."""
+    made = start_service(
+        smtp_address=f"127.0.0.1:{mailbox.port}", smtp_sender="brain@example.com", smtp_tls="off"
+    )
+    kind = definition_pb2.CHANNEL_KIND_EMAIL
+    create(made, channels=[definition_pb2.Channel(kind=kind, recipients=["ann@example.com"])])
+    script.values[clock.micros] = 3.0
+    clock.micros += HOUR
+    made.look()
+    return made
+
+
+def test_a_sender_or_recipient_refused_for_now_is_tried_again(
+    service: Service, clock: Clock, mailbox: Mailbox
+) -> None:
+    mailbox.sender_refusals.extend(["451 grey-listed", "452 no room"])
+    mailbox.recipient_refusals.append("450 busy")
+    answers = []
+    for _ in range(4):
+        assert service.tell() == 1
+        answers.append(deliveries(service)[0].answer)
+        clock.micros += 60 * SECOND
+    assert answers == ["451 grey-listed", "452 no room", "450 busy", "250 taken"]
+    assert [each.status for each in deliveries(service)] == [DELIVERED]
+
+
+def test_a_sender_refused_for_good_is_not_tried_again(service: Service, mailbox: Mailbox) -> None:
+    mailbox.sender_refusals.append("550 not you")
+    service.tell()
+    assert [(each.status, each.answer) for each in deliveries(service)] == [(FAILED, "550 not you")]
+
+
+def test_mail_that_was_taken_is_not_sent_again_for_a_bad_farewell(
+    service: Service, clock: Clock, mailbox: Mailbox
+) -> None:
+    mailbox.farewell = "421 closing in a hurry"
+    assert service.tell() == 1
+    clock.micros += 60 * SECOND
+    assert service.tell() == 0
+    assert [each.status for each in deliveries(service)] == [DELIVERED]
+    assert len(mailbox.mails) == 1

@@ -135,7 +135,7 @@ def _calls(
     checks = RecipientChecks(list(channels), settings.networks, str(settings.slack_base_url))
     changes = Changes(recipients, zone, clock)
     return (
-        AlertCalls(engine, sources, checks, changes, Showing(recipients), clock),
+        AlertCalls(engine, sources, checks, changes, Showing(recipients, zone, clock), clock),
         SilenceCalls(engine, clock),
         HistoryCalls(engine, recipients),
         TrialCalls(engine, sources, channels, recipients, zone, clock),

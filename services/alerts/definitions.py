@@ -123,6 +123,9 @@ def _check_metric(
     for name, value in metric.labels.items():
         if "\0" in name + value:
             violations.add(f"{field}.labels", "must not contain NUL")
+    for each in metric.filters:
+        if "\0" in "".join([each.property, *(value.string_value for value in each.values)]):
+            violations.add(f"{field}.filters", "must not contain NUL")
 
 
 def _query(metric: pb.MetricReference, zone: "ZoneInfo", *, forecast: bool) -> bytes:
@@ -191,6 +194,8 @@ def _check_recovery(
         violations.add(field, "must be a finite number")
     elif recovery > threshold if rises else recovery < threshold:
         violations.add(field, "must lie on the side of the threshold that does not breach")
+    elif kind is ConditionKind.OUTSIDE_FORECAST and recovery < 0:
+        violations.add(field, "must be 0 or more: no window deviates by less")
 
 
 def _policy(

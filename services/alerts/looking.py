@@ -39,11 +39,10 @@ def needed_range(subject: Subject, now: int) -> tuple[int, int] | None:
     return grid.back(first, rule.baseline_offset) if rule.needs_baseline else first, end
 
 
-def held_until(subject: Subject, silences: Sequence[Silence], now: int) -> int | None:
+def held_until(alert_id: str, plan: Plan, silences: Sequence[Silence], now: int) -> int | None:
     """Return until when announcements are held, None where they are not."""
-    plan = subject.plan
     quiet = quiet_until(now, plan.quiet_hours, plan.grid.zone)
-    silent = silenced_until(now, silences, subject.alert_id, plan.labels)
+    silent = silenced_until(now, silences, alert_id, plan.labels)
     return max((end for end in (quiet, silent) if end is not None), default=None)
 
 
@@ -52,7 +51,7 @@ def look(subject: Subject, answer: Answer | None, silences: Sequence[Silence], n
 
     `answer` is None where nothing had to be read.
     """
-    held = held_until(subject, silences, now)
+    held = held_until(subject.alert_id, subject.plan, silences, now)
     if isinstance(answer, str):
         return _after_error(subject, answer, now, held)
     points = answer or ()

@@ -8,6 +8,7 @@ from brain.alerts.v1 import definition_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.alerts.plan import Recipient, masked
+from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,23 +49,24 @@ def with_channels(
 def alert(
     kept: "Kept",
     definition: definition_pb2.AlertDefinition,
+    held_until: int | None,
     latest: "KeptEntry | None",
     recent: "Sequence[KeptEntry]" = (),
 ) -> pb.Alert:
-    """Return an alert; `definition` is whole."""
+    """Return an alert; `definition` is whole, `held_until` in Unix microseconds."""
     return pb.Alert(
         alert_id=kept.alert_id,
         definition=definition,
         active=kept.active,
         created_time=stamp(kept.created_time),
         updated_time=stamp(kept.updated_time),
-        state=_state(kept, latest),
+        state=_state(kept, held_until, latest),
         last_triggered_time=stamp(kept.fired_time),
         recent=map(entry, recent),
     )
 
 
-def _state(kept: "Kept", latest: "KeptEntry | None") -> pb.AlertState:
+def _state(kept: "Kept", held_until: int | None, latest: "KeptEntry | None") -> pb.AlertState:
     return pb.AlertState(
         condition=pb.ConditionState.ValueType(kept.condition),
         health=pb.HealthState.ValueType(kept.health),
@@ -73,7 +75,7 @@ def _state(kept: "Kept", latest: "KeptEntry | None") -> pb.AlertState:
         latest=None if latest is None else entry(latest),
         acknowledged_by=kept.acknowledged_by or "",
         acknowledged_time=stamp(kept.acknowledged_time),
-        held_until_time=stamp(kept.held_until_time),
+        held_until_time=None if held_until is None else from_micros(held_until),
         next_look_time=stamp(kept.due_time),
     )
 

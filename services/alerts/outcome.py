@@ -50,6 +50,7 @@ class Outcome:
     judged_until: int
     due: int | None
     attempts: int = 0
+    # Kept for replicas of earlier versions, which show it.
     held_until: int | None = None
     entries: Sequence[Entry] = field(default=())
     notices: Sequence[Notice] = field(default=())

@@ -28,12 +28,21 @@ _PRUNE = (
     DELETE FROM alerts a WHERE deleted_time < :before
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.alert_key = a.alert_key AND o.status = 1)
     """),
-    text("""
-    DELETE FROM recipients r
-    WHERE NOT EXISTS (SELECT FROM alert_recipients a WHERE a.recipient_id = r.recipient_id)
-      AND NOT EXISTS (SELECT FROM outbox o WHERE o.recipient_id = r.recipient_id)
-    """),
 )
+
+_UNUSED = """
+NOT EXISTS (SELECT FROM alert_recipients a WHERE a.recipient_id = r.recipient_id)
+AND NOT EXISTS (SELECT FROM outbox o WHERE o.recipient_id = r.recipient_id)
+"""
+# What is locked is looked at once more: an alert may have taken an address since the statement began, and
+# would lose it to the cascade.
+_LOCK_UNUSED = text(f"""
+SELECT recipient_id FROM recipients r WHERE {_UNUSED}
+ORDER BY channel, address_hash FOR UPDATE SKIP LOCKED
+""")  # noqa: S608 - constants alone
+_DELETE_UNUSED = text(f"""
+DELETE FROM recipients r WHERE recipient_id = ANY(CAST(:ids AS int8[])) AND {_UNUSED}
+""")  # noqa: S608 - constants alone
 
 
 def prune(engine: "Engine", now: int, history_days: int) -> None:
@@ -41,7 +50,11 @@ def prune(engine: "Engine", now: int, history_days: int) -> None:
     before = to_datetime_utc(now - history_days * DAY_MICROS)
     for statement in _PRUNE:
         with engine.begin() as connection:
-            connection.execute(statement, {"before": before} if ":before" in str(statement) else {})
+            connection.execute(statement, {"before": before})
+    with engine.begin() as connection:
+        unused = list(connection.execute(_LOCK_UNUSED).scalars())
+        if unused:
+            connection.execute(_DELETE_UNUSED, {"ids": unused})
 
 
 def pruning(engine: "Engine", clock: Callable[[], int], history_days: int) -> Chore:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from services.alerts.condition import Condition, Moment, NoticeKind, State, Transition, Verdict
 from services.alerts.looking import see
 from services.alerts.plan import Plan, Seen
-from services.alerts.state import transition
+from services.alerts.state import counted, transition
 from services.alerts.windows import DAY_MICROS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _MONTH_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A window of the past and what it would have moved."""
+    """A window of the past and what it would have moved; `verdict` is what it counts as."""
 
     seen: Seen
     verdict: Verdict
@@ -64,7 +64,7 @@ def replay(plan: Plan, points: "Sequence[Point]", start: int) -> Replay:
         seen, judgement = see(plan, points, place)
         moved = transition(state, judgement.verdict, policy, Moment(seen.end))
         state = moved.state
-        steps.append(Step(seen, judgement.verdict, moved))
+        steps.append(Step(seen, counted(judgement.verdict, policy), moved))
         if NoticeKind.FIRE in moved.notices:
             episodes.append((seen.end, None))
         if state.condition is Condition.OK and episodes and episodes[-1][1] is None:

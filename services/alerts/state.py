@@ -18,11 +18,11 @@ from services.alerts.condition import (
 
 def transition(state: State, verdict: Verdict, policy: Policy, moment: Moment) -> Transition:
     """Return what a look at the metric makes of a state."""
-    counted = _counted(verdict, policy)
-    moved, reason = _move(_with_health(state, verdict), counted, policy)
-    if counted is not verdict:
+    meant = counted(verdict, policy)
+    moved, reason = _move(_with_health(state, verdict), meant, policy)
+    if meant is not verdict:
         reason = Reason.NO_DATA if moved.condition is state.condition else reason
-    return _announce(moved, reason, counted, policy, moment)
+    return _announce(moved, reason, meant, policy, moment)
 
 
 def withdraw(state: State) -> Transition:
@@ -37,7 +37,7 @@ def withdraw(state: State) -> Transition:
     return Transition(ended, Reason.WITHDRAWN, (NoticeKind.RESOLVE,))
 
 
-def _counted(verdict: Verdict, policy: Policy) -> Verdict:
+def counted(verdict: Verdict, policy: Policy) -> Verdict:
     """Return what a window without data counts as."""
     if verdict is not Verdict.NO_DATA or policy.no_data is NoDataPolicy.KEEP:
         return verdict

@@ -13,6 +13,7 @@ from services.alerts.calls.probing import probe
 from services.alerts.condition import Condition
 from services.alerts.sources import Source, Wanted
 from services.alerts.store import alerts, states
+from services.alerts.store.recipients import normalised
 from shared.attempts import is_retry
 from shared.calls import current_caller
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from services.alerts.calls.showing import Showing
     from services.alerts.channels import RecipientChecks
-    from services.alerts.plan import Plan, Recipient
+    from services.alerts.plan import ChannelKind, Plan, Recipient
     from services.alerts.store.alerts import Kept
 
 _MAXIMUM_RECENT = 100
@@ -185,7 +186,7 @@ class AlertCalls:
         bare = definition_pb2.AlertDefinition()
         bare.CopyFrom(definition)
         del bare.channels[:]
-        return kept.definition == bare and before.get(kept.alert_key, []) == list(recipients)
+        return kept.definition == bare and _told(before.get(kept.alert_key, [])) == _told(recipients)
 
     def _refuse_another(
         self,
@@ -196,3 +197,8 @@ class AlertCalls:
     ) -> None:
         if not self._is(connection, kept, definition, recipients):
             raise AlreadyExists(f"another alert has the id {kept.alert_id!r}", "ALERT_ALREADY_EXISTS")
+
+
+def _told(recipients: "Sequence[Recipient]") -> "list[tuple[ChannelKind, str]]":
+    """Return whom recipients are: an address that another alert wrote otherwise is shown as it did."""
+    return [(each.channel, normalised(each.address)) for each in recipients]

@@ -10,6 +10,9 @@ MAXIMUM_URL = 2_000
 _PROBE_SECONDS = 2.0
 _SCHEMES = {"http": 80, "https": 443}
 
+# Documentation (RFC 9637) and the identifiers of segment routing (RFC 9602).
+_NOT_OF_THE_INTERNET = (ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("5f00::/16"))
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -82,11 +85,14 @@ def resolve(url: str, allowed: Sequence[Network]) -> Endpoint:
 
 
 def unreachable(url: str, allowed: Sequence[Network]) -> str | None:
-    """Return why nothing at a URL takes a connection now, None where something does."""
+    """Return why nothing at a URL takes a connection now, None where something does.
+
+    A host may lead elsewhere than when the URL was checked.
+    """
     try:
         endpoint = resolve(url, allowed)
         socket.create_connection((endpoint.ip, endpoint.port), timeout=_PROBE_SECONDS).close()
-    except UnresolvedError as error:
+    except (ForbiddenError, UnresolvedError) as error:
         return str(error)
     except OSError as error:
         return f"{endpoint.host}:{endpoint.port} takes no connection now: {error.strerror or error}"
@@ -100,6 +106,9 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None) or _nat64(ip)
         if inner is not None:
             return is_public(str(inner))
+        # Known as private to some versions of Python alone.
+        if ip.is_site_local or any(ip in network for network in _NOT_OF_THE_INTERNET):
+            return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 

@@ -25,7 +25,7 @@ _RANK = """CASE s.condition WHEN 3 THEN 0 WHEN 4 THEN 1 WHEN 2 THEN 2 ELSE
 
 _COLUMNS = f"""
 SELECT a.alert_key, a.alert_id, a.definition, a.active, a.created_time, a.updated_time,
-       s.condition, s.health, s.since_time, s.episode, s.held_until_time, s.due_time, {_RANK} AS rank,
+       s.condition, s.health, s.since_time, s.episode, s.due_time, {_RANK} AS rank,
        e.fired_time, e.acknowledged_by, e.acknowledged_time,
        (SELECT max(entry_id) FROM history h
         WHERE h.alert_key = a.alert_key AND h.reason <> {Reason.SKIPPED.value}) AS latest_entry_id
@@ -79,7 +79,6 @@ class Kept:
     health: int
     since_time: datetime
     episode: int
-    held_until_time: datetime | None
     due_time: datetime | None
     rank: int
     fired_time: datetime | None

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 STORED_ADDRESSES = EncryptedColumn("recipients", "recipient_id", "address_hash", "address_encrypted")
 
-# In one order for all writers: two that meet wait, and never for each other.
+# In one order for all writers: two that meet wait, and never for each other. What is there already is
+# locked as if it changed: it may be about to be pruned.
 _ADD = """
 INSERT INTO recipients (channel, address_hash, address_encrypted)
 SELECT channel, address_hash, address_encrypted
 FROM unnest(%(channels)s::int2[], %(hashes)s::bytea[], %(encrypted)s::bytea[])
      AS given(channel, address_hash, address_encrypted)
 ORDER BY channel, address_hash
-ON CONFLICT ON CONSTRAINT recipients_channel_address_hash_key DO NOTHING
+ON CONFLICT ON CONSTRAINT recipients_channel_address_hash_key DO UPDATE SET channel = excluded.channel
 """
 
 _SET = """

@@ -96,14 +96,19 @@ FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(alert_key int8, episode int4,
 WHERE e.alert_key = r.alert_key AND e.episode = r.episode
 """)
 
-# One row for each recipient. REFRESH is for Alertmanager alone, and one that waits is as good as two.
+# One row for each recipient. REFRESH is for Alertmanager alone, and one that waits is as good as two. A
+# recipient that is left alone until some time is not asked sooner by what is decided meanwhile.
 _ENQUEUE = text(f"""
+WITH failing AS MATERIALIZED (
+    SELECT channel, recipient_id, max(due_time) AS until_time FROM outbox
+    WHERE status = 1 AND attempts > 0 GROUP BY channel, recipient_id)
 INSERT INTO outbox (alert_key, episode, kind, sequence, channel, recipient_id, notice, created_time, due_time)
 SELECT n.alert_key, n.episode, n.kind, n.sequence, r.channel, r.recipient_id, n.notice, n.decided_time,
-    n.decided_time
+    greatest(n.decided_time, f.until_time)
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
     alert_key int8, episode int4, kind int2, sequence int4, notice jsonb, decided_time timestamptz)
 JOIN alert_recipients r USING (alert_key)
+LEFT JOIN failing f ON f.channel = r.channel AND f.recipient_id = r.recipient_id
 WHERE n.kind <> {NoticeKind.REFRESH.value} OR (r.channel = {ChannelKind.ALERTMANAGER.value} AND NOT EXISTS (
     SELECT FROM outbox o WHERE o.status = 1 AND o.alert_key = n.alert_key AND o.channel = r.channel
       AND o.recipient_id = r.recipient_id))

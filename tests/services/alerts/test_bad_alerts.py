@@ -40,6 +40,12 @@ def metric(**changes: Any) -> definition_pb2.MetricReference:  # noqa: ANN401 - 
     return made
 
 
+def filtered(value: str) -> definition_pb2.MetricReference:
+    made = definition().metric
+    made.filters.add(property="page").values.add(string_value=value)
+    return made
+
+
 def channel(kind: definition_pb2.ChannelKind.ValueType, *recipients: str) -> definition_pb2.Channel:
     return definition_pb2.Channel(kind=kind, recipients=recipients)
 
@@ -57,6 +63,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"condition": CHANGE, "threshold": 0.0}, "threshold", "must not be 0"),
     ({"recovery_threshold": 3.0}, "recovery_threshold", "does not breach"),
     ({"recovery_threshold": nan}, "recovery_threshold", "finite"),
+    ({"condition": OUTSIDE, "recovery_threshold": -1.0}, "recovery_threshold", "0 or more"),
     ({"condition": EQUAL, "recovery_threshold": 1.0}, "recovery_threshold", "not for EQUAL_TO"),
     ({"condition": EQUAL, "tolerance": -1.0}, "tolerance", "0 or more"),
     ({"tolerance": 1.0}, "tolerance", "EQUAL_TO alone"),
@@ -79,6 +86,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"metric": metric(source="mars")}, "metric.source", "one of the services this one reads: events"),
     ({"metric": metric(interval=0)}, "metric.interval", "required"),
     ({"metric": metric(name="event_cuont")}, "metric.name", "there is event_count"),
+    ({"metric": filtered("a\0b")}, "metric.filters", "NUL"),
     ({"channels": [channel(EMAIL, "nobody")]}, "channels[0].recipients[0]", "mail address"),
     ({"channels": [channel(EMAIL, "a@b.c\r\nBcc: e@f.g")]}, "channels[0].recipients[0]", "mail address"),
     ({"channels": [channel(SMS, "0151")]}, "channels[0].recipients[0]", "+4915112345678"),
@@ -101,7 +109,8 @@ def test_what_is_wrong_is_named(service: Service) -> None:
         refused = refusal(partial(create, service, **changes))
         assert refused.code is grpc.StatusCode.INVALID_ARGUMENT, changes
         assert said in refused.fields[f"definition.{field}"], (changes, refused.fields)
-        assert set(refused.fields) <= {f"definition.{field}", "definition.channels[0].kind"}, changes
+        besides = {"definition.channels[0].kind", "definition.condition"}  # what the settings leave out
+        assert set(refused.fields) <= {f"definition.{field}", *besides}, changes
 
 
 def test_everything_wrong_is_said_at_once(service: Service) -> None:
@@ -116,6 +125,15 @@ def test_alerts_are_made_once(service: Service) -> None:
     made = create(service)
     assert create(service) == made
     assert refusal(lambda: create(service, threshold=3.0)).reason == "ALERT_ALREADY_EXISTS"
+
+
+def test_alerts_are_made_once_however_another_spells_the_address(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service(smtp_address="127.0.0.1:1", smtp_sender="brain@example.com")
+    create(service, "first", channels=[channel(EMAIL, "Ann@Example.com")])
+    made = create(service, "second", channels=[channel(EMAIL, "ann@example.com")])
+    assert create(service, "second", channels=[channel(EMAIL, "ann@example.com")]) == made
 
 
 def test_a_metric_that_cannot_be_checked_now_is_unavailable(
@@ -185,6 +203,10 @@ def test_forged_page_tokens_are_refused(service: Service) -> None:
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::", False),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("::127.0.0.1", False),
     ],
 )
 def test_private_addresses_are_known_in_every_dress(address: str, *, is_public: bool) -> None:
@@ -202,6 +224,12 @@ def test_hosts_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guard.resolve("http://rebinding.example/a?b", [local]).ip == "127.0.0.1"
     with pytest.raises(guard.ForbiddenError, match=r"10\.0\.0\.1"):
         guard.resolve("http://rebinding.example/", [local])
+
+
+def test_a_host_that_leads_elsewhere_after_its_check_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [(2, 1, 6, "", ("10.0.0.1", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: answer)
+    assert "10.0.0.1" in str(guard.unreachable("http://rebinding.example/", []))
 
 
 def test_months_are_windows_too(service: Service) -> None:

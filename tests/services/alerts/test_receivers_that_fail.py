@@ -83,6 +83,21 @@ def test_a_failing_receiver_is_asked_by_one_delivery_not_by_all(
     assert len(receiver.received) == 13
 
 
+def test_who_asks_for_time_is_left_alone_by_what_is_decided_later(
+    service: Service, clock: Clock, receiver: Receiver, fire: Callable[[Service], None]
+) -> None:
+    create(service, "first", channels=[webhook(receiver.url)])
+    receiver.answer(429, Retry_After=str(2 * 3600))
+    fire(service)
+    assert service.tell() == 1
+    create(service, "second", channels=[webhook(receiver.url)])
+    fire(service)
+    assert service.tell() == 0
+    clock.micros += HOUR
+    assert service.tell() == 2
+    assert {each.status for each in deliveries(service)} == {DELIVERED}
+
+
 @pytest.mark.parametrize("status", [301, 302, 400, 404, 410])
 def test_what_is_refused_for_good_is_not_tried_again(
     status: int, service: Service, clock: Clock, receiver: Receiver, fire: Callable[[Service], None]

@@ -71,6 +71,18 @@ def test_nothing_judged_has_no_rates(service: Service, script: Script) -> None:
     assert not replayed.HasField("episodes_per_30_days")
 
 
+def test_windows_without_a_value_count_as_the_policy_says(service: Service, script: Script) -> None:
+    script.otherwise = None
+    script.values = {START - hour * HOUR: 0.0 for hour in range(1, 6)}
+    fires = definition(no_data_policy=definition_pb2.NO_DATA_POLICY_FIRE)
+    request = pb.PreviewAlertRequest(definition=fires, time_range=past(10))
+    replayed = service.alerts.PreviewAlert(request)
+    # Five hours without a value, then five clear ones.
+    assert (len(replayed.episodes), replayed.judged_windows) == (1, 10)
+    assert replayed.breach_ratio == 0.5
+    assert replayed.episodes_per_30_days == pytest.approx(24 * 30 / 10)
+
+
 def test_a_false_alert_rate_is_the_one_of_the_distribution(service: Service, script: Script) -> None:
     draws = np.random.default_rng(1).standard_normal(4_000)
     for hour, draw in enumerate(draws):

@@ -537,7 +537,9 @@ class PreviewAlertResponse(_message.Message):
     EPISODES_PER_30_DAYS_FIELD_NUMBER: _builtins.int
     BREACH_RATIO_FIELD_NUMBER: _builtins.int
     judged_windows: _builtins.int
-    """Windows that were judged: complete, with enough observations."""
+    """Windows that were judged: complete, with enough observations; those without a value where no_data_policy
+    says what they count as.
+    """
     episodes_per_30_days: _builtins.float
     """Episodes for 30 days of this past: the false alerts to expect a month where nothing was wrong in the range.
     Absent where nothing was judged.

@@ -313,7 +313,9 @@ class AlertDefinition(_message.Message):
     threshold: _builtins.float
     """With what. Required; a number that is finite, for CHANGE_RATIO not 0, for OUTSIDE_FORECAST above 0."""
     recovery_threshold: _builtins.float
-    """Where a breach is over, on the clear side of the threshold; absent: the threshold. Not for EQUAL_TO."""
+    """Where a breach is over, on the clear side of the threshold, for OUTSIDE_FORECAST 0 or more; absent: the
+    threshold. Not for EQUAL_TO.
+    """
     tolerance: _builtins.float
     """For EQUAL_TO: a difference that does not matter, 0 or more."""
     baseline_offset_intervals: _builtins.int

@@ -131,24 +131,15 @@ _days = click.option("--days", type=int, default=90, show_default=True, help="Ho
 @_save
 @_json
 @click.pass_obj
-def churn(service: _Service, /, events: Sequence[str], *, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as above
+def churn(service: _Service, /, *, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as above
     """Say who will buy nothing; EVENTS are the purchases."""
-    request = customers_pb2.PredictChurnRequest(
-        purchases=customers_pb2.PurchaseHistory(events=events),
-        horizon_days=asked["days"],
-        page_size=_SHOWN,
-        save_id=asked["save_id"],
-    )
+    request = customers_pb2.PredictChurnRequest(**_of_customers(asked))
     with service.calls() as calls:
         reply = calls.PredictChurn(request)
     if as_json:
         _print(reply)
         return
-    rows: list[tables.Row] = [
-        {"user": each.user.id, "churn": each.churn_ratio, "purchases": each.purchases}
-        for each in reply.customers
-    ]
-    tables.show(rows, as_json=False)
+    tables.show([_churn_row(each) for each in reply.customers], as_json=False)
     click.echo(f"{reply.expected_churned:,.0f} of {reply.total_customers:,} are expected to leave.")
     if reply.HasField("hold_out"):
         scores = reply.hold_out
@@ -165,29 +156,15 @@ def churn(service: _Service, /, events: Sequence[str], *, as_json: bool, **asked
 @_save
 @_json
 @click.pass_obj
-def value(service: _Service, /, events: Sequence[str], *, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as above
+def value(service: _Service, /, *, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - as above
     """Say who will spend most; EVENTS are the purchases."""
-    request = customers_pb2.PredictLifetimeValueRequest(
-        purchases=customers_pb2.PurchaseHistory(events=events),
-        horizon_days=asked["days"],
-        page_size=_SHOWN,
-        save_id=asked["save_id"],
-    )
+    request = customers_pb2.PredictLifetimeValueRequest(**_of_customers(asked))
     with service.calls() as calls:
         reply = calls.PredictLifetimeValue(request)
     if as_json:
         _print(reply)
         return
-    rows: list[tables.Row] = [
-        {
-            "user": each.user.id,
-            "expected_value": each.expected_value,
-            "expected_purchases": each.expected_purchases,
-            "spent": each.spent,
-        }
-        for each in reply.customers
-    ]
-    tables.show(rows, as_json=False)
+    tables.show([_value_row(each) for each in reply.customers], as_json=False)
     click.echo(f"{reply.total_customers:,} customers are expected to spend {reply.expected_value:,.2f}.")
     _warn(reply.warnings)
 
@@ -214,6 +191,10 @@ def _interval_of(asked: Mapping[str, Any]) -> Interval.ValueType:
     return Interval.Value(f"INTERVAL_{asked['interval'].upper()}")
 
 
+def _interval_name(interval: Interval.ValueType) -> str:
+    return Interval.Name(interval).removeprefix("INTERVAL_").lower()
+
+
 def _options(asked: Mapping[str, Any]) -> forecasts_pb2.MetricForecastOptions:
     return forecasts_pb2.MetricForecastOptions(
         options=forecasts_pb2.ForecastOptions(horizon=asked["horizon"]), save_id=asked["save_id"]
@@ -228,6 +209,29 @@ def _metric(name: str, asked: Mapping[str, Any]) -> forecasts_pb2.MetricReferenc
         interval=_interval_of(asked),
         time_zone=asked["zone"],
     )
+
+
+def _of_customers(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that questions about customers share."""
+    return {
+        "purchases": customers_pb2.PurchaseHistory(events=asked["events"]),
+        "horizon_days": asked["days"],
+        "page_size": _SHOWN,
+        "save_id": asked["save_id"],
+    }
+
+
+def _churn_row(customer: customers_pb2.CustomerChurn) -> tables.Row:
+    return {"user": customer.user.id, "churn": customer.churn_ratio, "purchases": customer.purchases}
+
+
+def _value_row(customer: customers_pb2.CustomerValue) -> tables.Row:
+    return {
+        "user": customer.user.id,
+        "expected_value": customer.expected_value,
+        "expected_purchases": customer.expected_purchases,
+        "spent": customer.spent,
+    }
 
 
 def _show_forecast(found: forecasts_pb2.Forecast, *, as_json: bool) -> None:
@@ -272,6 +276,7 @@ def _accuracy_row(found: predictions_pb2.PredictionAccuracy) -> tables.Row:
     return {
         "type": kind,
         "metric": found.metric,
+        "interval": _interval_name(found.interval) if found.interval else None,
         "model_version": found.model_version,
         "predictions": found.predictions,
         "mean_absolute_error": found.mean_absolute_error,

@@ -39,7 +39,7 @@ _HORIZON = number(
     1,
     1_000,
 )
-_LEVELS = reals("level", "A level of the intervals, between 0 and 1; may be repeated. Default: 0.8 and 0.95.")
+_LEVELS = reals("level", "A level of the intervals, 0.0001 to 0.9999; may be repeated. Default: 0.8, 0.95.")
 _HISTORY = number(
     "historyPoints",
     "Points of history. Default: 365 days, 84 days of hours, 156 weeks, 60 months.",

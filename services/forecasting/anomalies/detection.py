@@ -134,7 +134,7 @@ def largest_zscore(n: int) -> float:
 
 def _zscore_warnings(n: int, threshold: float) -> tuple[str, ...]:
     largest = largest_zscore(n)
-    if threshold < largest:
+    if threshold <= largest:
         return ()
     bound = f"among {n} points no z-score exceeds {largest:.2f}"
     return (f"no point can be anomalous: {bound}, and the threshold is {threshold:g}",)

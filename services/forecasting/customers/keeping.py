@@ -22,7 +22,7 @@ from shared.people import UserDictionary
 from shared.who import Who
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from services.forecasting.predictions.store import Claimed
 
@@ -68,14 +68,15 @@ class CustomerKeeper:
         run = store.Run(saying.run_id, caller, saying.question, definition)
         with self.engine.begin() as connection:
             if not store.add_run(connection, run, now) and not store.is_run(connection, run):
-                message = f"predictions of something else are kept as {saying.run_id!r}"
-                raise AlreadyExists(message, "SAVE_ID_TAKEN")
+                raise _taken(saying)
             erased = self.users.erased(connection, [each.who for each in said])
             kept = [each for each in said if erased.get(each.who, 0) <= saying.span.end]
             keys = self.users.hold(connection, [each.who for each in kept])
             end = days_after(saying.span.end, saying.span.horizon, reader.zone)
             made = [_prediction(saying, each, keys[each.who], end) for each in kept]
             added = store.add(connection, made, saying.run_id, now, self.grace_micros)
+            if len(made) == 1 and not added and _is_of_another(connection, made[0]):
+                raise _taken(saying)
             details: dict[str, str | float] = {"type": saying.type.name.lower(), "predictions": added}
             audit.record(connection, AuditEntry(caller, "SavePredictions", saying.run_id, details))
         return added
@@ -109,6 +110,18 @@ class CustomerKeeper:
             churn = each.type is PredictionType.CHURN
             found[each.prediction_id] = gone if churn else spent.get(key, 0.0)
         return found
+
+
+def _taken(saying: Saying) -> AlreadyExists:
+    return AlreadyExists(f"predictions of something else are kept as {saying.run_id!r}", "SAVE_ID_TAKEN")
+
+
+def _is_of_another(connection: "Connection", made: Prediction) -> bool:
+    """Tell whether the id of what one person was asked about holds another person of the same period."""
+    kept = store.find(connection, made.prediction_id)
+    if kept is None:
+        return False
+    return kept.prediction.start == made.start and kept.prediction.user_key != made.user_key
 
 
 def _run_and_period(claimed: "Claimed") -> tuple[str, int, int]:

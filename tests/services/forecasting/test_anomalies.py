@@ -168,6 +168,8 @@ def test_a_z_score_that_cannot_fire_says_so() -> None:
     [warning] = detect_zscore(np.array([1.0, 2, 3, 2, 1, 2, 9]), Spacing.DAY, 3.0).warnings
     assert "2.27" in warning
     assert detect_zscore(np.array([1.0, 2, 3, 2, 1, 2, 9]), Spacing.DAY, 2.0).warnings == ()
+    reached = detect_zscore(np.array([0.0, 0, 0, 1]), Spacing.DAY, 1.5)  # 3 ÷ √4
+    assert (len(reached.anomalies), reached.warnings) == (1, ())
 
 
 def test_z_scores_of_equal_values_are_undefined() -> None:

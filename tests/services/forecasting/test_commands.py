@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from brain_client.cli import main
+from services.forecasting.models.forecast import VERSION
 from shared.auth import Role, mint_token
 from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
@@ -28,7 +29,9 @@ def brain(service: Service, token_keys: tuple[bytes, bytes], clock: Clock) -> Ca
     return run
 
 
-def test_forecasts_and_anomalies_are_shown(brain: Callable[..., str], events: EventsService) -> None:
+def test_forecasts_and_anomalies_are_shown(
+    brain: Callable[..., str], events: EventsService, service: Service, clock: Clock
+) -> None:
     counts = weekly(84)
     counts[-3] = 90
     sell(events, counts)
@@ -41,6 +44,12 @@ def test_forecasts_and_anomalies_are_shown(brain: Callable[..., str], events: Ev
     assert "2011-11-09" in found
     assert "alerts a month" in found
     assert "7 wait for what comes." in brain("accuracy")
+    clock.micros = TODAY + 3 * DAY
+    service.application.actuals.step()
+    told = json.loads(brain("accuracy", "--json"))
+    assert [each["interval"] for each in told["accuracies"]] == ["INTERVAL_DAY"]
+    [row] = [line for line in brain("accuracy").splitlines() if VERSION in line]
+    assert [cell.strip() for cell in row.split("│")[1:4]] == ["revenue", "revenue", "day"]
 
 
 def test_customers_are_shown(brain: Callable[..., str], events: EventsService) -> None:

@@ -140,6 +140,10 @@ def test_something_else_is_not_kept_under_the_same_id(service: Service, events: 
     value = pb.PredictLifetimeValueRequest(purchases=BOUGHT, horizon_days=7, page_size=1, save_id="q")
     assert refusal(lambda: service.forecasting.PredictChurn(further)).reason == "SAVE_ID_TAKEN"
     assert refusal(lambda: service.forecasting.PredictLifetimeValue(value)).reason == "SAVE_ID_TAKEN"
+    people = [events_pb2.UserReference(kind=events_pb2.USER_KIND_USER, id=f"c-{at}") for at in (9, 10)]
+    one, other = (pb.PredictChurnRequest(purchases=BOUGHT, user=each, save_id="one") for each in people)
+    assert [service.forecasting.PredictChurn(one).saved_predictions for _ in range(2)] == [1, 0]
+    assert refusal(lambda: service.forecasting.PredictChurn(other)).reason == "SAVE_ID_TAKEN"
 
 
 def test_pages_kept_on_different_days_have_their_own_periods(

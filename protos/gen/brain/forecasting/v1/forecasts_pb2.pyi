@@ -55,7 +55,7 @@ class SeriesPoint(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     value: _builtins.float
-    """Finite; absent where it is not known."""
+    """Finite, at most 1e100 in size; absent where it is not known."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Where its interval begins. Required."""
@@ -121,7 +121,7 @@ class ForecastOptions(_message.Message):
     """
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Levels of the intervals, between 0 and 1, at most 5; empty means 0.8 and 0.95."""
+        """Levels of the intervals, 0.0001 to 0.9999, at most 5; empty means 0.8 and 0.95."""
 
     @_builtins.property
     def calendar(self) -> Global___BusinessCalendar:

@@ -85,7 +85,7 @@ class Prediction(_message.Message):
     ACCURACY_RATIO_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
     prediction_id: _builtins.str
-    """Chosen by whoever made it: 1 to 200 letters, digits and "._-/"."""
+    """Chosen by whoever made it: 1 to 200 letters, digits and "._-/". No ids of people: the audit log keeps it."""
     type: Global___PredictionType.ValueType
     """What it is about. Required."""
     target: _builtins.str

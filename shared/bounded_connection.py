@@ -3,10 +3,10 @@
 `statement_timeout` ends what PostgreSQL does, and no answer that a slow or dead network keeps back.
 """
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
-from psycopg.abc import PQGen
+from psycopg.abc import PQGen, PQGenConn
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
@@ -37,6 +37,21 @@ class BoundedConnection(psycopg.Connection[Any]):
             self.pgconn.finish()  # the answer may still come, and would be taken for the next one's
             raise psycopg.errors.QueryCanceled("nobody waits for the answer any more") from error
 
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        """Connect step by step while somebody waits; psycopg asks for a step at least ten times a second."""
+        steps = super()._connect_gen(conninfo)
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if not remaining_seconds():
+                raise psycopg.errors.QueryCanceled("nobody waits for the connection any more")
+            try:
+                wanted = steps.send(ready)
+            except StopIteration as end:
+                made: Self = end.value
+                return made
+
 
 class BoundedPool(QueuePool):
     """A pool where a call waits for a connection no longer than its caller waits for the call."""
@@ -52,12 +67,12 @@ class BoundedPool(QueuePool):
 def connect(
     _dialect: object, _entry: object, arguments: tuple[Any, ...], parameters: dict[str, Any]
 ) -> BoundedConnection:
-    """Connect in the time left to the caller; QueryCanceled where that is no time to connect in.
+    """Connect in the time left to the caller; QueryCanceled where there is none.
 
     For SQLAlchemy's event `do_connect`.
     """
     left = remaining_seconds()
-    if left < _SHORTEST_CONNECT_SECONDS - 1:
-        raise psycopg.errors.QueryCanceled("nobody waits long enough for a connection")
+    if not left:
+        raise psycopg.errors.QueryCanceled("nobody waits for a connection any more")
     longest = max(_SHORTEST_CONNECT_SECONDS, min(left, parameters["connect_timeout"]))
     return BoundedConnection.connect(*arguments, **{**parameters, "connect_timeout": int(longest)})

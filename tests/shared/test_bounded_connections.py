@@ -65,12 +65,17 @@ def test_an_answer_that_stays_away_is_not_waited_for(engine: sqlalchemy.Engine, 
     assert ask(engine) == 1, "on another connection: the late answer is nobody's"
 
 
-def test_a_connection_is_not_begun_that_nobody_would_wait_for(
-    engine: sqlalchemy.Engine, network: Proxy
-) -> None:
+def test_a_connection_that_does_not_come_is_not_waited_for(engine: sqlalchemy.Engine, network: Proxy) -> None:
     network.fault = Fault(is_black_hole=True)
     assert isinstance(failure(lambda: ask(engine)), DeadlineExceeded)
-    assert network.connections == 0
+    network.fault = HEALTHY
+    assert ask(engine) == 1
+
+
+def test_who_waits_for_little_gets_a_connection_that_comes_in_time(engine: sqlalchemy.Engine) -> None:
+    context = Context()
+    context.run(deadlines.set_remaining, LEFT_SECONDS)
+    assert context.run(ask, engine) == 1
 
 
 def test_a_connection_of_others_is_waited_for_no_longer(engine: sqlalchemy.Engine) -> None:

@@ -9,7 +9,6 @@ from deploy.errors import LaunchError
 from deploy.processes import ServiceProcess
 from deploy.rolling import RollingRestart
 from deploy.settings import Service
-from tests.waiting import until
 
 
 def started(tmp_path: Path, module: str, number: int = 1) -> ServiceProcess:
@@ -42,4 +41,4 @@ def test_a_schema_that_cannot_be_migrated_ends_the_restart_before_anything_stops
     with pytest.raises(LaunchError, match=r"(?s)schema of events was not migrated.*No such file.*'migrate'"):
         carry_out(restart)
     assert restart.current is None
-    until(lambda: not first.is_running())
+    first.wait()

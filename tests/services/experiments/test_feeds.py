@@ -190,6 +190,7 @@ def test_ids_that_become_one_person_are_reported_and_left_out_where_variants_dif
     service: Service, events: EventsService, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identities, "_TRUSTED_SECONDS", -1.0)  # who is who is asked again each time
+    monkeypatch.setattr(identities, "_REST_RATIO", -1.0)  # however long asking took
     create(service, what=definition(metrics=FED[:1]))
     start(service)
     devices: dict[str, str] = {}

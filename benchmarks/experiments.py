@@ -70,6 +70,9 @@ def run(stack: "Stack", people: int, calls: int) -> list[Line]:
             lines += _tracked(service, setting, calls)
             _track_events(setting)
             _change_metrics(service, FED)
+            # The background may rest for minutes after it looked for people without any events.
+            with service.channel() as channel:
+                _results(service, channel)()
             wait(setting, f"SELECT count(*) >= {people} FROM experiments.event_identities")
         with running(setting) as service:
             lines += _fed(service, setting, calls)

@@ -85,7 +85,14 @@ class EventFeeds:
         """
         with engine.begin() as connection:
             participants = self._participants.current(connection, experiment)
-        return self._attribute(experiment, participants).conflicting
+        fed_by_events = [metric for metric in experiment.metrics if metric.feed is not None]
+        attributed = self._attribute(experiment, participants)
+        if fed_by_events and len(participants.user_keys):
+            with self._turn(experiment):
+                chunks = self.scanner.read(_feeds(fed_by_events), _start(participants, fed_by_events))
+                if self._meets_strangers(experiment, attributed, chunks):
+                    attributed = self._attribute(experiment, participants)
+        return attributed.conflicting
 
     def sums(
         self, connection: "Connection", experiment: Experiment, metrics: "Sequence[Metric]"

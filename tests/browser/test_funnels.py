@@ -130,16 +130,7 @@ def test_a_funnel_is_made_from_the_page_and_deactivated_after_asking(
     browser.save_screenshot(screenshots / "funnels_empty_phone.png")
     assert fits(browser)
     driving.resize(browser, 1280, 1100)
-    name = browser.find_element(By.NAME, "new_name")
-    name.clear()
-    name.send_keys("First order")
-    for place, event in enumerate(STEPS):
-        field = browser.find_element(By.NAME, f"new_{place}")
-        field.clear()
-        field.send_keys(event)
-    browser.find_element(By.NAME, "new_0_where").send_keys("platform = ios")
-    browser.find_element(By.NAME, "new_without_0").send_keys("returned")
-    browser.find_element(By.CSS_SELECTOR, "[name=new_before_0] [value='3']").click()
+    fill_in(browser)
     browser.find_element(By.XPATH, "//button[text()='Make this funnel']").click()
     until_text(browser, "First order is made.")
     until_text(browser, "most people lost")
@@ -156,6 +147,20 @@ def test_a_funnel_is_made_from_the_page_and_deactivated_after_asking(
     assert [(each.event, each.from_step, each.to_step) for each in kept(funnels).exclusions] == [
         ("returned", 0, 2)
     ]
+
+
+def fill_in(browser: Chrome) -> None:
+    """Describe a funnel with a condition and an exclusion."""
+    name = browser.find_element(By.NAME, "new_name")
+    name.clear()
+    name.send_keys("First order")
+    for place, event in enumerate(STEPS):
+        field = browser.find_element(By.NAME, f"new_{place}")
+        field.clear()
+        field.send_keys(event)
+    browser.find_element(By.NAME, "new_0_where").send_keys("platform = ios")
+    browser.find_element(By.NAME, "new_without_0").send_keys("returned")
+    browser.find_element(By.CSS_SELECTOR, "[name=new_before_0] [value='3']").click()
 
 
 def kept(service: Service) -> pb.Funnel:

@@ -234,28 +234,22 @@ def shared_gateway(
     key_file = directory / "public.pem"
     key_file.write_bytes(token_keys[1])
     with ExitStack() as stack:
-        database = postgres.url(
-            stack.enter_context(databases.clone(postgres, template_database("events"))),
-            "events",
-        )
+
+        def fresh(name: str) -> str:
+            return postgres.url(stack.enter_context(databases.clone(postgres, template_database(name))), name)
+
         now = Clock(time.time_ns() // 1_000)
-        service = stack.enter_context(running(database, now, token_keys[0], key_file))
-        template = template_database("experiments")
-        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "experiments")
+        service = stack.enter_context(running(fresh("events"), now, token_keys[0], key_file))
         clock = Clock(time.time_ns() // 1_000)
-        tried = stack.enter_context(running_experiments(database, clock, token_keys[0], key_file))
-        template = template_database("funnels")
-        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "funnels")
+        tried = stack.enter_context(running_experiments(fresh("experiments"), clock, token_keys[0], key_file))
         walked = stack.enter_context(
-            running_funnels(database, service, token_keys, directory, clock=Clock(now.micros))
+            running_funnels(fresh("funnels"), service, token_keys, directory, clock=Clock(now.micros))
         )
-        template = template_database("forecasting")
-        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "forecasting")
         analyst = tokens[Role.ANALYST]
-        forecasts = stack.enter_context(forecasting_before(service, database, token_keys, analyst, key_file))
-        template = template_database("alerts")
-        database = postgres.url(stack.enter_context(databases.clone(postgres, template)), "alerts")
-        watching = stack.enter_context(running_alerts(database, now, token_keys[0], key_file))
+        forecasts = stack.enter_context(
+            forecasting_before(service, fresh("forecasting"), token_keys, analyst, key_file)
+        )
+        watching = stack.enter_context(running_alerts(fresh("alerts"), now, token_keys[0], key_file))
         addresses = {
             "experiments_address": f"127.0.0.1:{tried.application.server.port}",
             "funnels_address": f"127.0.0.1:{walked.application.server.port}",

@@ -87,11 +87,10 @@ class EventFeeds:
             participants = self._participants.current(connection, experiment)
         fed_by_events = [metric for metric in experiment.metrics if metric.feed is not None]
         attributed = self._attribute(experiment, participants)
-        if fed_by_events and len(participants.user_keys):
-            with self._turn(experiment):
-                chunks = self.scanner.read(_feeds(fed_by_events), _start(participants, fed_by_events))
-                if self._meets_strangers(experiment, attributed, chunks):
-                    attributed = self._attribute(experiment, participants)
+        if not fed_by_events or (attributed.keys > 0).all():  # there are no strangers to meet
+            return attributed.conflicting
+        with self._turn(experiment):
+            attributed, _ = self._met(experiment, participants, fed_by_events)
         return attributed.conflicting
 
     def sums(
@@ -150,6 +149,12 @@ class EventFeeds:
         participants = self._participants.current(connection, experiment)
         if not len(participants.user_keys):
             return self._attribute(experiment, participants), {}
+        return self._met(experiment, participants, metrics)
+
+    def _met(
+        self, experiment: Experiment, participants: Participants, metrics: "Sequence[Metric]"
+    ) -> "tuple[_Attributed, dict[EventFeed, list[Chunk]]]":
+        """Return the same of people there are, once it is known who the strangers among the events are."""
         with self.scanner.reading(_feeds(metrics), _start(participants, metrics)) as read:
             attributed = self._attribute(experiment, participants)
             chunks = read()

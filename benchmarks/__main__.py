@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmarks import (
     alerts,
     anomalies,
+    capacity,
     conversion,
     customers,
     demo,
@@ -75,6 +76,9 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "growth": lambda stored, sizes: growth.run(stored, sizes.few_and_many, sizes.calls),
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
+    "capacity": lambda stored, sizes: capacity.run(
+        stored, (sizes.events // 5, sizes.events), sizes.ingest_events
+    ),
     "gateway": lambda stored, sizes: gateway.run(stored.stack, sizes.ingest_events // 5, 10 * sizes.calls),
     "alerts": lambda stored, _: alerts.run(stored.stack),
     "first_view": lambda stored, sizes: first_view.run(stored.stack, sizes.calls),

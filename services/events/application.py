@@ -228,7 +228,7 @@ def _registration(
         SnapshotCalls(reading, clock),
     ]
     reader = MetricReader(metrics, cells, properties, zone, clock)
-    source = MetricSource(reader.descriptors(), reader.read)
+    source = MetricSource(reader.descriptors(), reader.read, reader.read_all)
     exporter = Exporter(reading, settings.keyring, settings.blind_index)
 
     def register(server: grpc.Server) -> None:

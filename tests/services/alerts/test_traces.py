@@ -11,6 +11,8 @@ from tests.services.alerts.conftest import HOUR, START, Service
 from tests.services.alerts.scripted_source import Script
 from tests.waiting import until
 
+READ = "brain.metrics.v1.MetricSourceService/ReadMetrics"
+
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
@@ -26,12 +28,11 @@ def test_a_look_is_a_trace_with_what_was_read_for_it(
     script.otherwise = 9.0
     clock.micros = START + HOUR
     service.application.work()
-    until(lambda: any(span.kind == "CLIENT" for span in collector.spans))
+    until(lambda: any(span.name == READ for span in collector.spans))
     service.application.stop()
     looks = [span for span in collector.spans if span.name == "judging events"]
-    reads = [span for span in collector.spans if span.kind == "CLIENT"]
+    reads = [span for span in collector.spans if span.name == READ]
     assert {(look.service, look.kind, look.parent_id, look.failed) for look in looks} == {
         ("alerts", "INTERNAL", "", False)
     }
-    assert {read.name for read in reads} == {"brain.metrics.v1.MetricSourceService/ReadMetrics"}
     assert {read.parent_id for read in reads} == {look.span_id for look in looks}, "no look without reading"

@@ -5,6 +5,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from shared.request_id import current_request_id
+from shared.tracing import current_trace_id
+
 # Whatever a record has besides came in through `extra`.
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -13,7 +16,10 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON: time, level, logger, message, its fields, trace."""
+    """Formats a record as one line of JSON: time, level, logger, message, its fields, trace.
+
+    Among them are the ids of the request and of the trace that the thread works for.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -22,11 +28,17 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **_ids(),
             **{name: value for name, value in vars(record).items() if name not in _RECORD_FIELDS},
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return _encode(line)
+
+
+def _ids() -> dict[str, str]:
+    ids = {"request_id": current_request_id.get(), "trace_id": current_trace_id()}
+    return {name: value for name, value in ids.items() if value}
 
 
 def configure(level: str) -> None:
@@ -37,3 +49,5 @@ def configure(level: str) -> None:
     logging.captureWarnings(True)
     # At DEBUG it tells URLs, and those of incoming webhooks are secrets.
     logging.getLogger("urllib3").setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    # It would tell of every batch while a collector is away; shared.span_export tells once.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

@@ -231,7 +231,7 @@ def _registration(
         SnapshotCalls(reading, clock),
     ]
     reader = MetricReader(metrics, cells, properties, zone, clock)
-    source = MetricSource(reader.descriptors(), reader.read)
+    source = MetricSource(reader.descriptors(), reader.read, reader.read_all)
     exporter = Exporter(reading, settings.keyring, settings.blind_index)
     logs = LogCalls.made_with(changes.tracking, settings.blind_index)
 

@@ -48,26 +48,24 @@ _OF_IDS: Final = frozenset({"string_value", "int_value"})
 _ATTRIBUTES: Final = "attributes"
 _BODY: Final = "body"
 
-# Where the fields of an event come from, as senders know them.
-SOURCES: Final = {
-    "event": "event_name",
-    "event_id": within(_ATTRIBUTES, _RECORD_ID),
-    "event_time": "time_unix_nano",
-    "user_id": within(_ATTRIBUTES, _USER[0]),
-    "anonymous_id": within(_ATTRIBUTES, _ANONYMOUS[0]),
-    "session_id": within(_ATTRIBUTES, _SESSION[0]),
-    "value": within(_ATTRIBUTES, "value"),
-    "page": within(_ATTRIBUTES, _PAGE[0]),
-    "user_agent": within(_ATTRIBUTES, _USER_AGENT[0]),
-    "properties_json": _ATTRIBUTES,
+_AMOUNT: Final = ("revenue", "value")
+# Which attributes the fields of an event come from.
+_SOURCES: Final = {
+    "event_id": (_RECORD_ID,),
+    "user_id": _USER,
+    "anonymous_id": _ANONYMOUS,
+    "session_id": _SESSION,
+    "value": _AMOUNT,
+    "page": _PAGE,
+    "user_agent": _USER_AGENT,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the records of one resource have in common: who or what it is of, and what events keep of that."""
+    """What the records of one resource have in common: what tells of who it is, and what events keep."""
 
-    attributes: "dict[str, Json]"
+    told: "dict[str, Json]"
     kept: "dict[str, Json]"
 
 
@@ -80,26 +78,28 @@ class Mapper:
     def event(self, record: "LogRecord", origin: Origin, made_id: Callable[[], str]) -> Event:
         """Return the event of a record, with the id it has or else a made one; raise UnfitError."""
         attributes = read_attributes(record.attributes)
-        name = record.event_name or attributes.get(_EVENT_NAME)
+        told = _take_fields(attributes)
+        name = record.event_name or told.get(_EVENT_NAME)
         if not name or not isinstance(name, str):
             raise UnfitError("event_name", "is required: a log record without one is no event")
         nanos = record.time_unix_nano or record.observed_time_unix_nano
         if not nanos:
             raise UnfitError("time_unix_nano", "is required, or observed_time_unix_nano")
-        user = _identifier(_USER, attributes, origin.attributes)
-        anonymous = _identifier(_ANONYMOUS, attributes, origin.attributes)
-        session = _identifier(_SESSION, attributes, origin.attributes)
+        user = _identifier(_USER, told, origin.told)
+        anonymous = _identifier(_ANONYMOUS, told, origin.told)
+        session = _identifier(_SESSION, told, origin.told)
         event = Event(
-            event_id=_identifier((_RECORD_ID,), attributes) or made_id(),
+            event_id=_identifier((_RECORD_ID,), told) or made_id(),
             user_id=user,
             anonymous_id=anonymous,
             session_id=session or self._session(user, anonymous),
             event=name,
             page=_text(_PAGE, attributes),
-            user_agent=_text(_USER_AGENT, attributes, origin.attributes),
+            user_agent=_text(_USER_AGENT, told, origin.told),
         )
-        event.event_time.seconds, event.event_time.nanos = divmod(nanos, SECOND_NANOS)
-        named = {**origin.kept, **_body(record), **_without_fields(attributes)}
+        when = event.event_time
+        when.seconds, when.nanos = divmod(nanos, SECOND_NANOS)
+        named = {**origin.kept, **_body(record), **attributes}
         if named:
             _set_amount(event, named)
             event.properties_json = orjson.dumps(nested(named)).decode()
@@ -126,9 +126,22 @@ def read_origin(resource: "Resource") -> Origin:
     return Origin(told, {name: told[name] for name in _APPLICATION if name in told})
 
 
+def source_of(field: str, record: "LogRecord") -> str:
+    """Return what of a record a field of its event was made of."""
+    if field == "event":
+        return "event_name"
+    if field == "event_time":
+        return "time_unix_nano" if record.time_unix_nano else "observed_time_unix_nano"
+    names = _SOURCES.get(field)
+    if names is None:  # of the properties
+        return _ATTRIBUTES
+    present = {each.key for each in record.attributes}
+    return within(_ATTRIBUTES, next((name for name in names if name in present), names[0]))
+
+
 def _identifier(names: "tuple[str, ...]", *places: "Mapping[str, Json]") -> str:
     """Return an id, "" where there is none, from the first place that has one; raise UnfitError."""
-    for place in places:
+    for place in filter(None, places):
         for name in names:
             value = place.get(name)
             if value is None or value == "":
@@ -141,7 +154,7 @@ def _identifier(names: "tuple[str, ...]", *places: "Mapping[str, Json]") -> str:
 
 def _text(names: "tuple[str, ...]", *places: "Mapping[str, Json]") -> str:
     """Return a text, cut to what an event takes: its length is no reason to lose an event."""
-    for place in places:
+    for place in filter(None, places):
         for name in names:
             value = place.get(name)
             if value and isinstance(value, str):
@@ -155,22 +168,23 @@ def _body(record: "LogRecord") -> "dict[str, Json]":
     if kind is None:
         return {}
     if kind == "kvlist_value":
-        return _without_fields(read_attributes(record.body.kvlist_value.values, _BODY))
+        named = read_attributes(record.body.kvlist_value.values, _BODY)
+        _take_fields(named)
+        return named
     try:
         return {_BODY: to_json(record.body)}
     except ValueError as error:
         raise UnfitError(_BODY, str(error)) from None
 
 
-def _without_fields(attributes: "dict[str, Json]") -> "dict[str, Json]":
-    if _LEFT_OUT.isdisjoint(attributes):
-        return attributes
-    return {name: value for name, value in attributes.items() if name not in _LEFT_OUT}
+def _take_fields(attributes: "dict[str, Json]") -> "dict[str, Json]":
+    """Remove what is not to be among the properties, and return it."""
+    return {name: attributes.pop(name) for name in _LEFT_OUT & attributes.keys()}
 
 
 def _set_amount(event: Event, named: "dict[str, Json]") -> None:
     """Set the amount that properties tell of, as captured events have it."""
-    for name in ("revenue", "value"):
+    for name in _AMOUNT:
         amount = named.get(name)
         if isinstance(amount, int | float) and not isinstance(amount, bool):
             event.value = amount

@@ -25,7 +25,7 @@ class RecordIds:
 
     def next_id(self, origin: bytes, record: "LogRecord") -> str:
         """Return a record's id; `origin` is the digest of its resource and scope."""
-        content = origin + record.SerializeToString(deterministic=True)
+        content = origin + record.SerializeToString()  # of one content always the same: it holds no maps
         record_id = hashed_id(content)
         number = self._equal[record_id]
         self._equal[record_id] = number + 1
@@ -36,6 +36,6 @@ def digest_of(*messages: "Message") -> bytes:
     """Return a digest of messages."""
     content = blake2b(digest_size=32)
     for message in messages:
-        encoded = message.SerializeToString(deterministic=True)
+        encoded = message.SerializeToString()
         content.update(len(encoded).to_bytes(8) + encoded)
     return content.digest()

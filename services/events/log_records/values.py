@@ -30,8 +30,13 @@ def read_attributes(attributes: "Iterable[KeyValue]", field: str = "attributes")
     """Return the attributes of a field by name; raise UnfitError."""
     found: dict[str, Json] = {}
     for each in attributes:
+        value = each.value
+        text = value.string_value
+        if text:  # most are, and this is half the price of asking which kind it is
+            found[each.key] = text
+            continue
         try:
-            found[each.key] = to_json(each.value)
+            found[each.key] = to_json(value)
         except ValueError as error:
             raise UnfitError(within(field, each.key), str(error)) from None
     return found
@@ -74,14 +79,15 @@ def nested(named: "Mapping[str, Json]") -> "dict[str, Json]":
 
     Where something that is no object stands in the way, the name stays whole.
     """
-    found: dict[str, Json] = {}
-    for name, value in sorted(named.items()):  # `cart` before `cart.total`
-        *way, last = name.split(".")
-        level = _object_at(found, way) if last and all(way) and len(way) < MAXIMUM_STEPS else None
-        if level is None or last in level:
-            found[name] = value
-        else:
-            level[last] = value
+    found = {name: value for name, value in named.items() if "." not in name}
+    if len(found) < len(named):
+        for name in sorted(name for name in named if "." in name):  # `cart.items` before `cart.items.first`
+            *way, last = name.split(".")
+            level = _object_at(found, way) if last and all(way) and len(way) < MAXIMUM_STEPS else None
+            if level is None or last in level:
+                found[name] = named[name]
+            else:
+                level[last] = named[name]
     return found
 
 

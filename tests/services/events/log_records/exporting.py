@@ -72,9 +72,22 @@ def attributes(**named: object) -> list[KeyValue]:
     return [KeyValue(key=name.replace("__", "."), value=any_value(value)) for name, value in named.items()]
 
 
-def record(name: Any = "looked", *, time: Any = NANOS, body: Any = None, **named: Any) -> LogRecord:  # noqa: ANN401 - attributes may have any name
+def record(
+    name: Any = "looked",  # noqa: ANN401 - attributes may have any name
+    *,
+    time: Any = NANOS,  # noqa: ANN401
+    observed: Any = 0,  # noqa: ANN401
+    body: Any = None,  # noqa: ANN401
+    **named: Any,  # noqa: ANN401
+) -> LogRecord:
     """Return a record of somebody's event."""
-    return LogRecord(event_name=name, time_unix_nano=time, body=body, attributes=attributes(**named))
+    return LogRecord(
+        event_name=name,
+        time_unix_nano=time,
+        observed_time_unix_nano=observed,
+        body=body,
+        attributes=attributes(**named),
+    )
 
 
 def request(*records: LogRecord, **resource: object) -> ExportLogsServiceRequest:

@@ -6,7 +6,6 @@ Nothing waits for a collector but the end of the process, and that not for long.
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -61,7 +60,6 @@ def _resource(service: str) -> Resource:
         {
             "service.name": service,
             "service.namespace": "analytics-brain",
-            "service.version": version("analytics-brain"),
             "service.instance.id": str(uuid4()),
         }
     )

@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/semconv/rpc/grpc/, …/http/http-spans/
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import Any, Final
 
 import grpc
@@ -96,12 +97,13 @@ class Span:
 class Round:
     """One time something is done in the background: a trace if another service is asked, else nothing."""
 
-    __slots__ = ("_begun_nanos", "_name", "_span", "_tracer")
+    __slots__ = ("_begun_nanos", "_lock", "_name", "_span", "_tracer")
 
     def __init__(self, tracer: "Tracer", name: str) -> None:
         self._tracer = tracer
         self._name = name
         self._begun_nanos = time.time_ns()
+        self._lock = Lock()  # a round may ask from several threads at once
         self._span: Span | None = None
 
     @property
@@ -111,8 +113,9 @@ class Round:
 
     def of_call(self, method: str, address: str) -> Span:
         """Begin the span of a call to another service."""
-        if self._span is None:
-            self._span = self._tracer.begin(self._name, self._begun_nanos)
+        with self._lock:
+            if self._span is None:
+                self._span = self._tracer.begin(self._name, self._begun_nanos)
         return self._span.of_call(method, address)
 
     def end(self, *, failed: bool) -> None:

@@ -40,6 +40,7 @@ class Collector(TraceServiceServicer):
     address: str = ""
     spans: list[Told] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
+    metadata: list[tuple[str, str | bytes]] = field(default_factory=list)
     open: Event = field(default_factory=Event)
     _lock: Lock = field(default_factory=Lock)
 
@@ -49,6 +50,7 @@ class Collector(TraceServiceServicer):
         self.open.wait()
         with self._lock:
             self.requests.append(request.SerializeToString())
+            self.metadata += context.invocation_metadata()
             for resource in request.resource_spans:
                 service = str(_values(resource.resource.attributes)["service.name"])
                 self.spans += [_told(service, span) for scope in resource.scope_spans for span in scope.spans]

@@ -1,17 +1,26 @@
 """One request from the gateway through two services, as a collector and the logs tell it."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
+import grpc.aio
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared.auth import Role
+from shared.clients import async_channel
+from shared.spans import Tracer
+from shared.tracing import current_span
 from tests.clock import Clock
 from tests.collector import Collector, Told, collecting
 from tests.gateway.conftest import Gateway, LoopThread, gateway_before
@@ -115,17 +124,16 @@ def test_one_request_is_one_trace_across_services(suite: Suite) -> None:
 
 
 def test_every_line_of_a_request_has_its_id_and_trace(suite: Suite, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with suite.gateway.client() as client:
         filled(client)
-        caplog.set_level(logging.INFO)
-        caplog.clear()
         ask(client, traceparent=f"00-{TRACE}-{SPAN}-01", **{"x-request-id": "r-8"})
     suite.stop()
-    calls = [vars(each) for each in caplog.records if each.name == "shared.calls"]
-    assert {f"/{SCAN}", f"/{ASKED}"} <= {each["method"] for each in calls}
-    assert {(each["request_id"], each["trace_id"]) for each in calls} == {("r-8", TRACE)}
-    [request] = [vars(each) for each in caplog.records if each.name == "gateway.requests"]
-    assert request["request_id"] == "r-8"
+    lines = [vars(each) for each in caplog.records if vars(each).get("request_id") == "r-8"]
+    calls = [line for line in lines if line["name"] == "shared.calls"]
+    assert {f"/{SCAN}", f"/{ASKED}"} <= {line["method"] for line in calls}
+    assert {line["trace_id"] for line in calls} == {TRACE}
+    assert [line["route"] for line in lines if line["name"] == "gateway.requests"] == [FUNNELS]
 
 
 def test_what_fails_at_the_gateway_is_an_error_and_what_is_refused_is_not(suite: Suite) -> None:
@@ -149,3 +157,39 @@ def test_what_fails_at_the_gateway_is_an_error_and_what_is_refused_is_not(suite:
     [asked] = [each for each in suite.collector.spans if each.kind == "CLIENT"]
     assert (asked.name, asked.failed) == (ASKED, True)
     assert asked.attributes["rpc.grpc.status_code"] == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+def test_a_call_that_is_given_up_ends_its_span(loop_thread: LoopThread) -> None:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = Tracer(provider.get_tracer("test"), provider.shutdown)
+
+    async def give_up() -> None:
+        connected = asyncio.Event()
+
+        async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connected.set()
+            await reader.read(-1)
+            writer.close()
+
+        silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+        address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        current_span.set(tracer.of_request("GET", "http", ()))
+        async with async_channel(address, interceptors=[tracer.of_async_calls(address)]) as calls:
+            asking = asyncio.ensure_future(ask_for_ever(calls))
+            await connected.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        silent.close()
+
+    async def ask_for_ever(calls: grpc.aio.Channel) -> None:
+        call: Any = calls.unary_unary("/brain.Some/Call")
+        await call(b"")
+
+    loop_thread.run(give_up())
+    [span] = kept.get_finished_spans()
+    assert span.name == "brain.Some/Call"
+    assert span.attributes is not None
+    assert span.attributes["rpc.grpc.status_code"] == grpc.StatusCode.CANCELLED.value[0]

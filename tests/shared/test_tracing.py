@@ -4,7 +4,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
+from threading import Barrier
+from threading import Event as Flag
 
 import grpc
 import pytest
@@ -233,6 +237,32 @@ def test_a_round_in_the_background_is_a_trace_once_it_asks_somebody(
     assert len(set(ids)) == 3
 
 
+def test_threads_of_a_round_are_in_one_trace(traced: Traced) -> None:
+    served = traced()
+    stub = served.stub()
+    together = Barrier(4)
+    begun = Flag()
+
+    def ask() -> None:
+        together.wait()
+        stub.ask(ONE)
+
+    def run() -> float:
+        begun.set()
+        with ThreadPoolExecutor(4) as pool:
+            for asked in [pool.submit(copy_context().run, ask) for _ in range(4)]:
+                asked.result()
+        return 60.0
+
+    keeper = Housekeeper([Chore("asking", run)], CollectorRegistry(), served.running.tracer)
+    begun.wait()
+    keeper.stop()
+    spans = traced.spans(ASK)
+    [root] = traced.spans("asking")
+    assert len(spans) == 8
+    assert {span.trace_id for span in spans} == {root.trace_id}
+
+
 def test_a_program_that_traces_itself_is_the_parent(traced: Traced, collector: Collector) -> None:
     served = traced()
     parent = NonRecordingSpan(SpanContext(int(TRACE, 16), int(SPAN, 16), False, TraceFlags(1)))
@@ -323,6 +353,18 @@ print(loaded(""), len(loaded("127.0.0.1:1")))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] 3\n"
+
+
+def test_the_environment_adds_to_the_resource_and_to_what_a_collector_is_shown(
+    traced: Traced, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging,service.name=other")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of-the-collector")
+    traced().stub().ask(ONE)
+    [span] = traced.spans(ASK)
+    assert span.service == "shared"
+    assert b"staging" in collector.requests[0]
+    assert ("api-key", "of-the-collector") in collector.metadata
 
 
 def test_what_waits_is_sent_at_the_end(traced: Traced, collector: Collector) -> None:

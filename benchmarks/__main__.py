@@ -58,11 +58,16 @@ class Sizes:
 def _at_both_sizes(
     run: Callable[[Stored, int, int], list[Line]], stored: Stored, sizes: Sizes, calls: int
 ) -> list[Line]:
+    """Measure among few events and among many, for which the bars were set."""
+    few, many = sizes.few_and_many
     return [
-        replace(line, question=f"{line.question}, among {count:,}")
-        for count in sizes.few_and_many
-        for line in run(stored, count, calls)
+        *(_among(few, replace(line, bar="", is_met=None)) for line in run(stored, few, calls)),
+        *(_among(many, line) for line in run(stored, many, calls)),
     ]
+
+
+def _among(count: int, line: Line) -> Line:
+    return replace(line, question=f"{line.question}, among {count:,} events")
 
 
 SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {

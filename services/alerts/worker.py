@@ -151,13 +151,17 @@ def _chunks(subjects: "Sequence[Subject]") -> "list[list[Subject]]":
 
 
 def _calls(subjects: "Sequence[Subject]", maximum_series: int) -> "list[list[Subject]]":
-    """Return groups of at most so many series and ALERTS_A_CALL alerts, equal series together."""
+    """Return groups of at most so many series and ALERTS_A_CALL alerts, equal series together.
+
+    Series that are alike stand together, as a source may read such at once; groups that wait longest come
+    first.
+    """
     sharing: dict[bytes, list[Subject]] = {}
     for subject in subjects:
         sharing.setdefault(subject.plan.query, []).append(subject)
     groups: list[list[Subject]] = []
     series = maximum_series
-    for alike in sharing.values():
+    for _, alike in sorted(sharing.items()):  # a query begins with the metric's name, then its labels
         for first in range(0, len(alike), ALERTS_A_CALL):
             part = alike[first : first + ALERTS_A_CALL]
             if series == maximum_series or len(groups[-1]) + len(part) > ALERTS_A_CALL:
@@ -165,4 +169,8 @@ def _calls(subjects: "Sequence[Subject]", maximum_series: int) -> "list[list[Sub
                 series = 0
             groups[-1] += part
             series += 1
-    return groups
+    return sorted(groups, key=_longest_due)
+
+
+def _longest_due(group: "Sequence[Subject]") -> int:
+    return min(each.claimed.due or 0 for each in group)

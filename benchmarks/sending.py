@@ -25,11 +25,9 @@ class Sent:
     duplicates: int
 
 
-def batches(events: Columns) -> list[bytes]:
-    """Return the events as requests on the wire."""
-    return [
-        TrackEventsRequest(events=data.messages(part)).SerializeToString() for part in events.parts(BATCH)
-    ]
+def batches(events: Columns, size: int = BATCH) -> list[bytes]:
+    """Return the events as requests on the wire, so many in each."""
+    return [TrackEventsRequest(events=data.messages(part)).SerializeToString() for part in events.parts(size)]
 
 
 class Sender:

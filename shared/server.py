@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+# How soon a signal to stop is noticed that did not wake anybody.
+_NOTICED_SECONDS: Final = 0.5
+
 _OPTIONS: Final = (
     # Two processes on one port would share its calls unnoticed.
     ("grpc.so_reuseport", 0),
@@ -88,7 +91,9 @@ class RunningServer:
             told.set()
 
         before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-        told.wait()
+        # A signal that the kernel hands to another thread does not wake this one, which alone runs handlers.
+        while not told.wait(_NOTICED_SECONDS):
+            pass
         for number, handler in before.items():
             signal.signal(number, handler)
         self.stop()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from services.alerts.holds import Silence
     from services.alerts.measures import Measures
     from services.alerts.outcome import Claimed, Outcome
     from services.alerts.plan import Plan
@@ -65,23 +64,23 @@ class Worker:
             if not claimed:
                 return 0
             self._learn(connection, claimed)
-            silent = silences.current(connection, now)
         subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
         until = self.monotonic() + _LOOKING_SECONDS
         away: str | None = None
         chunks = _chunks(subjects)
         while chunks and self.monotonic() <= until:
-            away = self._look(chunks.pop(0), silent, now, away)
+            away = self._look(chunks.pop(0), away)
         left = [subject.claimed for chunk in chunks for subject in chunk]
         if left:
             with self.engine.begin() as connection:
                 states.release(connection, left)
         return len(claimed) - len(left)
 
-    def _look(
-        self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int, away: str | None
-    ) -> str | None:
+    def _look(self, subjects: "Sequence[Subject]", away: str | None) -> str | None:
         """Look at some alerts; return why the source does not answer at all, and is not to be asked again."""
+        now = self.clock()
+        with self.engine.begin() as connection:  # those that began since the alerts before these were read
+            silent = silences.current(connection, now)
         ranges = [needed_range(each, now) for each in subjects]
         wanted = [
             None if asked is None else Wanted(each.plan.query, *asked)

@@ -1,5 +1,6 @@
 """The one bootstrap of every server: builds it, serves, drains, stops."""
 
+import faulthandler
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -25,6 +26,10 @@ from shared.stalls import Stalls
 from shared.tls import grpc_credentials
 
 _logger = logging.getLogger(__name__)
+
+# Beyond the time that running calls are given, before a stopping program is ended. What waits for a database
+# that says nothing would wait for ever: nothing ends that but the end of the process.
+ENDING_SECONDS: Final = 10.0
 
 _OPTIONS: Final = (
     # Two processes on one port would share its calls unnoticed.
@@ -70,7 +75,11 @@ class RunningServer:
         return self._parts.calls
 
     def wait(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once."""
+        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once.
+
+        The program must end within `drain_seconds` and ENDING_SECONDS of the signal; else it is ended with
+        code 1, and stderr tells where each thread stood.
+        """
         told = Event()
 
         def tell(_number: int, _frame: FrameType | None) -> None:
@@ -78,6 +87,7 @@ class RunningServer:
 
         before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
         told.wait()
+        faulthandler.dump_traceback_later(self._drain_seconds + ENDING_SECONDS, exit=True)
         for number, handler in before.items():
             signal.signal(number, handler)
         self.stop()

@@ -1,5 +1,6 @@
 """A server from start to stop."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -113,6 +114,7 @@ def test_sigterm_stops_a_waiting_server(start: Start) -> None:
     sender = threading.Thread(target=send)
     sender.start()
     served.running.wait()
+    faulthandler.cancel_dump_traceback_later()  # the program goes on
     sender.join()
     assert signal.getsignal(signal.SIGTERM) is before
     assert refuses(served)

@@ -17,7 +17,7 @@ from benchmarks.alert_delivery import receiver
 from benchmarks.report import Line
 from benchmarks.soak import judging, soaking
 from benchmarks.soak.footprint import LAUNCHER, Footprint
-from benchmarks.soak.judging import Held, Judgement
+from benchmarks.soak.judging import MORE_THREADS, Held, Judgement
 from benchmarks.soak.soaking import Load, Observed
 from benchmarks.soak.suite import Suite, running
 from benchmarks.stack import DIRECTORY
@@ -111,7 +111,7 @@ def _counts(part: str, judged: Judgement, before: Footprint, after: Footprint) -
         f"{part}: file descriptors, threads",
         f"{after.descriptors}, {after.threads}",
         f"before {before.descriptors}, {before.threads}",
-        bar="no more than before",
+        bar=f"none more, ≤ {MORE_THREADS} more",
         is_met=judged.returned,
     )
 

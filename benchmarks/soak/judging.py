@@ -41,7 +41,8 @@ class Judgement:
     growth: float  # bytes over the whole time
     bound: float  # bytes that it may grow
     is_flat: bool
-    returned: bool  # no file descriptor more than before, and no more threads than pools may yet have made
+    descriptors_returned: bool  # none more than before
+    threads_returned: bool  # no more than pools may have made meanwhile
 
 
 def judge(held: Held) -> Judgement:
@@ -54,8 +55,8 @@ def judge(held: Held) -> Judgement:
         growth=growth,
         bound=bound,
         is_flat=growth <= bound,
-        returned=held.descriptors_after <= held.descriptors_before
-        and held.threads_after <= held.threads_before + MORE_THREADS,
+        descriptors_returned=held.descriptors_after <= held.descriptors_before,
+        threads_returned=held.threads_after <= held.threads_before + MORE_THREADS,
     )
 
 

@@ -39,7 +39,7 @@ class Sample:
 
     seconds: float
     parts: Mapping[str, Footprint]
-    connections: int
+    connections: Mapping[str, int]  # by service
 
 
 @dataclass
@@ -113,19 +113,19 @@ def load(suite: Suite, ledger: Ledger, receiver: str, arrived: Mapping[str, floa
     browser, capture, passing, flags = Browser(suite), Capture(suite), Passing(suite), Flags(suite)
     callers = [
         Caller("batches", batches.round, 0.5),
-        Caller("single events", singles.round, 0.2),
+        Caller("single events", singles.round, 0.25),
         Caller("streams of events", streams.round, 5.0),
         Caller("merges and erasures", identities.round, 5.0),
-        Caller("questions", questions.round, 0.5),
+        Caller("questions", questions.round, 0.75),
         Caller("assignments", lambda number: experiment.round(experiment.stub, "soak", number), 0.25),
         Caller("steps of funnels", funnel.round, 0.3),
         Caller("analyses", analyses.round, 2.0),
         Caller("alerts", alerts.round, 3.0),
         Caller("dashboard", browser.look, 2.0),
-        Caller("REST", browser.ask, 0.5),
+        Caller("REST", browser.ask, 1.0),
         Caller("capture", capture.round, 1.0),
         Caller("flags", flags.round, 1.0),
-        Caller("calls that must fail", Erring(suite).round, 0.5),
+        Caller("calls that must fail", Erring(suite).round, 1.0),
         Caller("clients that come and go", passing.round, 2.0),
         Caller("reflection", passing.look_around, 5.0),
     ]

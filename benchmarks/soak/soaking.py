@@ -29,7 +29,7 @@ from tests.faults.ledger import Ledger
 SAMPLE_SECONDS = 10.0
 REST_SECONDS = 30.0  # connections left behind are closed, and gRPC gives back the threads it lent
 TOLD_SECONDS = 60.0
-AT_ONCE = 16  # as many as a service has threads, twice as many as it has connections
+AT_ONCE = 8  # as many as may stream
 AT_FIRST = 400  # of each kind of caller that only reads: every connection meets every kind of question
 
 

@@ -216,7 +216,7 @@ def public_error(error: Exception) -> ServiceError | None:
     return known
 
 
-def _of_upstream(error: grpc.RpcError) -> ServiceError | None:
+def _of_upstream(error: Exception) -> ServiceError | None:
     if not isinstance(error, grpc.Call):  # as errors of a client's call are
         return None
     if error.code() in _UPSTREAM_AWAY:

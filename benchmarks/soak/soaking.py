@@ -131,7 +131,7 @@ def load(suite: Suite, ledger: Ledger, receiver: str, arrived: Mapping[str, floa
     ]
     tellers: list[Singles | Streams | Identities | Capture] = [singles, streams, identities, capture]
     asked = asked_events(services["events"])
-    readers = [questions.round, analyses.round, browser.look, browser.ask, passing.look_around]
+    readers = [questions.round, analyses.round, browser.look, browser.ask]
     return Load(callers, batches, asked, tellers, experiment, flags, funnel, alerts, readers, arrived, suite)
 
 

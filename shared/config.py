@@ -28,6 +28,8 @@ from shared.tls import ServerFiles
 zoneinfo.reset_tzpath(())
 
 _MAXIMUM_PORT = 65_535
+# Role and password, then hosts, numbers of ports, and the rest.
+_DATABASE_URL = re.compile(r"postgres(ql)?://([^:/@]*(:[^@]*)?@)?(\[[^@/]*\]|[^@:/?]*)(:\d*)?([/?][^@]*)?")
 
 
 def tcp_address(value: str) -> str:
@@ -44,6 +46,17 @@ def _address(value: str) -> str:
 
 def _optional_address(value: str) -> str:
     return value and _address(value)
+
+
+def database_address(value: str) -> str:
+    """Return the URL of a database as it is; raise ValueError, which never quotes it, for other texts.
+
+    An @ in a password would make the rest of it part of the host, which errors and logs tell.
+    """
+    found = _DATABASE_URL.fullmatch(value)
+    if found is None:
+        raise ValueError("must be postgresql://role:password@host:port/database, with an @ in these as %40")
+    return value
 
 
 def _schema(value: str) -> str:
@@ -166,7 +179,7 @@ class ServiceSettings(ServerSettings):
     """What a service needs to know besides: its database, its threads, its keys."""
 
     # postgresql://user:password@host:port/database
-    database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
+    database_url: Annotated[str, AfterValidator(database_address)] = Field(repr=False)
     # The schema that holds this service's tables.
     database_schema: str
     # Threads that run calls.

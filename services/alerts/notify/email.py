@@ -1,5 +1,6 @@
 """Mail by SMTP, a message for each recipient, with the same Message-ID at each attempt."""
 
+import base64
 import re
 import smtplib
 import ssl
@@ -48,6 +49,15 @@ class Smtp:
     sender: str
     context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What it must not have repeated: how one logs in, as it is and as AUTH sends it."""
+        if self.user is None or self.password is None:
+            return ()
+        password = self.password.get_secret_value()
+        plain = (self.user, password, f"\0{self.user}\0{password}")
+        return (*plain, *(base64.b64encode(each.encode()).decode() for each in plain))
+
 
 @dataclass(frozen=True)
 class Email:
@@ -64,9 +74,10 @@ class Email:
         except smtplib.SMTPResponseException as error:
             # Logging in and starting TLS are refused for reasons of ours, which somebody will mend.
             mendable = isinstance(error, smtplib.SMTPAuthenticationError)
-            return _refusal(error.smtp_code, error.smtp_error, mendable=mendable)
+            return self._refusal(error.smtp_code, error.smtp_error, mendable=mendable)
         except (smtplib.SMTPException, OSError) as error:
-            return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}"))
+            text = shown(f"{type(error).__name__}: {error}", self.server.secrets)
+            return Answer(delivered=False, text=text)
 
     def _deliver(self, mail: EmailMessage, recipient: str) -> Answer:
         server = self.server
@@ -90,6 +101,14 @@ class Email:
             with suppress(smtplib.SMTPException, OSError):
                 connection.quit()
             return Answer(delivered=True, text=shown(f"{code} {said.decode('utf-8', 'replace')}"))
+
+    def _refusal(self, code: int, said: bytes | str, *, mendable: bool) -> Answer:
+        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        return Answer(
+            delivered=False,
+            text=shown(f"{code} {text}", self.server.secrets),
+            permanent=code >= _PERMANENT and not mendable,
+        )
 
 
 def _accepted(reply: tuple[int, bytes]) -> tuple[int, bytes]:
@@ -130,10 +149,3 @@ def _html(notice: "Notice") -> str:
         f"<tr><td>{escape(name)}</td><td>{escape(fact)}</td></tr>" for name, fact in words.facts(notice)
     )
     return f"<h2>{escape(words.head(notice))}</h2>{f'<p>{own}</p>' if own else ''}<table>{rows}</table>"
-
-
-def _refusal(code: int, said: bytes | str, *, mendable: bool = False) -> Answer:
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    return Answer(
-        delivered=False, text=shown(f"{code} {text}"), permanent=code >= _PERMANENT and not mendable
-    )

@@ -35,7 +35,7 @@ def test_a_collector_that_is_away_disturbs_nobody(
         assert stub.ask(ONE).accepted == 1
     began = time.monotonic()
     served.running.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 7.5  # six, and what stopping takes without
     assert spans_counted(served, "failed") == 50
     told = [record.getMessage() for record in caplog.records if record.name == "shared.span_export"]
     assert told == ["the collector takes no traces"]
@@ -54,7 +54,7 @@ def test_a_collector_that_does_not_answer_costs_spans_and_nothing_else(
     assert served.stub().ask(ONE).accepted == 1
     began = time.monotonic()
     served.running.stop()
-    assert time.monotonic() - began < 7.5
+    assert time.monotonic() - began < 7.5  # as above
     assert sum(spans_counted(served, outcome) for outcome in ("failed", "dropped")) == 5_001
 
 

@@ -25,6 +25,7 @@ from benchmarks import (
     gateway,
     growth,
     ingest,
+    log_records,
     measuring,
     memory,
     overview,
@@ -72,6 +73,9 @@ def _among(count: int, line: Line) -> Line:
 
 SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "ingest": lambda stored, sizes: ingest.run(stored.stack, sizes.ingest_events, sizes.rounds),
+    "log_records": lambda stored, sizes: log_records.run(
+        stored.stack, sizes.ingest_events // 5, sizes.rounds
+    ),
     "unary": lambda stored, sizes: unary.run(stored.stack, sizes.unary_calls),
     "reads": lambda stored, sizes: _at_both_sizes(reads.run, stored, sizes, sizes.calls),
     "scan": lambda stored, sizes: _at_both_sizes(scan.run, stored, sizes, sizes.rounds),

@@ -29,8 +29,7 @@ FEW, MANY = 50_000, 200_000
 MILLION = 1_000_000
 CACHED = str(2 * MANY)  # a bound on what is kept that is not reached
 HORIZON_DAYS = 30
-# A name of middling frequency: about one event in sixty.
-_SOLD = 12
+_SOLD = 0
 _STEPS = (0, 1, 2)
 _ASKED = 5
 DAY_SECONDS = 86_400

@@ -249,11 +249,16 @@ def public_error(error: Exception) -> ServiceError | None:
     return known
 
 
-def _of_upstream(error: grpc.RpcError) -> ServiceError | None:
-    code = getattr(error, "code", None)  # errors of a client's call have it
-    if code is None or code() not in _UPSTREAM_AWAY:
+def _of_upstream(error: Exception) -> ServiceError | None:
+    if not isinstance(error, grpc.Call):  # as errors of a client's call are
         return None
-    return Unavailable("a service this one needs is away", "UPSTREAM_UNAVAILABLE")
+    if error.code() in _UPSTREAM_AWAY:
+        return Unavailable("a service this one needs is away", "UPSTREAM_UNAVAILABLE")
+    # Without a status of its own it was this side's gRPC: a message too large, which waiting does not mend.
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and rpc_status.from_call(error):
+        busy = "a service this one needs takes no more at the moment"
+        return ResourceExhausted(busy, "UPSTREAM_BUSY", retry_seconds=1)
+    return None
 
 
 def ended_early(context: grpc.ServicerContext) -> grpc.StatusCode:

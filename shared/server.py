@@ -1,5 +1,6 @@
 """The one bootstrap of every server: builds it, serves, drains, stops."""
 
+import faulthandler
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -32,6 +33,10 @@ _logger = logging.getLogger(__name__)
 
 # How soon a signal to stop is noticed that did not wake anybody.
 _NOTICED_SECONDS: Final = 0.5
+
+# Beyond the time that running calls are given, before a stopping program is ended. What waits for a database
+# that says nothing would wait for ever: nothing ends that but the end of the process.
+ENDING_SECONDS: Final = 10.0
 
 _OPTIONS: Final = (
     # Two processes on one port would share its calls unnoticed.
@@ -84,7 +89,11 @@ class RunningServer:
         return self._parts.tracer
 
     def wait(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once."""
+        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once.
+
+        The program must end within `drain_seconds` and ENDING_SECONDS of the signal; else it is ended with
+        code 1, and stderr tells where each thread stood.
+        """
         told = Event()
 
         def tell(_number: int, _frame: FrameType | None) -> None:
@@ -94,6 +103,7 @@ class RunningServer:
         # A signal that the kernel hands to another thread does not wake this one, which alone runs handlers.
         while not told.wait(_NOTICED_SECONDS):
             pass
+        faulthandler.dump_traceback_later(self._drain_seconds + ENDING_SECONDS, exit=True)
         for number, handler in before.items():
             signal.signal(number, handler)
         self.stop()

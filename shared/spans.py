@@ -214,7 +214,8 @@ def _of_server(address: str) -> dict[str, str | int]:
 
 def headers_of_program() -> tuple[tuple[str, str], ...]:
     """Return what tells of the span that this program, traced by itself, is in; nothing outside of one."""
-    return _headers(trace.get_current_span())
+    span = trace.get_current_span()
+    return _headers(span) if span.get_span_context().is_valid else ()
 
 
 def _headers(span: trace.Span) -> tuple[tuple[str, str], ...]:

@@ -25,7 +25,7 @@ from flagd.evaluation.v2.evaluation_pb2_grpc import ServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from benchmarks.soak.events_load import CAPTURED, KNOWN_PEOPLE, SINGLE, event, last_days, ledger_range
+from benchmarks.soak.events_load import ASKED, CAPTURED, KNOWN_PEOPLE, SINGLE, asked_range, event, last_days
 from benchmarks.soak.suite import Suite
 from shared import clients
 from tests.faults.callers import EXPERIMENT
@@ -214,7 +214,7 @@ class Passing:
     def _leave_a_scan(self) -> None:
         with self._suite.channel("events") as channel:
             scan = EventsServiceStub(channel).ScanEvents(
-                pb.ScanEventsRequest(events=["viewed", "added", "paid"], time_range=ledger_range())
+                pb.ScanEventsRequest(events=ASKED, time_range=asked_range())
             )
             next(scan, None)
             scan.cancel()

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
 import grpc
 from brain.common.v1.common_pb2 import INTERVAL_DAY, INTERVAL_HOUR, INTERVAL_WEEK, TimeRange
@@ -18,7 +19,7 @@ from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from shared.timestamps import from_micros
 from tests.faults.ledger import Ledger, Outcome, read
 from tests.faults.load import Load
-from tests.faults.made_events import NAMES, SPAN_MICROS, START_MICROS, content, new_ids
+from tests.faults.made_events import START_MICROS, content, new_ids
 
 SINGLE, STREAMED, FLEETING, CAPTURED = "visited", "streamed", "fleeting", "captured"
 KNOWN_PEOPLE = 200
@@ -26,6 +27,11 @@ BATCH = 20
 SENT_AGAIN = 5  # every so many batches, one that was sent before
 STREAMED_BATCHES = 5
 ERASED = 3  # every so many people, one is erased
+# What long questions are asked about is there before and does not grow: else their memory would grow with it.
+ASKED = ("seen", "put", "bought")
+ASKED_EVENTS, ASKED_PEOPLE, ASKED_DAYS = 20_000, 500, 60
+ASKED_MICROS = START_MICROS - ASKED_DAYS * 86_400_000_000
+_SENT_AT_ONCE = 1_000
 _DAY_MICROS = 86_400_000_000
 
 
@@ -41,6 +47,21 @@ def event(name: str, user: str = "", anonymous: str = "") -> pb.Event:
         properties_json='{"plan": "team", "country": "DE"}',
         value=1.5,
     )
+
+
+def asked_events(channel: grpc.Channel) -> Counter[str]:
+    """Send the events that long questions are asked about; return how many there are of each name."""
+    stub, random = EventsServiceStub(channel), Random(1)
+    made = [_asked_event(number, random) for number in range(ASKED_EVENTS)]
+    for start in range(0, ASKED_EVENTS, _SENT_AT_ONCE):
+        stub.TrackEvents(pb.TrackEventsRequest(events=made[start : start + _SENT_AT_ONCE]))
+    return Counter(each.event for each in made)
+
+
+def _asked_event(number: int, random: Random) -> pb.Event:
+    made = event(ASKED[number % len(ASKED)], f"asked {random.randrange(ASKED_PEOPLE)}")
+    made.event_time.CopyFrom(from_micros(ASKED_MICROS + random.randrange(ASKED_DAYS * _DAY_MICROS)))
+    return made
 
 
 class Batches:
@@ -145,12 +166,10 @@ class Questions:
         self._kinds[number % len(self._kinds)]()
 
     def _plain(self) -> Iterator[Callable[[], object]]:
-        ask, recent, old = self._events, last_days, ledger_range
+        ask, recent, old = self._events, last_days, asked_range
         yield lambda: ask.CountEvents(pb.CountEventsRequest(time_range=recent(7), interval=INTERVAL_HOUR))
         yield lambda: ask.CountEvents(
-            pb.CountEventsRequest(
-                time_range=recent(7), group_by=pb.COUNT_GROUP_PROPERTY, group_property="plan"
-            )
+            pb.CountEventsRequest(time_range=old(), group_by=pb.COUNT_GROUP_PROPERTY, group_property="plan")
         )
         yield lambda: ask.CountEvents(
             pb.CountEventsRequest(time_range=old(), interval=INTERVAL_DAY, time_zone="Asia/Kolkata")
@@ -163,14 +182,14 @@ class Questions:
         yield lambda: ask.GetActiveUsers(
             pb.GetActiveUsersRequest(time_range=old(), period=pb.ACTIVE_PERIOD_WEEK)
         )
-        yield lambda: list(ask.ScanEvents(pb.ScanEventsRequest(events=NAMES, time_range=old())))
+        yield lambda: list(ask.ScanEvents(pb.ScanEventsRequest(events=ASKED, time_range=old())))
 
     def _long(self) -> Iterator[Callable[[], object]]:
-        ask, recent, old = self._events, last_days, ledger_range
+        ask, recent, old = self._events, last_days, asked_range
         yield lambda: ask.GetRetention(
             retention_pb2.GetRetentionRequest(
-                start_event=NAMES[0],
-                return_events=NAMES[1:2],
+                start_event=ASKED[0],
+                return_events=ASKED[1:2],
                 interval=INTERVAL_DAY,
                 offset_days=[1, 7],
                 time_range=old(),
@@ -184,7 +203,7 @@ class Questions:
         )
         yield lambda: ask.GetConversionRate(
             conversion_pb2.GetConversionRateRequest(
-                start_event=NAMES[0], end_event=NAMES[2], window_minutes=1440, time_range=old()
+                start_event=ASKED[0], end_event=ASKED[2], window_minutes=1440, time_range=old()
             )
         )
         yield lambda: ask.GetOverview(overview_pb2.GetOverviewRequest(time_range=recent(7)))
@@ -205,7 +224,7 @@ def counted(channel: grpc.Channel, names: Sequence[str]) -> dict[str, int]:
     """Return how many events of each name CountEvents tells of."""
     stub = EventsServiceStub(channel)
     span = TimeRange(
-        start_time=from_micros(START_MICROS), end_time=from_micros(time.time_ns() // 1000 + _DAY_MICROS)
+        start_time=from_micros(ASKED_MICROS), end_time=from_micros(time.time_ns() // 1000 + _DAY_MICROS)
     )
     found = {}
     for name in names:
@@ -220,6 +239,6 @@ def last_days(days: int) -> TimeRange:
     return TimeRange(start_time=from_micros(now - days * _DAY_MICROS), end_time=from_micros(now))
 
 
-def ledger_range() -> TimeRange:
-    """Return the range of the events in the ledger."""
-    return TimeRange(start_time=from_micros(START_MICROS), end_time=from_micros(START_MICROS + SPAN_MICROS))
+def asked_range() -> TimeRange:
+    """Return the range that long questions are asked about."""
+    return TimeRange(start_time=from_micros(ASKED_MICROS), end_time=from_micros(START_MICROS))

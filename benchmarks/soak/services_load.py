@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import grpc
 from brain.alerts.v1 import alerts_pb2, definition_pb2
 from brain.alerts.v1.alerts_pb2_grpc import AlertsServiceStub
-from brain.common.v1.common_pb2 import INTERVAL_DAY, INTERVAL_HOUR
+from brain.common.v1.common_pb2 import INTERVAL_DAY, INTERVAL_HOUR, TimeRange
 from brain.experiments.v1 import experiments_pb2, statistics_pb2
 from brain.experiments.v1.experiments_pb2_grpc import ExperimentsServiceStub
 from brain.experiments.v1.statistics_pb2_grpc import StatisticsServiceStub
@@ -14,10 +14,10 @@ from brain.forecasting.v1.forecasting_pb2_grpc import ForecastingServiceStub
 from brain.funnels.v1 import funnels_pb2
 from brain.funnels.v1.funnels_pb2_grpc import FunnelsServiceStub
 
-from benchmarks.soak.events_load import ledger_range
+from benchmarks.soak.events_load import ASKED, ASKED_MICROS, asked_range
 from shared.timestamps import from_micros
 from tests.faults.callers import EXPERIMENT, FUNNEL
-from tests.faults.made_events import NAMES, SPAN_MICROS, START_MICROS
+from tests.faults.made_events import SPAN_MICROS, START_MICROS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class TellingAlerts:
         definition = definition_pb2.AlertDefinition(
             name=f"Silence {number}",
             metric=definition_pb2.MetricReference(
-                source="events", name="event_count", labels={"event": NAMES[0]}, interval=INTERVAL_HOUR
+                source="events", name="event_count", labels={"event": ASKED[0]}, interval=INTERVAL_HOUR
             ),
             condition=definition_pb2.ALERT_CONDITION_LESS_THAN,
             threshold=1,
@@ -74,7 +74,7 @@ class Analyses:
             ),
             self._forecast,
             lambda: self._funnels.GetDropoffAnalysis(
-                funnels_pb2.GetDropoffAnalysisRequest(funnel_id=FUNNEL, time_range=ledger_range())
+                funnels_pb2.GetDropoffAnalysisRequest(funnel_id=FUNNEL, time_range=_steps_range())
             ),
             self._anomalies,
             self._compare,
@@ -87,36 +87,36 @@ class Analyses:
 
     def _analyze(self) -> None:
         steps = [
-            funnels_pb2.FunnelStep(name=name, event=name, order=order) for order, name in enumerate(NAMES)
+            funnels_pb2.FunnelStep(name=name, event=name, order=order) for order, name in enumerate(ASKED)
         ]
         self._funnels.AnalyzeFunnel(
             funnels_pb2.AnalyzeFunnelRequest(
-                steps=steps, time_window_minutes=10_080, time_range=ledger_range()
+                steps=steps, time_window_minutes=10_080, time_range=asked_range()
             )
         )
 
     def _metric(self) -> forecasts_pb2.MetricReference:
         return forecasts_pb2.MetricReference(
-            source="events", name="event_count", labels={"event": NAMES[0]}, interval=INTERVAL_DAY
+            source="events", name="event_count", labels={"event": ASKED[0]}, interval=INTERVAL_DAY
         )
 
     def _forecast(self) -> None:
         options = forecasts_pb2.MetricForecastOptions(
             options=forecasts_pb2.ForecastOptions(horizon=7),
-            as_of_time=from_micros(START_MICROS + SPAN_MICROS),
+            as_of_time=from_micros(START_MICROS),
         )
         request = forecasts_pb2.ForecastMetricRequest(metric=self._metric(), options=options)
         self._forecasting.ForecastMetric(request)
 
     def _anomalies(self) -> None:
-        request = anomalies_pb2.DetectAnomaliesRequest(metric=self._metric(), time_range=ledger_range())
+        request = anomalies_pb2.DetectAnomaliesRequest(metric=self._metric(), time_range=asked_range())
         self._forecasting.DetectAnomalies(request)
 
     def _churn(self) -> None:
         purchases = customers_pb2.PurchaseHistory(
-            events=[NAMES[2]],
-            start_time=from_micros(START_MICROS),
-            as_of_time=from_micros(START_MICROS + SPAN_MICROS),
+            events=[ASKED[2]],
+            start_time=from_micros(ASKED_MICROS),
+            as_of_time=from_micros(START_MICROS),
         )
         request = customers_pb2.PredictChurnRequest(purchases=purchases, horizon_days=30, page_size=10)
         self._forecasting.PredictChurn(request)
@@ -128,3 +128,8 @@ class Analyses:
         self._statistics.CompareProportions(
             statistics_pb2.CompareProportionsRequest(control=control, treatment=treatment)
         )
+
+
+def _steps_range() -> TimeRange:
+    """Return the range of the steps that are recorded."""
+    return TimeRange(start_time=from_micros(START_MICROS), end_time=from_micros(START_MICROS + SPAN_MICROS))

@@ -2,19 +2,24 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
-from brain.audit.v1.audit_pb2 import ListAuditEntriesRequest
-from brain.audit.v1.audit_pb2_grpc import AuditServiceStub
-
 from benchmarks.soak import footprint
 from benchmarks.soak.edges_load import Browser, Capture, Erring, Flags, Passing
-from benchmarks.soak.events_load import Batches, Identities, Questions, Singles, Streams, counted
+from benchmarks.soak.events_load import (
+    Batches,
+    Identities,
+    Questions,
+    Singles,
+    Streams,
+    asked_events,
+    counted,
+)
 from benchmarks.soak.footprint import Footprint
 from benchmarks.soak.services_load import Analyses, TellingAlerts
 from benchmarks.soak.suite import Suite
@@ -22,9 +27,10 @@ from tests.faults.callers import Caller, Experiment, Funnel
 from tests.faults.ledger import Ledger
 
 SAMPLE_SECONDS = 10.0
-REST_SECONDS = 20.0  # what was left behind is noticed, and connections are closed
+REST_SECONDS = 30.0  # connections left behind are closed, and gRPC gives back the threads it lent
 TOLD_SECONDS = 60.0
-AT_ONCE = 32  # more than a service has threads
+AT_ONCE = 8  # as many as may stream
+AT_FIRST = 400  # of each kind of caller that only reads: every connection meets every kind of question
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Sample:
 
     seconds: float
     parts: Mapping[str, Footprint]
-    connections: int
+    connections: Mapping[str, int]  # by service
 
 
 @dataclass
@@ -42,11 +48,13 @@ class Load:
 
     callers: list[Caller]
     batches: Batches
+    asked: Counter[str]  # events that were there before
     tellers: list[Singles | Streams | Identities | Capture]
     experiment: Experiment
     flags: Flags
     funnel: Funnel
     alerts: TellingAlerts
+    readers: Sequence[Callable[[int], None]]
     arrived: Mapping[str, float]  # paths of the receiver that were told, by whom else but alerts
     _suite: Suite = field(repr=False)
 
@@ -68,7 +76,9 @@ class Load:
 
     def acknowledged(self) -> Counter[str]:
         """Return how many events were acknowledged and not erased since, by name."""
-        return reduce(add, [each.acknowledged for each in self.tellers], self.batches.acknowledged())
+        return reduce(
+            add, [each.acknowledged for each in self.tellers], self.batches.acknowledged() + self.asked
+        )
 
     def counted(self) -> dict[str, int]:
         """Return how many events the service counts of each name."""
@@ -99,27 +109,30 @@ def load(suite: Suite, ledger: Ledger, receiver: str, arrived: Mapping[str, floa
     experiment, funnel = Experiment(services["experiments"]), Funnel(services["funnels"])
     alerts = TellingAlerts(services["alerts"], receiver)
     analyses = Analyses(services["funnels"], services["experiments"], services["forecasting"])
+    questions = Questions(services["events"])
     browser, capture, passing, flags = Browser(suite), Capture(suite), Passing(suite), Flags(suite)
     callers = [
         Caller("batches", batches.round, 0.5),
-        Caller("single events", singles.round, 0.2),
+        Caller("single events", singles.round, 0.25),
         Caller("streams of events", streams.round, 5.0),
         Caller("merges and erasures", identities.round, 5.0),
-        Caller("questions", Questions(services["events"]).round, 0.5),
+        Caller("questions", questions.round, 0.75),
         Caller("assignments", lambda number: experiment.round(experiment.stub, "soak", number), 0.25),
         Caller("steps of funnels", funnel.round, 0.3),
         Caller("analyses", analyses.round, 2.0),
         Caller("alerts", alerts.round, 3.0),
         Caller("dashboard", browser.look, 2.0),
-        Caller("REST", browser.ask, 0.5),
+        Caller("REST", browser.ask, 1.0),
         Caller("capture", capture.round, 1.0),
         Caller("flags", flags.round, 1.0),
-        Caller("calls that must fail", Erring(suite).round, 0.5),
+        Caller("calls that must fail", Erring(suite).round, 1.0),
         Caller("clients that come and go", passing.round, 2.0),
         Caller("reflection", passing.look_around, 5.0),
     ]
     tellers: list[Singles | Streams | Identities | Capture] = [singles, streams, identities, capture]
-    return Load(callers, batches, tellers, experiment, flags, funnel, alerts, arrived, suite)
+    asked = asked_events(services["events"])
+    readers = [questions.round, analyses.round, browser.look, browser.ask]
+    return Load(callers, batches, asked, tellers, experiment, flags, funnel, alerts, readers, arrived, suite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +156,10 @@ class Observed:
 
 def soak(suite: Suite, everybody: Load, seconds: float, warm_up_seconds: float) -> Observed:
     """Load the suite for `seconds`, of which the first warm it up, and sample the rest."""
-    fill_pools(suite)
+    warm = time.monotonic() + warm_up_seconds
+    fill_pools(everybody)
     with everybody.running():
-        time.sleep(warm_up_seconds)
+        time.sleep(max(0.0, warm - time.monotonic()))
     time.sleep(REST_SECONDS)
     before = sample(suite)
     began = time.monotonic()
@@ -158,18 +172,12 @@ def soak(suite: Suite, everybody: Load, seconds: float, warm_up_seconds: float) 
     return Observed(before, samples, sample(suite))
 
 
-def fill_pools(suite: Suite) -> None:
-    """Ask every service as much at once as it has threads and connections for: those stay."""
+def fill_pools(everybody: Load) -> None:
+    """Ask everything, much at once: pools are filled, and each session has learnt of each table."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for name in suite.addresses():
-            with suite.channel(name) as channel:
-                audit = AuditServiceStub(channel)
-                calls = [
-                    pool.submit(audit.ListAuditEntries, ListAuditEntriesRequest(), timeout=60)
-                    for _ in range(4 * AT_ONCE)
-                ]
-                for call in calls:
-                    call.result()
+        for ask in everybody.readers:
+            for _ in pool.map(ask, range(AT_FIRST)):
+                pass
 
 
 def sample(suite: Suite) -> Sample:

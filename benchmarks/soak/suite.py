@@ -34,7 +34,10 @@ SETTINGS: Mapping[str, str] = {
     "ALERTS_ALLOWED_NETWORKS": "127.0.0.1/32",
     "BRAIN_MAX_WAL_MEBIBYTES": "256",
 }
-_CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'brain-%'"
+_CONNECTIONS = """
+SELECT substr(application_name, 7), count(*) FROM pg_stat_activity WHERE application_name LIKE 'brain-%'
+GROUP BY 1 ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,11 @@ class Suite:
         """Open a channel as the suite's own clients do."""
         return clients.channel(self.settings.address_of(service), self.token)
 
-    def database_connections(self) -> int:
-        """Count the connections that services hold."""
+    def database_connections(self) -> dict[str, int]:
+        """Count the connections that each service holds."""
         host = str(self.settings.directory / "postgres")
         with psycopg.connect(host=host, user="brain", dbname=DATABASE) as connection:
-            [count] = connection.execute(_CONNECTIONS).fetchone() or (0,)
-        return int(count)
+            return {str(name): int(count) for name, count in connection.execute(_CONNECTIONS)}
 
     def errors(self) -> list[str]:
         """Return the lines of services' logs that tell of something nobody expected."""

@@ -16,18 +16,11 @@ from shared.errors import FieldViolation, InvalidArgument, NotFound
 from shared.logs import JsonLines
 from shared.request_id import current_request_id
 from tests.shared.conftest import Start
-from tests.shared.sample_service import Sample, SampleStub, reason, violations
+from tests.shared.sample_service import Sample, SampleStub, failing, reason, violations
 from tests.waiting import until
 
 ONE = TrackEventsRequest(events=[Event(event="a")])
 GIVEN = (("x-request-id", "r-1"),)
-
-
-def failing(error: Exception) -> Sample:
-    def ask(_request: object, _context: object) -> TrackEventsResponse:
-        raise error
-
-    return Sample(ask=ask)
 
 
 def told(metadata: Iterable[Any] | None) -> list[str]:

@@ -1,5 +1,6 @@
 """A server from start to stop."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -122,6 +123,7 @@ def test_sigterm_stops_a_waiting_server(start: Start, to: str) -> None:
     served.running.wait()
     assert rescue.is_alive(), "nobody noticed"
     rescue.cancel()
+    faulthandler.cancel_dump_traceback_later()  # the program goes on
     sender.join()
     assert signal.getsignal(signal.SIGTERM) is before
     assert refuses(served)

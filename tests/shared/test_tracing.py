@@ -1,12 +1,10 @@
+"""Spans of calls and of rounds in the background, as a collector is told them."""
+
 import json
 import logging
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from pathlib import Path
 from threading import Barrier
 from threading import Event as Flag
 
@@ -17,63 +15,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
 
 from shared.auth import Role
 from shared.chores import Chore, Housekeeper
 from shared.clients import channel
-from shared.config import ServiceSettings
 from shared.errors import NotFound, Unavailable
 from shared.logs import JsonLines
 from shared.request_id import current_request_id
-from tests.collector import Collector, Told, collecting
-from tests.shared.certificates import Authority
-from tests.shared.conftest import Served, Start, minimal_settings
-from tests.shared.sample_service import SERVICE, Sample, SampleStub
+from tests.collector import Collector
+from tests.shared.conftest import Traced
+from tests.shared.sample_service import SERVICE, Sample, SampleStub, failing
 from tests.waiting import until
 
 ONE = TrackEventsRequest(events=[Event(event="a", user_id="secret-user")])
 ASK = f"{SERVICE}/Ask"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"  # W3C Trace Context, section 3.2
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as running:
-        yield running
-
-
-@pytest.fixture
-def traced(collector: Collector, start: Start) -> "Traced":
-    return Traced(collector, start)
-
-
-class Traced:
-    """Starts servers that are traced, and sees what they told once they stopped."""
-
-    def __init__(self, collector: Collector, start: Start) -> None:
-        self._collector = collector
-        self._start = start
-        self._started: list[Served] = []
-
-    def __call__(self, sample: Sample | None = None, **changes: object) -> Served:
-        changes = {"traces_address": self._collector.address, **changes}
-        self._started.append(self._start(sample, lambda: True, **changes))
-        return self._started[-1]
-
-    def spans(self, name: str) -> list[Told]:
-        """Stop all and return their spans of a name, in the order they began."""
-        for served in self._started:
-            served.close()
-        found = [span for span in self._collector.spans if span.name == name]
-        return sorted(found, key=lambda span: span.begun_nanos)
-
-
-def failing(error: Exception) -> Sample:
-    def ask(_request: object, _context: object) -> TrackEventsResponse:
-        raise error
-
-    return Sample(ask=ask)
 
 
 def test_a_served_call_is_a_span_with_its_names(traced: Traced, collector: Collector) -> None:
@@ -270,106 +226,3 @@ def test_a_program_that_traces_itself_is_the_parent(traced: Traced, collector: C
         SampleStub(calls).ask(ONE)
     [span] = traced.spans(ASK)
     assert (span.trace_id, span.parent_id) == (TRACE, SPAN)
-
-
-def spans_counted(served: Served, outcome: str) -> float:
-    return served.registry.get_sample_value("trace_spans_total", {"outcome": outcome}) or 0.0
-
-
-def test_a_collector_that_is_away_disturbs_nobody(
-    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    served = start(traces_address=f"unix:{tmp_path}/nobody")
-    stub = served.stub()
-    for _ in range(50):
-        assert stub.ask(ONE).accepted == 1
-    began = time.monotonic()
-    served.running.stop()
-    assert time.monotonic() - began < 5
-    assert spans_counted(served, "failed") == 50
-    told = [record.getMessage() for record in caplog.records if record.name == "shared.span_export"]
-    assert told == ["the collector takes no traces"]
-
-
-def test_a_collector_that_does_not_answer_costs_spans_and_nothing_else(
-    traced: Traced, collector: Collector
-) -> None:
-    collector.open.clear()
-    served = traced()
-    tracer = served.running.tracer
-    assert tracer is not None
-    for _ in range(5_000):
-        tracer.of_served_call(f"/{SERVICE}/Ask", (), time.perf_counter()).end_served(grpc.StatusCode.OK)
-    assert spans_counted(served, "dropped") == 5_000 - 4_096
-    assert served.stub().ask(ONE).accepted == 1
-    began = time.monotonic()
-    served.running.stop()
-    assert time.monotonic() - began < 7.5
-    assert sum(spans_counted(served, outcome) for outcome in ("failed", "dropped")) == 5_001
-
-
-def test_a_collector_is_asked_over_tls_and_shown_a_certificate(start: Start, tmp_path: Path) -> None:
-    authority = Authority()
-    certificate, key = authority.issue("localhost")
-    for name, content in (("ca", authority.pem), ("certificate", certificate), ("key", key)):
-        (tmp_path / name).write_bytes(content)
-    asking = grpc.ssl_server_credentials([(key, certificate)], authority.pem, require_client_auth=True)
-    with collecting("localhost:0", asking) as collector:
-        files = {f"traces_{name}_file": tmp_path / name for name in ("ca", "certificate", "key")}
-        served = start(None, lambda: True, traces_address=collector.address, **files)
-        served.stub().ask(ONE)
-        served.close()
-        assert [span.name for span in collector.spans] == [ASK]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"traces_address": "nowhere"},
-        {"traces_ca_file": Path(__file__)},
-        {"traces_address": "localhost:4317", "traces_key_file": Path(__file__)},
-        {"traces_sample_ratio": 1.5},
-    ],
-)
-def test_settings_that_cannot_be_meant_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="traces_"):
-        ServiceSettings.model_validate({**minimal_settings(), "auth": "off", **changes})
-
-
-def test_where_nothing_is_traced_nothing_is_loaded() -> None:
-    code = """
-import sys
-from prometheus_client import CollectorRegistry
-import gateway.application, services.funnels.application
-from shared.config import ServiceSettings
-from shared.tracing import open_tracer
-from tests.shared.conftest import minimal_settings
-def loaded(address):
-    settings = ServiceSettings(**minimal_settings(), auth="off", traces_address=address)
-    open_tracer(settings, "sample", CollectorRegistry())
-    return sorted({"opentelemetry.trace", "opentelemetry.sdk", "opentelemetry.exporter"} & set(sys.modules))
-print(loaded(""), len(loaded("127.0.0.1:1")))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] 3\n"
-
-
-def test_the_environment_adds_to_the_resource_and_to_what_a_collector_is_shown(
-    traced: Traced, collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging,service.name=other")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of-the-collector")
-    traced().stub().ask(ONE)
-    [span] = traced.spans(ASK)
-    assert span.service == "shared"
-    assert b"staging" in collector.requests[0]
-    assert ("api-key", "of-the-collector") in collector.metadata
-
-
-def test_what_waits_is_sent_at_the_end(traced: Traced, collector: Collector) -> None:
-    served = traced()
-    served.stub().ask(ONE)
-    served.running.stop()
-    assert len(collector.spans) == 1
-    assert spans_counted(served, "exported") == 1

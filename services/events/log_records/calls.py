@@ -60,8 +60,19 @@ class LogCalls:
 
 
 def _number_of(request: "ExportLogsServiceRequest") -> int:
-    number = sum(len(scope.log_records) for logs in request.resource_logs for scope in logs.scope_logs)
+    """Return how many records an export has; raise InvalidArgument for too many, or too much around them."""
+    resources = request.resource_logs
+    number = len(resources)
+    if number <= MAXIMUM_RECORDS:
+        number = max(number, sum(len(logs.scope_logs) for logs in resources))
     if number > MAXIMUM_RECORDS:
-        reason = f"at most {MAXIMUM_RECORDS:,} log records in an export, not {number:,}"
-        raise InvalidArgument([FieldViolation("resource_logs", reason)])
+        raise _too_many("resources or scopes", number)
+    number = sum(len(scope.log_records) for logs in resources for scope in logs.scope_logs)
+    if number > MAXIMUM_RECORDS:
+        raise _too_many("log records", number)
     return number
+
+
+def _too_many(things: str, number: int) -> InvalidArgument:
+    reason = f"at most {MAXIMUM_RECORDS:,} {things} in an export, not {number:,}"
+    return InvalidArgument([FieldViolation("resource_logs", reason)])

@@ -81,9 +81,9 @@ def read_export(request: "ExportLogsServiceRequest", mapper: Mapper) -> Export:
     """Make the records of an export into events."""
     export, ids = Export(), RecordIds()
     for resource_number, logs in enumerate(request.resource_logs):
-        origin = read_origin(logs.resource)
+        origin, whole = read_origin(logs.resource), digest_of(logs.resource)
         for scope_number, scope in enumerate(logs.scope_logs):
-            source = digest_of(logs.resource, scope.scope)
+            source = whole + digest_of(scope.scope)
             for number, record in enumerate(scope.log_records):
                 place = Place(resource_number, scope_number, number)
                 try:

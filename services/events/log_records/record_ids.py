@@ -24,7 +24,7 @@ class RecordIds:
     _equal: Counter[str] = field(default_factory=Counter)
 
     def next_id(self, origin: bytes, record: "LogRecord") -> str:
-        """Return a record's id; `origin` is the digest of its resource and scope."""
+        """Return a record's id; `origin` is the digests of its resource and scope."""
         content = origin + record.SerializeToString()  # of one content always the same: it holds no maps
         record_id = hashed_id(content)
         number = self._equal[record_id]
@@ -32,10 +32,6 @@ class RecordIds:
         return hashed_id(content + number.to_bytes(8)) if number else record_id
 
 
-def digest_of(*messages: "Message") -> bytes:
-    """Return a digest of messages."""
-    content = blake2b(digest_size=32)
-    for message in messages:
-        encoded = message.SerializeToString()
-        content.update(len(encoded).to_bytes(8) + encoded)
-    return content.digest()
+def digest_of(message: "Message") -> bytes:
+    """Return a digest of a message."""
+    return blake2b(message.SerializeToString(), digest_size=32).digest()

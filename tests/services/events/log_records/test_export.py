@@ -77,6 +77,19 @@ def test_attributes_are_found_by_their_names(service: Service, exporting: Export
     assert len(service.events.QueryEvents(pb.QueryEventsRequest(filters=[wanted])).events) == 2
 
 
+def test_sessions_left_open_are_one_for_each_person_and_name_nobody(
+    service: Service, exporting: Exporting
+) -> None:
+    for _ in range(2):
+        with exporting.logger() as logger:
+            for number, user in enumerate(("ann", "bob")):
+                logger.emit(timestamp=NANOS + number, event_name="ran", attributes={"user.id": user})
+    sessions = {event.user_id: event.session_id for event in stored(service)}
+    assert len(set(sessions.values())) == 2
+    assert not any(user in session for user, session in sessions.items())
+    assert counted(service) == (4, 2)
+
+
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_many_threads_export_everything_once(
     service: Service, exporting: Exporting, compression: grpc.Compression

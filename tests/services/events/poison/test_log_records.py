@@ -1,17 +1,24 @@
 """Poisonous log records: each is refused by name and alone, whatever stands beside it."""
 
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from tests.refusals import refusal
 from tests.services.events.conftest import Service
-from tests.services.events.log_records.exporting import attributes, export, record
+from tests.services.events.log_records.exporting import LOGS, attributes, export, record, send
 from tests.services.events.poison.conftest import stored
+from tests.services.events.poison.test_bytes import delimited
 
 MEBIBYTE = 1 << 20
+EXPORT = ExportLogsServiceRequest.DESCRIPTOR
 
 
 def year(number: int) -> int:
@@ -106,3 +113,24 @@ def test_what_is_odd_and_no_poison_is_kept(service: Service) -> None:
     answer = export(service, good(**odd), good("deep", deep=objects(27)), good("\U0001f600"))
     assert not answer.HasField("partial_success")
     assert len(stored(service)) == 3
+
+
+@pytest.mark.parametrize("within", ["resource_logs", "scope_logs"])
+def test_an_export_of_a_million_empty_parts_is_refused_at_once(service: Service, within: str) -> None:
+    parts = b"\x12\x00" * 1_000_000 if within == "scope_logs" else b""
+    message = delimited(EXPORT.fields_by_name["resource_logs"], parts)
+    calls: Any = service.channel
+    times = 1 if parts else 1_000_000
+    refused = refusal(lambda: calls.unary_unary(f"/{LOGS}/Export")(message * times, timeout=5))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "1,000,000" in refused.fields["resource_logs"]
+
+
+def test_a_large_resource_with_many_scopes_costs_no_more_than_its_size(service: Service) -> None:
+    resource = Resource(attributes=attributes(text="x" * 3 * MEBIBYTE))
+    scopes = [ScopeLogs(log_records=[good(f"e{number % 7}", n=number)]) for number in range(10_000)]
+    logs = ResourceLogs(resource=resource, scope_logs=scopes)
+    began = monotonic()
+    send(service.channel, ExportLogsServiceRequest(resource_logs=[logs]))
+    assert monotonic() - began < 15, "hashing it for every scope takes a minute"
+    assert len({event.event for event in stored(service)}) == 7

@@ -31,8 +31,8 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 900.0
 # A receiver that says when to come back is left alone for longer than that, up to this: some say "at once"
 # each time.
 LONGEST_BEYOND_TOLD_SECONDS = 60.0
-# No attempt begins later after its lease was taken: it takes 15 s at most, and leases last 60.
-_ATTEMPTING_SECONDS = 40.0
+# No attempt begins later after its lease was taken: it takes 30 s at most, and leases last 60.
+_ATTEMPTING_SECONDS = 25.0
 
 
 class Channel(Protocol):

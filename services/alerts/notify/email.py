@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LONGEST_ADDRESS = 254
-_STEP_SECONDS = 10.0
-# From the connection to the server's yes, whatever it answers in between and however slowly.
-WHOLE_SECONDS = 15.0
+_STEP_SECONDS = 15.0
+# From the connection to the server's yes, whatever it answers in between and however slowly. Some have
+# strangers wait before they greet, and look into a message before they take it.
+WHOLE_SECONDS = 30.0
 _PERMANENT = 500
 # RFC 5321, 4.2.3: accepted here, and accepted to be forwarded.
 _ACCEPTED = {250, 251}

@@ -118,7 +118,7 @@ def test_receivers_that_repeat_an_address_do_not_have_it_kept(
     assert answers == [
         "550 <a…@example.com>: unknown",
         "451 C…@Example.com is busy",
-        f"200 no such hook: {receiver.url}/…",
+        f"200 no such hook: {receiver.url}…",
     ]
 
 

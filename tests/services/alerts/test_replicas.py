@@ -133,7 +133,7 @@ def test_who_slept_longer_than_its_lease_does_not_send(
     script.otherwise = 9.0
     clock.micros = START + HOUR
     service.look()
-    seconds = iter([0.0, 41.0])
+    seconds = iter([0.0, 26.0])
     [deliverer] = [each for each in service.application.deliverers if each.kind.name == "WEBHOOK"]
     object.__setattr__(deliverer, "monotonic", lambda: next(seconds))
     assert deliverer.step() == 0

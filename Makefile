@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
 unexport PYTHONDONTWRITEBYTECODE  # each start would compile every import again: seconds
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo restart backup restore test check check-extras test-peers test-slow test-faults bench protos format locks clean
+.PHONY: help up demo restart backup restore test check check-extras test-peers test-slow test-faults bench soak protos format locks clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ test-faults: .venv/.dev ## Kill, cut, stop and fill up: nothing acknowledged is 
 
 bench: .venv/.bench ## Measure against bare PostgreSQL and ClickHouse in-process; prints tables with ratios
 	$(BIN)/python -m benchmarks
+
+soak: .venv/.dev ## Load the whole suite for twenty minutes; memory, file descriptors and threads must not grow
+	$(BIN)/python -m benchmarks.soak
 
 # --- maintain ---
 protos: .venv/.dev ## Generate protos/gen from the contracts

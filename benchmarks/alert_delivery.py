@@ -26,7 +26,7 @@ def measure(running: Application, token: str) -> Line:
 
     There is an event-0 in the hour that is over, and none in the hour before.
     """
-    with _receiver() as (url, arrived), channel(f"127.0.0.1:{running.server.port}", token) as calls:
+    with receiver() as (url, arrived), channel(f"127.0.0.1:{running.server.port}", token) as calls:
         hour = int(time.time()) // _HOUR_SECONDS * _HOUR_SECONDS
         first = int(time.time()) - hour + 5
         stub = AlertsServiceStub(calls)
@@ -67,7 +67,7 @@ def _request(number: int, url: str, grace_seconds: int) -> pb.CreateAlertRequest
 
 
 @contextmanager
-def _receiver() -> Iterator[tuple[str, dict[str, float]]]:
+def receiver() -> Iterator[tuple[str, dict[str, float]]]:
     """Yield a URL, and when each path was first posted to, in Unix seconds."""
     arrived: dict[str, float] = {}
 

@@ -1,7 +1,5 @@
 """The experiments service as it is measured, and what is sent to it."""
 
-import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +12,7 @@ from brain.events.v1 import events_pb2
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from benchmarks import measuring
-from benchmarks.stack import KEY, ServiceProcess, free_port
-from deploy import children
-from shared.healthcheck import says_serving
+from benchmarks.stack import ServiceProcess
 
 if TYPE_CHECKING:
     import grpc
@@ -29,7 +25,6 @@ SERVICE = "/brain.experiments.v1.ExperimentsService/"
 BATCH = 5_000
 VARIANTS = "abcd"
 METRICS = 10
-START_SECONDS = 60
 FOLD_SECONDS = 600
 
 TRACKED = [pb.Metric(name=f"tracked_{number}", kind=pb.METRIC_KIND_VALUE) for number in range(METRICS)]
@@ -56,33 +51,8 @@ class Setting:
 @contextmanager
 def running(setting: Setting) -> Iterator[ServiceProcess]:
     """Run an experiments service on the setting's database."""
-    stack, address = setting.stack, f"127.0.0.1:{free_port()}"
-    token = stack.directory / "events.token"
-    token.write_text(stack.token)
-    chosen = {
-        "ADDRESS": address,
-        "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
-        "FLAGD_ADDRESS": f"127.0.0.1:{free_port()}",
-        "DATABASE_URL": setting.url,
-        "TOKEN_PUBLIC_KEY_FILE": str(stack.directory / "public.pem"),
-        "ENCRYPTION_KEYS": f"1:{KEY}",
-        "BLIND_INDEX_KEY": KEY,
-        "EVENTS_ADDRESS": setting.events.address,
-        "EVENTS_TOKEN_FILE": str(token),
-    }
-    environment = os.environ | {f"EXPERIMENTS_{name}": value for name, value in chosen.items()}
-    log = stack.directory / "experiments.log"
-    process = children.start([sys.executable, "-m", "services.experiments"], log=log, environment=environment)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not says_serving(address):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the service does not start:\n{children.tail(log)}")
-            time.sleep(0.05)
-        yield ServiceProcess(process.pid, address, stack.token)
-    finally:
-        process.terminate()
-        process.wait()
+    with setting.stack.beside("experiments", DATABASE, setting.events) as service:
+        yield service
 
 
 def person(number: int) -> pb.Person:
@@ -141,15 +111,20 @@ def send_at(
     with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         call(requests[0], metadata=service.metadata, timeout=120)
+        # Each caller takes the next one: to hand thousands of tasks to a pool takes from the first of them.
+        waiting = iter(enumerate(requests))
         began = time.perf_counter() + 0.1
 
-        def send(number: int) -> float:
-            due = began + number / per_second
-            time.sleep(max(0.0, due - time.perf_counter()))
-            call(requests[number], metadata=service.metadata, timeout=120)
-            return time.perf_counter() - due
+        def send(_: int) -> list[float]:
+            waited = []
+            for number, request in waiting:
+                due = began + number / per_second
+                time.sleep(max(0.0, due - time.perf_counter()))
+                call(request, metadata=service.metadata, timeout=120)
+                waited.append(time.perf_counter() - due)
+            return waited
 
-        return list(pool.map(send, range(len(requests))))
+        return [seconds for waited in pool.map(send, range(callers)) for seconds in waited]
 
 
 def more_events(numbers: Iterable[int], people: int) -> bytes:

@@ -61,8 +61,8 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
     with (
         clickhouse.loaded(stored.stack.directory / "clickhouse_funnels", events) as reference,
         stored.stack.service(database) as source,
-        stored.stack.funnels(database, source, COLUMN_CACHE_BYTES="0") as forgetful,
-        stored.stack.funnels(database, source, COLUMN_CACHE_BYTES=str(CACHE_BYTES)) as keeping,
+        stored.stack.beside("funnels", database, source, COLUMN_CACHE_BYTES="0") as forgetful,
+        stored.stack.beside("funnels", database, source, COLUMN_CACHE_BYTES=str(CACHE_BYTES)) as keeping,
         forgetful.channel() as to_forgetful,
         keeping.channel() as to_keeping,
     ):

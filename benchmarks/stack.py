@@ -1,6 +1,7 @@
 """What is measured: PostgreSQL as `make up` runs it, and services as processes of their own."""
 
 import base64
+import json
 import os
 import shutil
 import socket
@@ -23,7 +24,7 @@ from shared.healthcheck import says_serving
 
 DIRECTORY = Path(__file__).parents[1] / ".brain" / "benchmarks"
 KEY = base64.b64encode(bytes(range(32))).decode()
-START_SECONDS = 30
+START_SECONDS = 60
 Metadata = tuple[tuple[str, str], ...]
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
 
@@ -82,14 +83,16 @@ class Stack:
             yield process
 
     @contextmanager
-    def funnels(self, database: str, events: ServiceProcess, **settings: str) -> Iterator[ServiceProcess]:
-        """Run a funnels service beside an events service, in the same database."""
-        self.postgres.create_schema(database, "funnels")
-        migrations.upgrade(self.postgres.url(database, "funnels"), "funnels", "services.funnels")
-        token_file = self.directory / "funnels.token"
+    def beside(
+        self, name: str, database: str, events: ServiceProcess, **settings: str
+    ) -> Iterator[ServiceProcess]:
+        """Run another service, which asks an events service, in the same database."""
+        self.postgres.create_schema(database, name)
+        migrations.upgrade(self.postgres.url(database, name), name, f"services.{name}")
+        token_file = self.directory / f"{name}.token"
         token_file.write_text(self.token)
-        chosen = {"EVENTS_ADDRESS": events.address, "EVENTS_TOKEN_FILE": str(token_file), **settings}
-        with self._process("funnels", database, chosen) as process:
+        chosen = {**_asking(name, events.address, token_file), **settings}
+        with self._process(name, database, chosen) as process:
             yield process
 
     @contextmanager
@@ -131,6 +134,14 @@ def running() -> Iterator[Stack]:
     finally:
         postgres.close()
         shutil.rmtree(directory)
+
+
+def _asking(name: str, events: str, token_file: Path) -> dict[str, str]:
+    """Return the settings of a service that asks events."""
+    if name == "forecasting":
+        return {"METRIC_SOURCES": json.dumps({"events": events}), "SOURCES_TOKEN_FILE": str(token_file)}
+    flags = {"FLAGD_ADDRESS": f"127.0.0.1:{free_port()}"} if name == "experiments" else {}
+    return {"EVENTS_ADDRESS": events, "EVENTS_TOKEN_FILE": str(token_file), **flags}
 
 
 def _wait_until_serving(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

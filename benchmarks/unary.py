@@ -37,23 +37,24 @@ def run(stack: "Stack", calls: int) -> list[Line]:
     """Measure each number of callers; `calls` calls by one, four times as many by several together."""
     stack.create(DATABASE)
     with stack.service(DATABASE) as service, stack.postgres.connect(DATABASE) as connection:
-        _track(service, _requests(USERS, seed=1), 16)  # makes partitions, users and connections
+        track_all(service, requests_of(USERS, seed=1), 16)  # makes partitions, users and connections
         insert = measuring.seconds(lambda: _insert(connection, calls)) / calls
         lines = [_line(service, callers, calls, insert) for callers in CALLERS]
     stack.drop(DATABASE)
     return lines
 
 
-def _requests(count: int, seed: int) -> list[bytes]:
+def requests_of(count: int, seed: int) -> list[bytes]:
+    """Return so many calls of one event each, of people met before."""
     events = data.recent(count, time.time_ns() // 1000, seed)
     known = replace(events, users=np.arange(count, dtype=np.int32) % USERS)
     return [TrackEventRequest(event=event).SerializeToString() for event in data.messages(known)]
 
 
 def _line(service: "ServiceProcess", callers: int, calls: int, insert: float) -> Line:
-    requests = _requests(calls if callers == 1 else 4 * calls, seed=callers + 1)
+    requests = requests_of(calls if callers == 1 else 4 * calls, seed=callers + 1)
     began = time.perf_counter()
-    latencies = _track(service, requests, callers)
+    latencies = track_all(service, requests, callers)
     elapsed = time.perf_counter() - began
     return Line(
         f"TrackEvent, {callers} callers",
@@ -63,7 +64,7 @@ def _line(service: "ServiceProcess", callers: int, calls: int, insert: float) ->
     )
 
 
-def _track(service: "ServiceProcess", requests: list[bytes], callers: int) -> list[float]:
+def track_all(service: "ServiceProcess", requests: list[bytes], callers: int) -> list[float]:
     """Send the requests by so many callers; return how long each call took."""
     with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
         call: grpc.UnaryUnaryMultiCallable[bytes, TrackEventResponse] = channel.unary_unary(

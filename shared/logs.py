@@ -7,6 +7,9 @@ import sys
 from datetime import UTC, datetime
 from types import TracebackType
 
+from shared.request_id import current_request_id
+from shared.tracing import current_trace_id
+
 # Whatever a record has besides came in through `extra`.
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -23,7 +26,10 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON: time, level, logger, message, its fields, trace."""
+    """Formats a record as one line of JSON: time, level, logger, message, its fields, trace.
+
+    Among them are the ids of the request and of the trace that the thread works for.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -32,6 +38,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **_ids(),
             **{name: value for name, value in vars(record).items() if name not in _RECORD_FIELDS},
         }
         if record.exc_info:
@@ -66,6 +73,11 @@ def _forget_values(error: BaseException) -> None:
     error.args = (first_line, *error.args[1:])
 
 
+def _ids() -> dict[str, str]:
+    ids = {"request_id": current_request_id.get(), "trace_id": current_trace_id()}
+    return {name: value for name, value in ids.items() if value}
+
+
 def configure(level: str) -> None:
     """Send everything from `level` (DEBUG, INFO, WARNING, ERROR) on to stderr; replaces what was set."""
     handler = logging.StreamHandler(sys.stderr)
@@ -74,3 +86,5 @@ def configure(level: str) -> None:
     logging.captureWarnings(True)
     # At DEBUG it tells URLs, and those of incoming webhooks are secrets.
     logging.getLogger("urllib3").setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    # It would tell of every batch while a collector is away; shared.span_export tells once.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

@@ -31,7 +31,7 @@ SECOND = 1_000_000
 
 @dataclass
 class Caller:
-    """Repeats a round in a thread of its own while it is entered."""
+    """Repeats a round in a thread of its own while it is entered, which it may be more than once."""
 
     name: str
     round: Callable[[int], None]
@@ -43,6 +43,7 @@ class Caller:
     _thread: Thread | None = None
 
     def __enter__(self) -> Self:
+        self._stopping.clear()
         self._thread = Thread(target=self._run, name=self.name)
         self._thread.start()
         return self

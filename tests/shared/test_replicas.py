@@ -10,7 +10,8 @@ from brain.events.v1.events_pb2 import Event, TrackEventsRequest, TrackEventsRes
 from shared import clients
 from shared.attempts import is_retry
 from shared.auth import Role
-from shared.errors import Unavailable
+from shared.errors import ResourceExhausted, Unavailable
+from tests.refusals import Refusal, refusal
 from tests.shared.certificates import Authority
 from tests.shared.conftest import Served, Start
 from tests.shared.sample_service import Sample, SampleStub, eventually
@@ -141,3 +142,32 @@ def test_a_service_that_stops_makes_its_caller_unavailable(start: Start) -> None
                 SampleStub(asking).ask(ONE)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert caught.value.details() == "a service this one needs is away"
+
+
+def test_a_service_that_takes_no_more_is_no_fault_of_who_needs_it(start: Start) -> None:
+    def take(_request: object, _context: object) -> TrackEventsResponse:
+        raise ResourceExhausted("8 streams are open, which is the limit", "TOO_MANY_STREAMS")
+
+    refused = refused_beside(start, Sample(ask=take), largest_answer_bytes=1_000)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_BUSY")
+
+
+def test_an_answer_too_large_is_a_fault_of_who_asked(start: Start) -> None:
+    answering = Sample(ask=lambda _request, _context: TrackEventsResponse(accepted=1, duplicates=1))
+    refused = refused_beside(start, answering, largest_answer_bytes=1)
+    assert (refused.code, refused.message) == (grpc.StatusCode.INTERNAL, "internal error")
+
+
+def refused_beside(start: Start, sample: Sample, largest_answer_bytes: int) -> Refusal:
+    """What a service answers that asks another one, and takes no larger answers."""
+    inner = start(sample, auth="off", token_public_key_file=None)
+    options = (("grpc.max_receive_message_length", largest_answer_bytes),)
+    with grpc.insecure_channel(inner.address, options) as asked:
+        upstream = SampleStub(asked)
+        outer = start(
+            Sample(ask=lambda request, _context: upstream.ask(request)),
+            auth="off",
+            token_public_key_file=None,
+        )
+        with grpc.insecure_channel(outer.address) as asking:
+            return refusal(lambda: SampleStub(asking).ask(ONE))

@@ -12,6 +12,7 @@ import pytest
 
 from deploy import keys
 from shared.auth import Role, mint_token
+from tests.collector import Collector, collecting
 from tests.shared.certificates import Authority
 from tests.system.echoing import echoing_http, echoing_mail
 from tests.system.launcher import Launcher, free_ports
@@ -35,6 +36,7 @@ class SecretSuite:
     secrets: Secrets
     http_port: int
     tokens: dict[str, str]
+    collector: Collector
 
     @property
     def directory(self) -> Path:
@@ -55,8 +57,12 @@ def secret_suite(directory: Path) -> Iterator[SecretSuite]:
     certificate, key, authority = _certificates(directory)
     secrets = Secrets()
     _plant_keys(directory, secrets)
-    with echoing_http() as http_port, echoing_mail(certificate, key) as mail_port:
-        settings = _settings(http_port, mail_port, authority)
+    with (
+        collecting() as collector,
+        echoing_http() as http_port,
+        echoing_mail(certificate, key) as mail_port,
+    ):
+        settings = _settings(http_port, mail_port, authority) | _traced_by(collector)
         with pytest.MonkeyPatch.context() as environment:
             for name, value in settings.items():
                 environment.setenv(name, value)
@@ -64,7 +70,7 @@ def secret_suite(directory: Path) -> Iterator[SecretSuite]:
         try:
             launcher.wait_for("Analytics Brain is up")
             _note(launcher, secrets, settings)
-            yield SecretSuite(launcher, secrets, http_port, _tokens(directory, secrets))
+            yield SecretSuite(launcher, secrets, http_port, _tokens(directory, secrets), collector)
         finally:
             launcher.stop()
 
@@ -114,6 +120,10 @@ def _settings(http_port: int, mail_port: int, authority: Path) -> dict[str, str]
         "ALERTS_SMS_SENDER": "+15005550006",
         "ALERTS_WEBHOOK_SECRET": f"whsec_{_base64(planted_key('webhook secret'))}",
     }
+
+
+def _traced_by(collector: Collector) -> dict[str, str]:
+    return {f"{name.upper()}_TRACES_ADDRESS": collector.address for name in (*SERVICES, "gateway")}
 
 
 def _note(launcher: Launcher, secrets: Secrets, settings: dict[str, str]) -> None:

@@ -57,6 +57,7 @@ def test_secrets_and_people_are_in_no_log_metric_command_line_or_answer(suite: S
     locked_out(suite.directory, database_port(suite), suite.directory / "logs" / "locked out.log")
     places = {**written(suite), **told_to_strangers(suite)}
     assert all(places.values())
+    assert {span.service for span in suite.collector.spans} == {*SERVICES, "gateway"}
     told = {**places, "answers": b"".join(answers)}
     control = {"control": places["events.log"] + suite.tokens["admin"].encode()}
     assert found(control, suite.secrets) == {"control": {"token admin"}}
@@ -142,6 +143,7 @@ def written(suite: SecretSuite) -> dict[str, bytes]:
         **logs,
         **metrics,
         "postgres.log": (suite.directory / "postgres.log").read_bytes(),
+        "traces": b"".join(suite.collector.requests),
         "terminal": told_at_start(suite),
         "command lines": "\n".join([*launcher.processes().values(), *names]).encode(),
         "pg_stat_activity": activity(suite),

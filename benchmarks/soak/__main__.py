@@ -1,0 +1,177 @@
+"""Load a whole suite for twenty minutes and judge what it holds: `python -m benchmarks.soak`."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks import measuring, report
+from benchmarks.alert_delivery import receiver
+from benchmarks.report import Line
+from benchmarks.soak import judging, soaking
+from benchmarks.soak.footprint import LAUNCHER, POSTGRESQL, Footprint
+from benchmarks.soak.judging import MORE_THREADS, Held, Judgement
+from benchmarks.soak.soaking import Load, Observed
+from benchmarks.soak.suite import Suite, running
+from benchmarks.stack import DIRECTORY
+from tests.faults.ledger import Ledger
+
+SECTION = "soak"
+SHOWN = 5
+FILES_OF_A_SESSION = 1_000  # PostgreSQL's default
+_MEBIBYTE = 2**20
+
+
+@click.command()
+@click.option("--minutes", default=20.0, show_default=True, help="How long the load lasts.")
+@click.option("--warm-up", default=5.0, show_default=True, help="The first of these minutes, not judged.")
+@click.option(
+    "--write",
+    "written",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Put the table into this Markdown file as well.",
+)
+def main(minutes: float, warm_up: float, written: Path | None) -> None:
+    """Load every service and the gateway; end with 1 where memory grows or anything is lost."""
+    if minutes <= warm_up:
+        raise click.BadParameter("nothing is left after the warm-up", param_hint="--minutes")
+    directory = DIRECTORY / f"soak.{os.getpid()}"
+    directory.mkdir(parents=True)
+    machine = measuring.machine()
+    with (
+        running(directory / "suite") as suite,
+        receiver() as (url, arrived),
+        Ledger(directory / "ledger.jsonl") as ledger,
+    ):
+        everybody = soaking.load(suite, ledger, url, arrived)
+        observed = soaking.soak(suite, everybody, 60 * minutes, 60 * warm_up)
+        _keep(directory / "samples.jsonl", observed)
+        lines = [*_held(observed), *_told(suite, everybody, observed)]
+    load = f"1-minute load {os.getloadavg()[0]:.1f} after it"
+    report.show(Console(width=None if sys.stdout.isatty() else 170), f"{SECTION}, {load}", lines)
+    if written is not None:
+        origin = (
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {load}. {minutes:g} minutes, of which the first "
+            f"{warm_up:g} are not judged."
+        )
+        report.write(written, SECTION, origin, lines)
+    if not all(line.is_met for line in lines):
+        print(f"Logs, the ledger and the samples are kept in {directory}")
+        sys.exit(1)
+    shutil.rmtree(directory)
+
+
+def _keep(path: Path, observed: Observed) -> None:
+    everything = (observed.before, *observed.samples, observed.after)
+    path.write_text("".join(json.dumps(asdict(each)) + "\n" for each in everything))
+
+
+def _held(observed: Observed) -> list[Line]:
+    parts = list(observed.before.parts)
+    parts.sort(key=lambda part: part == LAUNCHER)
+    return [line for part in parts for line in _of_part(part, observed)]
+
+
+def _of_part(part: str, observed: Observed) -> list[Line]:
+    before, after = observed.before.parts[part], observed.after.parts[part]
+    sampled = [(each.seconds, each.parts[part]) for each in observed.samples]
+    held = Held(
+        seconds=[seconds for seconds, _ in sampled],
+        private=[each.private for _, each in sampled],
+        descriptors_before=before.descriptors,
+        descriptors_after=after.descriptors,
+        threads_before=before.threads,
+        threads_after=after.threads,
+    )
+    judged = judging.judge(held)
+    busy = f"{observed.busy_ratio_of(part):.1%} of a processor"
+    return [_memory(part, judged, [each for _, each in sampled], busy), _counts(part, judged, before, after)]
+
+
+def _memory(part: str, judged: Judgement, sampled: Sequence[Footprint], busy: str) -> Line:
+    last = sampled[-1]
+    return Line(
+        f"{part}: memory of its own",
+        _mebibytes(judged.median),
+        f"resident {_mebibytes(last.resident)}, proportional {_mebibytes(last.proportional)}; {busy}",
+        f"{judged.growth / _MEBIBYTE:+.1f} MiB meanwhile",
+        f"≤ + {judged.bound / _MEBIBYTE:.1f} MiB",
+        judged.is_flat,
+    )
+
+
+def _counts(part: str, judged: Judgement, before: Footprint, after: Footprint) -> Line:
+    # PostgreSQL's sessions keep the files of the tables they have met, up to max_files_per_process.
+    keeps_files = part == POSTGRESQL
+    most = FILES_OF_A_SESSION * after.processes
+    return Line(
+        f"{part}: {'processes' if keeps_files else 'threads'}, file descriptors",
+        f"{after.threads}, {after.descriptors:,}",
+        f"before {before.threads}, {before.descriptors:,}",
+        bar=f"≤ {MORE_THREADS} more, {f'≤ {most:,}' if keeps_files else 'none more'}",
+        is_met=judged.threads_returned
+        and (after.descriptors <= most if keeps_files else judged.descriptors_returned),
+    )
+
+
+def _told(suite: Suite, everybody: Load, observed: Observed) -> list[Line]:
+    failures, errors, untold = everybody.failures(), suite.errors(), everybody.untold()
+    acknowledged = everybody.acknowledged()
+    wrong = judging.miscounted(acknowledged, everybody.counted())
+    first = {failure.partition(",")[0]: failure for failure in reversed(failures)}
+    for each in (*first.values(), *errors[:SHOWN], *untold, *wrong):
+        print(each)
+    connections = [sum(each.connections.values()) for each in (observed.before, observed.after)]
+    return [
+        Line(
+            "rounds of callers",
+            f"{everybody.calls():,}",
+            f"{len(failures)} failed",
+            "",
+            "0 failed",
+            not failures,
+        ),
+        Line("errors in logs", str(len(errors)), "", "", "0", not errors),
+        Line(
+            "events acknowledged",
+            f"{acknowledged.total():,}",
+            f"{len(wrong)} names counted otherwise",
+            "",
+            "as CountEvents tells",
+            not wrong,
+        ),
+        Line(
+            "assignments, steps and alerts",
+            f"{len(untold)} otherwise than they happened",
+            bar="0",
+            is_met=not untold,
+        ),
+        Line(
+            "connections to PostgreSQL",
+            str(connections[1]),
+            ", ".join(f"{name} {count}" for name, count in observed.after.connections.items()),
+            f"before {connections[0]}",
+            "no more than before",
+            connections[1] <= connections[0],
+        ),
+        Line(
+            "processor time of the suite",
+            f"{observed.busy_ratio:.0%} of one processor",
+            is_met=True,
+        ),
+    ]
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / _MEBIBYTE:.0f} MiB"
+
+
+if __name__ == "__main__":
+    main()

@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import grpc
 import psycopg
@@ -207,7 +208,13 @@ def check(suite: Suite, operations: Sequence[Operation], assigned: list[experime
 
 @pytest.mark.parametrize("lost", [False, True], ids=["replaced", "after the loss of the disk"])
 def test_a_backup_under_load_restores_what_was_acknowledged_and_nobody_erased(
-    suite: Suite, ledger: Ledger, scratch_directory: Path, tmp_path: Path, *, lost: bool
+    suite: Suite,
+    ledger: Ledger,
+    scratch_directory: Path,
+    tmp_path: Path,
+    tell: Callable[..., None],
+    *,
+    lost: bool,
 ) -> None:
     target, exported = scratch_directory / "backup", tmp_path / "tombstones.jsonl"
     with suite.up():
@@ -217,6 +224,7 @@ def test_a_backup_under_load_restores_what_was_acknowledged_and_nobody_erased(
         exported.write_text(erase_everywhere(suite))
         running = suite.run("-m", "deploy.restore", str(target), "--replace")
         assert (running.returncode, "already runs" in running.stderr) == (1, True)
+    began = monotonic()
     if lost:
         shutil.rmtree(suite.directory / "postgres")
         shutil.rmtree(suite.directory / "erasures")
@@ -227,5 +235,8 @@ def test_a_backup_under_load_restores_what_was_acknowledged_and_nobody_erased(
         restored = suite.run("-m", "deploy.restore", str(target), "--replace")
     assert restored.returncode == 0, restored.stderr
     with suite.up():
+        seconds = monotonic() - began
         stored = check(suite, operations, assigned)
-    assert stored >= sum(len(each.ids) for each in operations if each.answer.outcome is Outcome.OK)
+    acknowledged = sum(len(each.ids) for each in operations if each.answer.outcome is Outcome.OK)
+    tell(acknowledged_before=acknowledged, restored=stored, serving_after=f"{seconds:.1f} s")
+    assert stored >= acknowledged

@@ -9,6 +9,7 @@ import html
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import quote, quote_plus
 
 WINDOW_BYTES = 12  # nothing else is alike over so many
@@ -29,19 +30,16 @@ class Secrets:
     """What must be nowhere, by what it is."""
 
     _windows: dict[bytes, str] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
 
     def add(self, name: str, secret: str | bytes) -> None:
         """Have it searched for."""
-        self._names.add(name)
         for spelled in spellings(secret.encode() if isinstance(secret, str) else secret):
             assert len(spelled) >= WINDOW_BYTES, name
             self._windows.update((each, name) for each in _windows(spelled))
 
-    @property
-    def names(self) -> set[str]:
-        """Return what is searched for."""
-        return self._names
+    def __or__(self, others: Self) -> "Secrets":
+        """Return both, to be searched for at once."""
+        return Secrets(self._windows | others._windows)
 
     def found_in(self, text: bytes) -> set[str]:
         """Return which of them, or of their parts, stand in a text."""

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from benchmarks import (
     gateway,
     growth,
     ingest,
+    log_records,
     measuring,
     memory,
     overview,
@@ -49,16 +50,39 @@ class Sizes:
     rounds: int
     calls: int
 
+    @property
+    def few_and_many(self) -> tuple[int, int]:
+        """Return how many events are few, and ten times as many."""
+        return self.events // 5, 2 * self.events
+
+
+def _at_both_sizes(
+    run: Callable[[Stored, int, int], list[Line]], stored: Stored, sizes: Sizes, calls: int
+) -> list[Line]:
+    """Measure among few events and among many, for which the bars were set."""
+    few, many = sizes.few_and_many
+    return [
+        *(_among(few, replace(line, bar="", is_met=None)) for line in run(stored, few, calls)),
+        *(_among(many, line) for line in run(stored, many, calls)),
+    ]
+
+
+def _among(count: int, line: Line) -> Line:
+    return replace(line, question=f"{line.question}, among {count:,} events")
+
 
 SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "ingest": lambda stored, sizes: ingest.run(stored.stack, sizes.ingest_events, sizes.rounds),
+    "log_records": lambda stored, sizes: log_records.run(
+        stored.stack, sizes.ingest_events // 5, sizes.rounds
+    ),
     "unary": lambda stored, sizes: unary.run(stored.stack, sizes.unary_calls),
-    "reads": lambda stored, sizes: reads.run(stored, sizes.events, sizes.calls),
-    "scan": lambda stored, sizes: scan.run(stored, sizes.events, sizes.rounds),
-    "conversion": lambda stored, sizes: conversion.run(stored, sizes.events, sizes.rounds),
+    "reads": lambda stored, sizes: _at_both_sizes(reads.run, stored, sizes, sizes.calls),
+    "scan": lambda stored, sizes: _at_both_sizes(scan.run, stored, sizes, sizes.rounds),
+    "conversion": lambda stored, sizes: _at_both_sizes(conversion.run, stored, sizes, sizes.rounds),
     "funnels": lambda stored, sizes: funnels.run(stored, sizes.events, sizes.rounds),
-    "retention": lambda stored, sizes: retention.run(stored, sizes.events, sizes.calls),
-    "growth": lambda stored, sizes: growth.run(stored, (sizes.events // 5, 2 * sizes.events), sizes.calls),
+    "retention": lambda stored, sizes: _at_both_sizes(retention.run, stored, sizes, sizes.calls),
+    "growth": lambda stored, sizes: growth.run(stored, sizes.few_and_many, sizes.calls),
     "overview": lambda stored, sizes: overview.run(stored, 2 * sizes.events, sizes.calls),
     "memory": lambda stored, _: memory.run(stored.stack),
     "capacity": lambda stored, sizes: capacity.run(
@@ -81,7 +105,7 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
     "--events",
     default=5_000_000,
     show_default=True,
-    help="Events to read, beside a fifth and twice as many.",
+    help="Funnels are of so many events; other reads are of a fifth and of twice as many.",
 )
 @click.option("--ingest-events", default=300_000, show_default=True, help="Events of one ingest round.")
 @click.option("--unary-calls", default=2_000, show_default=True, help="TrackEvent calls of one caller.")

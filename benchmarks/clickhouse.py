@@ -4,6 +4,7 @@ People are integers there, which spares it the dictionary that the service has; 
 (uniqExact), with as many threads as the machine of the bars has processors.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ class ClickHouse:
 
 @contextmanager
 def loaded(directory: Path, events: Columns) -> Iterator[ClickHouse]:
-    """Store events in a directory, merged as far as they go."""
+    """Store events in a new directory, merged as far as they go; it is removed in the end."""
     directory.mkdir()
     make_session: Callable[[str], _Session] = Session
     session = make_session(str(directory / "data"))
@@ -76,6 +77,7 @@ def loaded(directory: Path, events: Columns) -> Iterator[ClickHouse]:
         yield ClickHouse(session)
     finally:
         session.close()
+        shutil.rmtree(directory)
 
 
 def _rows(events: Columns) -> bytes:

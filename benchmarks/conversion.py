@@ -49,7 +49,7 @@ def _pair(events: "Columns") -> tuple[str, str, int]:
     """Return the two names that together come nearest to a million events, and how many they have."""
     counts = np.bincount(events.names, minlength=data.NAMES)
     distances = np.abs(counts[:, None] + counts[None, :] - ROWS)
-    np.fill_diagonal(distances, len(events))
+    np.fill_diagonal(distances, np.iinfo(distances.dtype).max)
     start, end = divmod(int(distances.argmin()), data.NAMES)
     return data.name(start), data.name(end), int(counts[start] + counts[end])
 

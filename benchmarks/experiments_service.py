@@ -111,15 +111,20 @@ def send_at(
     with service.channel() as channel, ThreadPoolExecutor(callers) as pool:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         call(requests[0], metadata=service.metadata, timeout=120)
+        # Each caller takes the next one: to hand thousands of tasks to a pool takes from the first of them.
+        waiting = iter(enumerate(requests))
         began = time.perf_counter() + 0.1
 
-        def send(number: int) -> float:
-            due = began + number / per_second
-            time.sleep(max(0.0, due - time.perf_counter()))
-            call(requests[number], metadata=service.metadata, timeout=120)
-            return time.perf_counter() - due
+        def send(_: int) -> list[float]:
+            waited = []
+            for number, request in waiting:
+                due = began + number / per_second
+                time.sleep(max(0.0, due - time.perf_counter()))
+                call(request, metadata=service.metadata, timeout=120)
+                waited.append(time.perf_counter() - due)
+            return waited
 
-        return list(pool.map(send, range(len(requests))))
+        return [seconds for waited in pool.map(send, range(callers)) for seconds in waited]
 
 
 def more_events(numbers: Iterable[int], people: int) -> bytes:

@@ -89,7 +89,7 @@ def _lines(scans: Scans, reference: "ClickHouse", calls: int) -> list[Line]:
     )
     return [
         Line(
-            f"{rows:,} events of {len(scans.names)} names, sorted by user and time",
+            f"{rows:,} of {len(scans.names)} names, sorted by user and time",
             milliseconds(here),
             f"ClickHouse {milliseconds(there)}",
             f"{there / here:.1f} times as fast",

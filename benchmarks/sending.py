@@ -10,7 +10,7 @@ from brain.events.v1.events_pb2 import TrackEventsRequest, TrackEventsResponse
 
 from benchmarks import data
 from benchmarks.data import Columns
-from benchmarks.stack import ServiceProcess
+from benchmarks.stack import Metadata, ServiceProcess
 
 BATCH = 1_000
 IN_FLIGHT = 12
@@ -30,6 +30,17 @@ def batches(events: Columns, size: int = BATCH) -> list[bytes]:
     return [TrackEventsRequest(events=data.messages(part)).SerializeToString() for part in events.parts(size)]
 
 
+def replies_of(call: Any, requests: Sequence[bytes], metadata: Metadata) -> list[Any]:  # noqa: ANN401 - of any messages
+    """Make all calls, some at a time, and wait for their answers; raise grpc.RpcError if one fails."""
+    under_way: deque[Any] = deque()
+    replies = []
+    for request in requests:
+        if len(under_way) == IN_FLIGHT:
+            replies.append(under_way.popleft().result())
+        under_way.append(call.future(request, metadata=metadata, timeout=60))
+    return replies + [each.result() for each in under_way]
+
+
 class Sender:
     """Sends batches to a service."""
 
@@ -41,13 +52,7 @@ class Sender:
 
     def send(self, requests: Sequence[bytes]) -> Sent:
         """Send them all and wait until each is committed; raise grpc.RpcError if one fails."""
-        under_way: deque[Any] = deque()
-        replies = []
-        for request in requests:
-            if len(under_way) == IN_FLIGHT:
-                replies.append(under_way.popleft().result())
-            under_way.append(self._call.future(request, metadata=self._metadata, timeout=60))
-        replies += [call.result() for call in under_way]
+        replies = replies_of(self._call, requests, self._metadata)
         rejected = [rejection for reply in replies for rejection in reply.rejections]
         if rejected:
             raise RuntimeError(f"{len(rejected)} rejected, the first because: {rejected[0]}")

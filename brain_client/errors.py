@@ -12,7 +12,10 @@ Detail = TypeVar("Detail", bound=Message)
 
 
 def explain(error: grpc.RpcError) -> str:
-    """Return code, message and, line by line, every bad field: for people at a terminal."""
+    """Return code, message and, line by line, every bad field: for people at a terminal.
+
+    Where the fault is the server's, the request id too, which finds it in the logs.
+    """
     call = as_call(error)
     if call is None:
         return str(error) or type(error).__name__
@@ -24,7 +27,8 @@ def explain(error: grpc.RpcError) -> str:
     reasons = [f"  reason: {info.reason}" for info in _details(call, error_details_pb2.ErrorInfo)]
     if violations:
         return "\n".join([f"{call.code().name}: the request has bad fields", *violations])
-    return "\n".join([f"{call.code().name}: {call.details()}", *reasons])
+    requests = [f"  request id: {info.request_id}" for info in _details(call, error_details_pb2.RequestInfo)]
+    return "\n".join([f"{call.code().name}: {call.details()}", *reasons, *requests])
 
 
 def as_call(error: object) -> grpc.Call | None:

@@ -152,8 +152,8 @@ def summary(suite: Suite) -> str:
     lines += [f"  write key for Segment, RudderStack and PostHog senders\n    {suite.write_key}"]
     brain = f".venv/bin/brain --address {suite.settings.address_of('events')}"
     found = suite.directory == Path(".brain").resolve()
-    if not found:
-        brain += f' --token "$(cat {quote(str(suite.directory / "admin.token"))})"'
+    if not found:  # not as an option: what stands on a command line, everybody may read
+        brain = f'BRAIN_TOKEN="$(cat {quote(str(suite.directory / "admin.token"))})" {brain}'
     lines += [
         "",
         f"Next, in another terminal{' (it finds these tokens by itself)' if found else ''}:",

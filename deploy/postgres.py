@@ -128,7 +128,8 @@ class EmbeddedPostgres:
             data_directories.initialise(self.data_directory, self._account)
         self._password = beside(self.data_directory, ".password").read_text()
         data_directories.clear_after_kill(self.data_directory)
-        self._endpoint = data_directories.endpoint(self.data_directory)
+        if not self._endpoint.port:  # later starts keep it: services were told of it
+            self._endpoint = data_directories.endpoint(self.data_directory)
         self._process = children.start(
             [str(data_directories.binaries() / "postgres"), "-D", str(self.data_directory), *self._options()],
             log=self.log,

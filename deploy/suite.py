@@ -15,7 +15,7 @@ from deploy.postgres import EmbeddedPostgres
 from deploy.processes import SERVING_SECONDS, ServiceProcess, keep_small
 from deploy.rolling import DONE, SUITE_LOCK, RollingRestart, tell
 from deploy.settings import LocalSettings, Service
-from shared import migrations
+from shared import revisions
 
 DATABASE = "brain"
 JOURNALS = "erasures"
@@ -145,7 +145,7 @@ class Suite:
         url = postgres.url(DATABASE, service.name)
         if service.number == 1:
             postgres.create_schema(DATABASE, service.name)
-            migrations.upgrade(url, service.name, f"services.{service.name}")
+            _migrate(url, service.name)
         return {
             "DATABASE_URL": url,
             "DATABASE_SCHEMA": service.name,
@@ -195,6 +195,14 @@ class Suite:
             print(f"PostgreSQL does not start: {error}", flush=True)
         else:
             print("PostgreSQL was started again and recovered what was committed.", flush=True)
+
+
+def _migrate(url: str, service: str) -> None:
+    package = f"services.{service}"
+    if not revisions.is_newest(url, package):
+        from shared import migrations  # noqa: PLC0415 - Alembic and SQLAlchemy would take a second of every start
+
+        migrations.upgrade(url, service, package)
 
 
 class RestartPauses:

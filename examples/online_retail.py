@@ -3,7 +3,7 @@
 One event for each line of data/online_retail.csv.gz (see data/README.md): `item_returned` where the invoice
 begins with C or the quantity is not positive, else `item_purchased`. Run alone, with the suite started:
 
-    python -m examples.online_retail --address 127.0.0.1:50051 --token "$(cat .brain/admin.token)"
+    BRAIN_TOKEN="$(cat .brain/admin.token)" python -m examples.online_retail --address 127.0.0.1:50051
 """
 
 import csv

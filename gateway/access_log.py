@@ -1,4 +1,4 @@
-"""One request from arrival to end: its id, its line in the log, its measures, and the last resort."""
+"""One request from arrival to end: its id, its line in the log, its measures, its span, the last resort."""
 
 import logging
 import time
@@ -9,11 +9,13 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from gateway import failures
 from shared.request_id import METADATA_KEY, accepted_request_id, current_request_id
+from shared.tracing import current_span
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from gateway.measures import Measures
+    from shared.spans import Span, Tracer
 
 _logger = logging.getLogger("gateway.requests")
 
@@ -33,6 +35,8 @@ class AccessLog:
 
     application: "ASGIApp"
     measures: "Measures"
+    # Begins the traces; None where nothing is traced.
+    tracer: "Tracer | None" = None
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request, or whatever else the server asks."""
@@ -41,6 +45,7 @@ class AccessLog:
             return
         began = time.perf_counter()
         current_request_id.set(accepted_request_id(Headers(scope=scope).get(METADATA_KEY, "")))
+        span = self._span(scope)
         answer = _Answer(send)
         fault: Exception | None = None
         try:
@@ -50,9 +55,19 @@ class AccessLog:
             if answer.code is None:
                 await failures.response(failures.INTERNAL)(scope, receive, answer.send)
         self._finish(scope, answer.code or 0, time.perf_counter() - began, fault)
+        if span is not None:
+            route = getattr(scope.get("route"), "path", None)
+            span.end_request(_method(scope), route, answer.code or 0, failed=fault is not None)
+
+    def _span(self, scope: "Scope") -> "Span | None":
+        if self.tracer is None or scope["path"] in _PROBES:
+            return None
+        span = self.tracer.of_request(_method(scope), scope["scheme"], Headers(scope=scope).items())
+        current_span.set(span)
+        return span
 
     def _finish(self, scope: "Scope", code: int, seconds: float, fault: Exception | None) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = _method(scope)
         route = getattr(scope.get("route"), "path", "unmatched")
         self.measures.requests.labels(method, route, str(code)).inc()
         self.measures.seconds.labels(method, route).observe(seconds)
@@ -66,6 +81,10 @@ class AccessLog:
             "caller": scope.get("state", {}).get("caller"),
         }
         _logger.log(level, "request", extra=fields, exc_info=fault)
+
+
+def _method(scope: "Scope") -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 class _Answer:

@@ -34,6 +34,7 @@ from shared.encryption import Keyring
 from shared.errors import ServiceError
 from shared.metrics import MetricsEndpoint
 from shared.tls import https_context
+from shared.tracing import open_tracer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.config import GatewaySettings
     from gateway.dashboard.page.tab import Tab
+    from shared.spans import Tracer
 
 _BACKLOG = 2_048
 
@@ -54,6 +56,7 @@ class RunningGateway:
     server: uvicorn.Server
     serving: "asyncio.Task[None]"
     services: Services
+    tracer: "Tracer | None"
 
     async def wait(self) -> None:
         """Serve until SIGTERM or SIGINT, or until another task stops it; then free everything."""
@@ -62,6 +65,8 @@ class RunningGateway:
         finally:
             await self.services.close()
             self.metrics.close()
+            if self.tracer is not None:
+                await asyncio.to_thread(self.tracer.close)
 
     async def stop(self) -> None:
         """Give running requests their time, end the rest, free everything."""
@@ -77,17 +82,21 @@ async def start(
     `clock` tells Unix seconds; `shown` are the dashboard's tabs.
     """
     registry = CollectorRegistry()
+    counts = measures.create(registry)
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         listener = _listen(settings.address)
         opened.callback(listener.close)
         metrics = MetricsEndpoint(settings.metrics_address, registry, settings.tls_files)
         opened.callback(metrics.close)
-        behind = services.connect(settings)
-        application = build(settings, behind, measures.create(registry), clock, shown)
+        tracer = open_tracer(settings, "gateway", registry)
+        if tracer is not None:
+            opened.callback(tracer.close)
+        behind = services.connect(settings, tracer)
+        application = AccessLog(build(settings, behind, counts, clock, shown), counts, tracer)
         server = uvicorn.Server(_server_settings(settings, application))
         opened.pop_all()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    return RunningGateway(listener.getsockname()[1], metrics, server, serving, behind)
+    return RunningGateway(listener.getsockname()[1], metrics, server, serving, behind, tracer)
 
 
 def build(
@@ -100,7 +109,7 @@ def build(
     """Return the application over services."""
     access = Access(verifier_of(settings), clock)
     limits = BodyLimits(settings.maximum_body_bytes, settings.body_seconds)
-    application = Starlette(
+    return Starlette(
         routes=[
             Route("/healthz", _health(behind), methods=["GET"]),
             *rest.routes(rest.Edge(behind, access, limits, clock, settings.reporting_time_zone)),
@@ -117,7 +126,6 @@ def build(
             Exception: _failed,
         },
     )
-    return AccessLog(application, counts)
 
 
 def _capture(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gateway.config import GatewaySettings
+    from shared.spans import Tracer
 
 _HEALTH_SECONDS = 1.0
 
@@ -119,12 +120,13 @@ class _NotConnected:
         """Nothing is open."""
 
 
-def connect(settings: "GatewaySettings") -> Services:
+def connect(settings: "GatewaySettings", tracer: "Tracer | None" = None) -> Services:
     """Return the services that the settings name, for the event loop that runs."""
     channels = {}
     for service, (address, tls) in settings.services.items():
         if address:
-            opened = async_channel(address, tls=tls)
+            traced = [] if tracer is None else [tracer.of_async_calls(address)]
+            opened = async_channel(address, tls=tls, interceptors=traced)
             opened.get_state(try_to_connect=True)  # now, not while the first visitor waits
             channels[service] = opened
         else:

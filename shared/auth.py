@@ -30,8 +30,12 @@ OPEN_SERVICES = frozenset(
     }
 )
 
-# Neither can it stand beside flagd's: whoever asks for a flag takes part in an experiment.
-ROLES_OF_OTHERS = {"flagd.evaluation.v2.Service": options_pb2.ROLE_INGEST}
+# Neither can it stand beside these: whoever asks for a flag takes part in an experiment, and whoever exports
+# log records tells what happened.
+ROLES_OF_OTHERS = {
+    "flagd.evaluation.v2.Service": options_pb2.ROLE_INGEST,
+    "opentelemetry.proto.collector.logs.v1.LogsService": options_pb2.ROLE_INGEST,
+}
 
 _CACHED_TOKENS = 4_096
 # A key that was withdrawn stops working this soon.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -29,6 +29,10 @@ from shared.errors import (
 from shared.metrics import MethodMetrics
 from shared.quotas import Quotas
 from shared.request_id import METADATA_KEY, accepted_request_id, current_request_id
+from shared.tracing import current_span
+
+if TYPE_CHECKING:
+    from shared.spans import Tracer
 
 _logger = logging.getLogger("shared.calls")
 
@@ -74,6 +78,8 @@ class Method:
     verifier: Verifier | None
     metrics: MethodMetrics
     rate: CallRate
+    # Probes come every few seconds and would drown the rest: open methods are not traced.
+    tracer: "Tracer | None" = None
 
     def decode(self, data: bytes) -> Any:  # noqa: ANN401 - whatever the contract says
         """Return the request; raise InvalidArgument that names the fields at fault."""
@@ -102,7 +108,16 @@ class Method:
 class Call:
     """One call's state, of one thread or, for idle streams, of those that grpc calls back on."""
 
-    __slots__ = ("_arrived", "_authorization", "_caller", "_context", "_finished", "_method", "_request_id")
+    __slots__ = (
+        "_arrived",
+        "_authorization",
+        "_caller",
+        "_context",
+        "_finished",
+        "_method",
+        "_request_id",
+        "_span",
+    )
 
     def __init__(self, method: Method, context: grpc.ServicerContext) -> None:
         self._method = method
@@ -118,6 +133,13 @@ class Call:
                 self._request_id = str(value)
         self._request_id = accepted_request_id(self._request_id)
         current_request_id.set(self._request_id)
+        # Told to every caller: those that sent none can quote it, too.
+        context.set_trailing_metadata(((METADATA_KEY, self._request_id),))
+        self._span = None
+        if method.tracer is not None and not method.is_open:
+            metadata = context.invocation_metadata()
+            self._span = method.tracer.of_served_call(method.name, metadata, self._arrived)
+            current_span.set(self._span)
         deadlines.set_remaining(context.time_remaining())
 
     def authorize(self, now: float) -> None:
@@ -148,14 +170,21 @@ class Call:
         else:
             self.finish(known.code, known)
             status = known.to_status()
-        context.abort_with_status(rpc_status.to_status(status))
+        code, details = self._tell(status)
+        context.abort(code, details)
 
     def announce(self, error: ServiceError) -> None:
         """Set the status that the end of a stream will carry."""
-        status = rpc_status.to_status(error.to_status())
-        self._context.set_code(status.code)
-        self._context.set_details(status.details)
-        self._context.set_trailing_metadata(status.trailing_metadata)
+        code, details = self._tell(error.to_status())
+        self._context.set_code(code)
+        self._context.set_details(details)
+
+    def _tell(self, error: status_pb2.Status) -> tuple[grpc.StatusCode, str]:
+        """Set the metadata that an error ends with; return its code and message."""
+        status = rpc_status.to_status(error)
+        request_id = (METADATA_KEY, self._request_id)
+        self._context.set_trailing_metadata((request_id, *status.trailing_metadata))
+        return status.code, status.details
 
     def _internal_error(self) -> status_pb2.Status:
         status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
@@ -179,6 +208,8 @@ class Call:
         seconds = time.perf_counter() - self._arrived
         self._method.metrics.handled[code].inc()
         self._method.metrics.seconds.observe(seconds)
+        if self._span is not None:
+            self._span.end_served(code)
         self._log(code, seconds, error)
 
     def _log(self, code: grpc.StatusCode, seconds: float, error: Exception | None) -> None:
@@ -194,6 +225,8 @@ class Call:
             "request_id": self._request_id,
             "caller": self._caller.subject if self._caller else None,
         }
+        if self._span is not None:  # known to this thread, too, unless an idle stream is ended by another
+            fields["trace_id"] = self._span.trace_id
         if isinstance(error, ServiceError):
             fields["reason"] = error.reason
             if error.__cause__ is not None:

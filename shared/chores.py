@@ -4,11 +4,17 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.database import translate
 from shared.errors import ServiceError
+from shared.request_id import current_request_id, new_request_id
+from shared.tracing import current_span
+
+if TYPE_CHECKING:
+    from shared.spans import Tracer
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +34,16 @@ class Chore:
 
 
 class Housekeeper:
-    """Does chores until it is stopped, each in a thread of its own."""
+    """Does chores until it is stopped, each in a thread of its own.
 
-    def __init__(self, chores: Sequence[Chore], registry: CollectorRegistry) -> None:
+    Each time has a request id of its own and, where it asks other services, a trace.
+    """
+
+    def __init__(
+        self, chores: Sequence[Chore], registry: CollectorRegistry, tracer: "Tracer | None" = None
+    ) -> None:
         self._stopping = Event()
+        self._tracer = tracer
         self._succeeded = Gauge(
             "chore_success_timestamp_seconds",
             "When a chore last ended well; from the start on, Unix seconds.",
@@ -65,7 +77,7 @@ class Housekeeper:
             if self._stopping.is_set():
                 return
             try:
-                wait = chore.run()
+                wait = self._once(chore)
             except Exception as error:  # noqa: BLE001 - whatever it is, the chore is needed tomorrow
                 wait = RETRY_SECONDS
                 if not failing:  # the transition, not every failure of an outage
@@ -76,6 +88,20 @@ class Housekeeper:
                     _log.info("chore works again", extra={"chore": chore.name})
                 failing = False
                 self._succeeded.labels(chore.name).set_to_current_time()
+
+    def _once(self, chore: Chore) -> float:
+        current_request_id.set(new_request_id())
+        if self._tracer is None:
+            return chore.run()
+        span = self._tracer.of_round(chore.name)
+        current_span.set(span)
+        failed = True
+        try:
+            wait = chore.run()
+            failed = False
+        finally:
+            span.end(failed=failed)
+        return wait
 
 
 def _tell(chore: Chore, error: Exception) -> None:

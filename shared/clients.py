@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +13,13 @@ import grpc.aio
 
 from shared.deadlines import remaining_seconds
 from shared.request_id import METADATA_KEY, current_request_id, new_request_id
+from shared.tracing import call_span, callers_context
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
+
+    from shared.spans import Span
 
 DEFAULT_DEADLINE_SECONDS: Final = 30.0
 
@@ -101,14 +105,14 @@ def channel(
 
     `deadline_seconds` holds for calls with one request and no timeout of their own, unless they are made on
     behalf of a call: then they end with it. Streams of requests have no deadline. Calls carry the token and
-    the id of the request that this thread serves, or a new one.
+    the id of the request that this thread serves, or a new one; and the trace that this thread is in, if any.
     """
     target, options = _target(address)
     if tls is None:
         plain = grpc.insecure_channel(target, options=options)
     else:
         plain = grpc.secure_channel(target, tls.credentials, options=options)
-    return grpc.intercept_channel(plain, _Outgoing(token, deadline_seconds))
+    return grpc.intercept_channel(plain, _Outgoing(address, token, deadline_seconds))
 
 
 def open_channel(
@@ -120,15 +124,17 @@ def open_channel(
     return found
 
 
-def async_channel(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
+def async_channel(
+    address: str, *, tls: Tls | None = None, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+) -> grpc.aio.Channel:
     """Return a channel as `channel` does, for the event loop that runs.
 
     For callers that speak for many: each call brings its own token, request id and timeout.
     """
     target, options = _target(address)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, tls.credentials, options=options)
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, tls.credentials, options=options, interceptors=interceptors)
 
 
 def _target(address: str) -> tuple[str, tuple[tuple[str, str | int], ...]]:
@@ -176,23 +182,24 @@ class _Outgoing(
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Adds token, request id and deadline to every call."""
+    """Adds token, request id, trace and deadline to every call."""
 
-    def __init__(self, token: str | None, deadline_seconds: float) -> None:
+    def __init__(self, address: str, token: str | None, deadline_seconds: float) -> None:
+        self._address = address
         self._authorization = () if token is None else (("authorization", f"Bearer {token}"),)
         self._deadline_seconds = deadline_seconds
 
     def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: grpc.ClientCallDetails, request: object
     ) -> Any:  # noqa: ANN401 - whatever gRPC returns
-        """Add all three."""
-        return continuation(self._details(client_call_details, self._deadline_seconds), request)
+        """Add all four."""
+        return self._call(continuation, client_call_details, self._deadline_seconds, request)
 
     def intercept_unary_stream(
         self, continuation: Callable[..., Any], client_call_details: grpc.ClientCallDetails, request: object
     ) -> Any:  # noqa: ANN401 - whatever gRPC returns
-        """Add all three."""
-        return continuation(self._details(client_call_details, self._deadline_seconds), request)
+        """Add all four."""
+        return self._call(continuation, client_call_details, self._deadline_seconds, request)
 
     def intercept_stream_unary(
         self,
@@ -200,8 +207,8 @@ class _Outgoing(
         client_call_details: grpc.ClientCallDetails,
         request_iterator: Iterator[object],
     ) -> Any:  # noqa: ANN401 - whatever gRPC returns
-        """Add token and request id: how long the caller takes for its requests is its own affair."""
-        return continuation(self._details(client_call_details, None), request_iterator)
+        """Add all but a deadline: how long the caller takes for its requests is its own affair."""
+        return self._call(continuation, client_call_details, None, request_iterator)
 
     def intercept_stream_stream(
         self,
@@ -209,18 +216,41 @@ class _Outgoing(
         client_call_details: grpc.ClientCallDetails,
         request_iterator: Iterator[object],
     ) -> Any:  # noqa: ANN401 - whatever gRPC returns
-        """Add token and request id, as for any stream of requests."""
-        return continuation(self._details(client_call_details, None), request_iterator)
+        """Add all but a deadline, as for any stream of requests."""
+        return self._call(continuation, client_call_details, None, request_iterator)
 
-    def _details(self, given: grpc.ClientCallDetails, deadline_seconds: float | None) -> _CallDetails:
+    def _call(
+        self,
+        continuation: Callable[..., Any],
+        given: grpc.ClientCallDetails,
+        deadline_seconds: float | None,
+        sent: object,
+    ) -> Any:  # noqa: ANN401 - whatever gRPC returns
+        span = call_span(given.method, self._address)
+        trace = callers_context() if span is None else span.headers
+        call = continuation(self._details(given, deadline_seconds, trace), sent)
+        if span is not None:
+            call.add_done_callback(partial(_end, span))
+        return call
+
+    def _details(
+        self,
+        given: grpc.ClientCallDetails,
+        deadline_seconds: float | None,
+        trace: tuple[tuple[str, str], ...],
+    ) -> _CallDetails:
         metadata = tuple(given.metadata or ())
         if not any(key == METADATA_KEY for key, _ in metadata):
             metadata += ((METADATA_KEY, current_request_id.get() or new_request_id()),)
         return _CallDetails(
             method=given.method,
             timeout=_timeout(deadline_seconds) if given.timeout is None else given.timeout,
-            metadata=(*metadata, *self._authorization),
+            metadata=(*metadata, *trace, *self._authorization),
             credentials=given.credentials,
             wait_for_ready=given.wait_for_ready,
             compression=given.compression,
         )
+
+
+def _end(span: "Span", call: grpc.Call) -> None:
+    span.end_asked(call.code())

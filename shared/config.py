@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.clients import Tls, read_tls
 from shared.encryption import BlindIndex, Keyring
 from shared.tls import ServerFiles
 
@@ -27,6 +28,8 @@ from shared.tls import ServerFiles
 zoneinfo.reset_tzpath(())
 
 _MAXIMUM_PORT = 65_535
+# Role and password, then hosts, numbers of ports, and the rest.
+_DATABASE_URL = re.compile(r"postgres(ql)?://([^:/@]*(:[^@]*)?@)?(\[[^@/]*\]|[^@:/?]*)(:\d*)?([/?][^@]*)?")
 
 
 def tcp_address(value: str) -> str:
@@ -39,6 +42,21 @@ def tcp_address(value: str) -> str:
 
 def _address(value: str) -> str:
     return value if value.startswith("unix:") else tcp_address(value)
+
+
+def _optional_address(value: str) -> str:
+    return value and _address(value)
+
+
+def database_address(value: str) -> str:
+    """Return the URL of a database as it is; raise ValueError, which never quotes it, for other texts.
+
+    An @ in a password would make the rest of it part of the host, which errors and logs tell.
+    """
+    found = _DATABASE_URL.fullmatch(value)
+    if found is None:
+        raise ValueError("must be postgresql://role:password@host:port/database, with an @ in these as %40")
+    return value
 
 
 def _schema(value: str) -> str:
@@ -93,6 +111,14 @@ class ServerSettings(BaseSettings):
     tls_certificate_file: FilePath | None = None
     tls_key_file: FilePath | None = None
     tls_client_ca_file: FilePath | None = None
+    # An OpenTelemetry collector that takes traces by OTLP over gRPC, host:port or unix:/path; empty for none.
+    traces_address: Annotated[str, AfterValidator(_optional_address)] = ""
+    # The authority of its certificate, which turns TLS on, and what is shown to it where it asks.
+    traces_ca_file: FilePath | None = None
+    traces_certificate_file: FilePath | None = None
+    traces_key_file: FilePath | None = None
+    # The share of requests that are traced, of those that come without a decision of their caller's.
+    traces_sample_ratio: float = Field(default=1, ge=0, le=1)
 
     # Subclasses give these defaults, and would lose a check that is part of the field's type.
     _address_is_valid = field_validator("address")(_address)
@@ -113,6 +139,18 @@ class ServerSettings(BaseSettings):
         needed = self.jwks_url is not None
         if any((given is not None) != needed for given in (self.jwks_issuer, self.jwks_audience)):
             raise ValueError("jwks_url, jwks_issuer and jwks_audience need each other")
+        return self
+
+    @property
+    def traces_tls(self) -> Tls | None:
+        """What the collector of traces is asked with; None without TLS."""
+        return read_tls(self.traces_ca_file, self.traces_certificate_file, self.traces_key_file)
+
+    @model_validator(mode="after")
+    def _shows_a_whole_certificate_to_the_collector(self) -> Self:
+        if self.traces_ca_file is not None and not self.traces_address:
+            raise ValueError("traces_ca_file needs traces_address")
+        check_client_files("traces", self.traces_ca_file, self.traces_certificate_file, self.traces_key_file)
         return self
 
     @property
@@ -141,7 +179,7 @@ class ServiceSettings(ServerSettings):
     """What a service needs to know besides: its database, its threads, its keys."""
 
     # postgresql://user:password@host:port/database
-    database_url: str = Field(repr=False, pattern=r"^postgres(ql)?://")
+    database_url: Annotated[str, AfterValidator(database_address)] = Field(repr=False)
     # The schema that holds this service's tables.
     database_schema: str
     # Threads that run calls.

@@ -211,7 +211,8 @@ def _of_sqlstate(sqlstate: str) -> ServiceError | None:
     """See https://www.postgresql.org/docs/current/errcodes-appendix.html."""
     match sqlstate[:2], sqlstate:
         case "53", "53100" | "53400":
-            return ResourceExhausted("the database has no disk space left", "DISK_FULL")
+            # With a time, for exporters of OpenTelemetry drop what they are not asked to send again.
+            return ResourceExhausted("the database has no disk space left", "DISK_FULL", retry_seconds=10)
         case "57", "57014":
             return DeadlineExceeded("the database took too long", "QUERY_TIMEOUT")
         # 08 connection lost · 53 too many connections, no memory · 57P shutdown, crash, start-up

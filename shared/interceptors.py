@@ -8,7 +8,7 @@ wait without end for the message of a unary call, before anything here could loo
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,14 +20,19 @@ from shared.lanes import Lane, Lanes
 from shared.metrics import CallMetrics, call_type
 from shared.stalls import Stalls, Wait, client_silent
 
+if TYPE_CHECKING:
+    from shared.spans import Tracer
+
 
 @dataclass(frozen=True)
 class Bounds:
-    """What all calls of a server share: where they run, and who watches over their waits."""
+    """What all calls of a server share: where they run, and who watches over them."""
 
     lanes: Lanes
     stalls: Stalls
     rate: CallRate
+    # Begins the traces; None where nothing is traced.
+    tracer: "Tracer | None" = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class _Wrapped:
 
 
 class CallInterceptor(grpc.ServerInterceptor):
-    """Gives each call a request id, access control, one family of errors, a log line and metrics.
+    """Gives each call a request id, access control, one family of errors, a log line, metrics and a span.
 
     Without a verifier every caller is an administrator. `now` is in Unix seconds.
     """
@@ -85,7 +90,14 @@ class CallInterceptor(grpc.ServerInterceptor):
         )
         metrics = self._metrics.of_method(name, kind)
         method = Method(
-            name, is_open(name), required_role(name), handler, self._verifier, metrics, self._bounds.rate
+            name,
+            is_open(name),
+            required_role(name),
+            handler,
+            self._verifier,
+            metrics,
+            self._bounds.rate,
+            self._bounds.tracer,
         )
         lane = self._bounds.lanes.of_method(name)
         refusal = _on(self._bounds.lanes.for_refusals(), _refuse(method))

@@ -1,6 +1,7 @@
 """Ranges of time and units of the calendar that a request names, checked."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from brain.common.v1 import common_pb2
@@ -66,11 +67,17 @@ def units_of(
 ) -> tuple[tuple[int, int], ...]:
     """Return the whole units that touch a range; none, and a violation, where there are too many."""
     may_be_walked = upper_bound(*time_range, interval) <= 2 * limit.units + 2
-    units = tuple(buckets(*time_range, interval, zone)) if may_be_walked else ()
+    units = _units(time_range, interval, zone) if may_be_walked else ()
     if may_be_walked and len(units) <= limit.units:
         return units
     violations.add(field, f"is too wide: at most {limit.units:,} {limit.what} of one {interval.name.lower()}")
     return ()
+
+
+# Calls ask for the same units many times over: hundreds of series of one range, a dozen tiles of a page.
+@lru_cache(maxsize=8)
+def _units(time_range: tuple[int, int], interval: Interval, zone: "ZoneInfo") -> tuple[tuple[int, int], ...]:
+    return tuple(buckets(*time_range, interval, zone))
 
 
 def series_of(

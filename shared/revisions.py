@@ -8,7 +8,7 @@ import functools
 import importlib.resources
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -30,6 +30,12 @@ def newest(package: str) -> str:
     return max(found[1] for each in files.iterdir() if (found := _FILE.fullmatch(each.name)))
 
 
+def is_newest(url: str, package: str) -> bool:
+    """Return whether the schema that this role uses in this database is at the newest revision exactly."""
+    with psycopg.connect(url) as connection:
+        return _held(connection) == newest(package)
+
+
 def refuse_older(package: str, connection: "DBAPIConnection") -> None:
     """Raise Unavailable (DATABASE_NOT_MIGRATED) where a schema is older than the code on this connection.
 
@@ -48,7 +54,7 @@ def refuse_older(package: str, connection: "DBAPIConnection") -> None:
         _tell(logging.INFO, f"the schema is at revision {held}, newer than this code's {needed}", package)
 
 
-def _held(connection: "DBAPIConnection") -> str | None:
+def _held(connection: "DBAPIConnection | psycopg.Connection[tuple[Any, ...]]") -> str | None:
     cursor = connection.cursor()
     try:
         cursor.execute(_HELD)

@@ -1,12 +1,13 @@
 """The one bootstrap of every server: builds it, serves, drains, stops."""
 
+import faulthandler
 import logging
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Lock
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -23,8 +24,19 @@ from shared.metrics import CallMetrics, MetricsEndpoint, expose_health
 from shared.quotas import Quotas
 from shared.stalls import Stalls
 from shared.tls import grpc_credentials
+from shared.tracing import open_tracer
+
+if TYPE_CHECKING:
+    from shared.spans import Tracer
 
 _logger = logging.getLogger(__name__)
+
+# How soon a signal to stop is noticed that did not wake anybody.
+_NOTICED_SECONDS: Final = 0.5
+
+# Beyond the time that running calls are given, before a stopping program is ended. What waits for a database
+# that says nothing would wait for ever: nothing ends that but the end of the process.
+ENDING_SECONDS: Final = 10.0
 
 _OPTIONS: Final = (
     # Two processes on one port would share its calls unnoticed.
@@ -51,6 +63,8 @@ class _Parts:
     health: Health
     calls: CallMetrics
     metrics: MetricsEndpoint | None
+    # Shared with a server beside this one, which outlives it, where there is no endpoint.
+    tracer: "Tracer | None"
 
 
 class RunningServer:
@@ -69,15 +83,27 @@ class RunningServer:
         """Return what counts its calls."""
         return self._parts.calls
 
+    @property
+    def tracer(self) -> "Tracer | None":
+        """Return what begins its traces; None where nothing is traced."""
+        return self._parts.tracer
+
     def wait(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once."""
+        """Serve until SIGTERM or SIGINT, then stop. For the main thread; a second signal ends it at once.
+
+        The program must end within `drain_seconds` and ENDING_SECONDS of the signal; else it is ended with
+        code 1, and stderr tells where each thread stood.
+        """
         told = Event()
 
         def tell(_number: int, _frame: FrameType | None) -> None:
             told.set()
 
         before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-        told.wait()
+        # A signal that the kernel hands to another thread does not wake this one, which alone runs handlers.
+        while not told.wait(_NOTICED_SECONDS):
+            pass
+        faulthandler.dump_traceback_later(self._drain_seconds + ENDING_SECONDS, exit=True)
         for number, handler in before.items():
             signal.signal(number, handler)
         self.stop()
@@ -96,6 +122,8 @@ class RunningServer:
             parts.bounds.stalls.stop()
             if parts.metrics:
                 parts.metrics.close()
+                if parts.tracer:
+                    parts.tracer.close()
         _logger.info("stopped", extra={"port": self.port})
 
 
@@ -106,18 +134,18 @@ def build(
     verifier: Verifier | None,
     *,
     ready: Callable[[], bool],
-    registry: CollectorRegistry | CallMetrics,
+    registry: CollectorRegistry | RunningServer,
 ) -> RunningServer:
     """Start a server of the services that `register` adds, with health, reflection and metrics beside them.
 
-    `service_names` are their full names. With the call metrics of another server of this process in place of
-    a registry, calls are counted there, and there is no endpoint of its own. Raise ValueError without a
-    verifier unless the settings say auth=off, and RuntimeError or OSError where an address is taken.
+    `service_names` are their full names. With another server of this process in place of a registry, calls
+    are counted and traced there, and there is no endpoint of its own. Raise ValueError without a verifier
+    unless the settings say auth=off, and RuntimeError or OSError where an address is taken.
     """
     if (verifier is None) != (settings.auth == "off"):
         raise ValueError("a server without a verifier needs auth=off, one with a verifier must not have it")
-    bounds = _bounds(settings)
-    calls = registry if isinstance(registry, CallMetrics) else CallMetrics(registry)
+    calls, tracer = _telling(settings, registry)
+    bounds = _bounds(settings, tracer)
     interceptor = CallInterceptor(verifier, calls, bounds)
     server = grpc.server(bounds.lanes.calls.pool, interceptors=[interceptor], options=_OPTIONS)
     register(server)
@@ -128,7 +156,7 @@ def build(
     )
     port = _listen(server, settings)
     metrics = None
-    if not isinstance(registry, CallMetrics):
+    if not isinstance(registry, RunningServer):
         expose_health(registry, lambda: health.is_serving)
         metrics = MetricsEndpoint(settings.metrics_address, registry, settings.tls_files)
     health.start()
@@ -136,11 +164,21 @@ def build(
     server.start()
     _logger.info("serving", extra={"address": settings.address, "port": port, "auth": settings.auth})
     return RunningServer(
-        _Parts(server, bounds, interceptor, health, calls, metrics), port, settings.drain_seconds
+        _Parts(server, bounds, interceptor, health, calls, metrics, tracer), port, settings.drain_seconds
     )
 
 
-def _bounds(settings: ServiceSettings) -> Bounds:
+def _telling(
+    settings: ServiceSettings, registry: CollectorRegistry | RunningServer
+) -> "tuple[CallMetrics, Tracer | None]":
+    """Return what counts calls and what traces them."""
+    if isinstance(registry, RunningServer):
+        return registry.call_metrics, registry.tracer
+    name = settings.package.rpartition(".")[2]
+    return CallMetrics(registry), open_tracer(settings, name, registry)
+
+
+def _bounds(settings: ServiceSettings, tracer: "Tracer | None") -> Bounds:
     silence = settings.stream_idle_seconds
     lanes = Lanes(
         threads=settings.max_workers,
@@ -148,7 +186,7 @@ def _bounds(settings: ServiceSettings) -> Bounds:
         maximum_streams=settings.streams,
         silence_seconds=silence,
     )
-    return Bounds(lanes, Stalls(silence / 4), CallRate(Quotas(), settings.calls_per_minute))
+    return Bounds(lanes, Stalls(silence / 4), CallRate(Quotas(), settings.calls_per_minute), tracer)
 
 
 def _listen(server: grpc.Server, settings: ServiceSettings) -> int:

@@ -62,7 +62,7 @@ class Application:
 
     def work(self) -> None:
         """Begin to look at alerts and to tell receivers."""
-        self._housekeeper = Housekeeper(self._chores, self._registry)
+        self._housekeeper = Housekeeper(self._chores, self._registry, self.server.tracer)
 
     def wait(self) -> None:
         """Serve until told to stop by SIGTERM or SIGINT, then stops."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 TAKEN_AT_ONCE = 20
 IDLE_SECONDS = 0.5
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 900.0
+# A receiver that says when to come back is left alone for longer than that, up to this: some say "at once"
+# each time.
+LONGEST_BEYOND_TOLD_SECONDS = 60.0
 # No attempt begins later after its lease was taken: it takes 15 s at most, and leases last 60.
 _ATTEMPTING_SECONDS = 40.0
 
@@ -117,7 +120,7 @@ class Deliverer:
             return None
         seconds = retry_seconds(due.attempts, due.delivery_id)
         if answer.retry_after_seconds is not None:
-            seconds = max(1.0, answer.retry_after_seconds)
+            seconds = max(answer.retry_after_seconds, min(seconds, LONGEST_BEYOND_TOLD_SECONDS))
         at = now + round(seconds * MICROS)
         return at if at - due.created <= self.give_up_hours * HOUR_MICROS else None
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from services.alerts.holds import Silence
     from services.alerts.measures import Measures
     from services.alerts.outcome import Claimed, Outcome
     from services.alerts.plan import Plan
@@ -65,23 +64,23 @@ class Worker:
             if not claimed:
                 return 0
             self._learn(connection, claimed)
-            silent = silences.current(connection, now)
         subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
         until = self.monotonic() + _LOOKING_SECONDS
         away: str | None = None
         chunks = _chunks(subjects)
         while chunks and self.monotonic() <= until:
-            away = self._look(chunks.pop(0), silent, now, away)
+            away = self._look(chunks.pop(0), away)
         left = [subject.claimed for chunk in chunks for subject in chunk]
         if left:
             with self.engine.begin() as connection:
                 states.release(connection, left)
         return len(claimed) - len(left)
 
-    def _look(
-        self, subjects: "Sequence[Subject]", silent: "Sequence[Silence]", now: int, away: str | None
-    ) -> str | None:
+    def _look(self, subjects: "Sequence[Subject]", away: str | None) -> str | None:
         """Look at some alerts; return why the source does not answer at all, and is not to be asked again."""
+        now = self.clock()
+        with self.engine.begin() as connection:  # those that began since the alerts before these were read
+            silent = silences.current(connection, now)
         ranges = [needed_range(each, now) for each in subjects]
         wanted = [
             None if asked is None else Wanted(each.plan.query, *asked)
@@ -151,13 +150,17 @@ def _chunks(subjects: "Sequence[Subject]") -> "list[list[Subject]]":
 
 
 def _calls(subjects: "Sequence[Subject]", maximum_series: int) -> "list[list[Subject]]":
-    """Return groups of at most so many series and ALERTS_A_CALL alerts, equal series together."""
+    """Return groups of at most so many series and ALERTS_A_CALL alerts, equal series together.
+
+    Series that are alike stand together, as a source may read such at once; groups that wait longest come
+    first.
+    """
     sharing: dict[bytes, list[Subject]] = {}
     for subject in subjects:
         sharing.setdefault(subject.plan.query, []).append(subject)
     groups: list[list[Subject]] = []
     series = maximum_series
-    for alike in sharing.values():
+    for _, alike in sorted(sharing.items()):  # a query begins with the metric's name, then its labels
         for first in range(0, len(alike), ALERTS_A_CALL):
             part = alike[first : first + ALERTS_A_CALL]
             if series == maximum_series or len(groups[-1]) + len(part) > ALERTS_A_CALL:
@@ -165,4 +168,8 @@ def _calls(subjects: "Sequence[Subject]", maximum_series: int) -> "list[list[Sub
                 series = 0
             groups[-1] += part
             series += 1
-    return groups
+    return sorted(groups, key=_longest_due)
+
+
+def _longest_due(group: "Sequence[Subject]") -> int:
+    return min(each.claimed.due or 0 for each in group)

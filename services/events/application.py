@@ -10,6 +10,7 @@ from brain.audit.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from brain.events.v1.events_pb2_grpc import EventsServiceServicer, add_EventsServiceServicer_to_server
 from brain.metrics.v1.metrics_pb2_grpc import add_MetricSourceServiceServicer_to_server
 from brain.privacy.v1.privacy_pb2_grpc import add_PrivacyServiceServicer_to_server
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import add_LogsServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from services.events import housekeeping, messages
@@ -26,6 +27,7 @@ from services.events.ingest.group_commit import GroupCommit
 from services.events.ingest.partitions import Partitions
 from services.events.ingest.tracking import Tracking
 from services.events.ingest.writer import Writer
+from services.events.log_records.calls import LogCalls
 from services.events.measures import Measures, expose_disk
 from services.events.metric_catalog import catalog
 from services.events.metric_reader import MetricReader
@@ -73,6 +75,7 @@ SERVICES = (
     "brain.metrics.v1.MetricSourceService",
     "brain.audit.v1.AuditService",
     "brain.privacy.v1.PrivacyService",
+    "opentelemetry.proto.collector.logs.v1.LogsService",
 )
 
 
@@ -228,14 +231,16 @@ def _registration(
         SnapshotCalls(reading, clock),
     ]
     reader = MetricReader(metrics, cells, properties, zone, clock)
-    source = MetricSource(reader.descriptors(), reader.read)
+    source = MetricSource(reader.descriptors(), reader.read, reader.read_all)
     exporter = Exporter(reading, settings.keyring, settings.blind_index)
+    logs = LogCalls.made_with(changes.tracking, settings.blind_index)
 
     def register(server: grpc.Server) -> None:
         add_EventsServiceServicer_to_server(joined(EventsServiceServicer, groups), server)
         add_MetricSourceServiceServicer_to_server(source, server)
         add_AuditServiceServicer_to_server(AuditServicer(reading), server)
         add_PrivacyServiceServicer_to_server(PrivacyServicer(messages.who, exporter, changes.eraser), server)
+        add_LogsServiceServicer_to_server(logs, server)  # type: ignore[no-untyped-call]  # it ships no types
 
     return register
 

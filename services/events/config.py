@@ -1,11 +1,11 @@
 """The settings of the events service."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import DirectoryPath, Field, model_validator
+from pydantic import AfterValidator, DirectoryPath, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings
+from shared.config import ServiceSettings, database_address
 
 
 class EventsSettings(ServiceSettings):
@@ -20,7 +20,9 @@ class EventsSettings(ServiceSettings):
     database_connections: int = Field(default=8, ge=1)
     # Questions are asked here instead, of a streaming replica for example; what changes something, resolves
     # ids or is about privacy stays with database_url.
-    read_database_url: str | None = Field(default=None, repr=False, pattern=r"^postgres(ql)?://")
+    read_database_url: Annotated[str, AfterValidator(database_address)] | None = Field(
+        default=None, repr=False
+    )
     # Threads that write events, a transaction each; those that hold the same event go one after the other.
     writers: int = Field(default=2, ge=1, le=32)
     # Events that may wait for a writer; more are refused with RESOURCE_EXHAUSTED.

@@ -1,6 +1,6 @@
 """Reads the metrics of events for MetricSourceService."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,14 +10,25 @@ from brain.metrics.v1 import metrics_pb2 as pb
 from services.events import messages, metric_questions, questions
 from services.events.reading.by_property import BreakDown, PropertyCells
 from services.events.reading.metric_groups import GROUPED
-from services.events.reading.metrics import Metric, Point, Series
+from services.events.reading.metrics import Metric, OfCells, Point, Series
 from services.events.reading.store import CellStore
+from shared.errors import ServiceError
 from shared.intervals import INTERVAL_NUMBERS
+from shared.metric_source import query_path, tried
 from shared.timestamps import from_micros
 from shared.validation import Violations
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query that is in order."""
+
+    metric: Metric
+    series: Series
+    break_down: BreakDown | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,18 @@ class MetricReader:
 
     def read(self, query: pb.MetricQuery, path: str) -> pb.MetricSeries:
         """Answer a query; its fields are named by its path."""
+        return self._answered(self._asked(query, path))
+
+    def read_all(self, queries: Sequence[pb.MetricQuery]) -> list[pb.MetricSeries | ServiceError]:
+        """Answer queries as read() does, errors in their place; what is alike is read together."""
+        asked = [tried(self._asked, query, query_path(place)) for place, query in enumerate(queries)]
+        together = self._points_together(asked)
+        return [
+            each if isinstance(each, ServiceError) else tried(self._answered, each, together.get(place))
+            for place, each in enumerate(asked)
+        ]
+
+    def _asked(self, query: pb.MetricQuery, path: str) -> _Asked:
         metric = metric_questions.known(self.metrics, query.name)
         violations = Violations()
         question = questions.metric_question(violations, query, metric.intervals, self.reporting_zone)
@@ -49,11 +72,28 @@ class MetricReader:
         if question.break_down and metric.name not in GROUPED:
             violations.add("group_property", f"{metric.name} cannot be broken down by a property")
         violations.raise_if_any(prefix=f"{path}.")
-        if not series.intervals:
-            return _series(metric, [], series, self.clock())
-        message = _series(metric, metric.read(self.cells, series), series, self.clock())
-        if question.break_down:
-            self._add_groups(message, metric, series, question.break_down)
+        return _Asked(metric, series, question.break_down)
+
+    def _points_together(self, asked: Sequence[_Asked | ServiceError]) -> dict[int, list[Point]]:
+        """Return the points that could be read together with others, by their place."""
+        readers = [
+            (place, each.metric.read, each.series)
+            for place, each in enumerate(asked)
+            if isinstance(each, _Asked) and isinstance(each.metric.read, OfCells) and each.series.intervals
+        ]
+        points = {}
+        for position, cells in self.cells.read_each([read.wanted(series) for _, read, series in readers]):
+            place, read, series = readers[position]
+            points[place] = read.points(series, cells)
+        return points
+
+    def _answered(self, asked: _Asked, points: list[Point] | None = None) -> pb.MetricSeries:
+        metric, series = asked.metric, asked.series
+        if points is None:
+            points = metric.read(self.cells, series) if series.intervals else []
+        message = _series(metric, points, series, self.clock())
+        if series.intervals and asked.break_down:
+            self._add_groups(message, metric, series, asked.break_down)
         return message
 
     def _add_groups(

@@ -132,7 +132,8 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         flags = _flag_server(settings, assigner, catalogue, ready, server, opened)
-        opened.callback(Housekeeper(_chores(engine, catalogue, reader), registry).stop)
+        chores = _chores(engine, catalogue, reader)
+        opened.callback(Housekeeper(chores, registry, server.tracer).stop)
         return Application(server, flags, catalogue, opened.pop_all())
 
 
@@ -201,7 +202,7 @@ def _flag_server(
         FLAG_SERVICES,
         None if open_to_all else verifier_of(settings),
         ready=ready,
-        registry=beside.call_metrics,
+        registry=beside,
     )
     opened.callback(server.stop)
     streams.start()

@@ -141,7 +141,7 @@ def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Applicat
         )
         opened.callback(server.stop)
         actuals = ActualReader(engine, parts.sources, parts.customers, parts.reader, clock)
-        opened.callback(Housekeeper([actual_values(actuals)], registry).stop)
+        opened.callback(Housekeeper([actual_values(actuals)], registry, server.tracer).stop)
         return Application(server, actuals, opened.pop_all())
 
 

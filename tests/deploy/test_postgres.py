@@ -214,6 +214,8 @@ def test_a_path_too_long_for_a_socket_takes_a_loopback_port_with_a_password(scra
     psycopg.connect(server.url("postgres", "events")).close()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(url.set(password="guessed").render_as_string(hide_password=False))
+    server.restart()
+    assert server.url("postgres", "events") == url.render_as_string(hide_password=False)  # as others know it
     server.close()
 
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from shared import auth, clients, server
 from shared.auth import Role, verifier_of
 from shared.config import ServiceSettings
+from tests.collector import Collector, Told, collecting
 from tests.shared.sample_service import SERVICE, Sample, SampleStub
 
 KEY = base64.b64encode(os.urandom(32)).decode()
@@ -78,6 +79,38 @@ def start(public_key_file: Path, token_keys: tuple[bytes, bytes]) -> Iterator[St
             return served
 
         yield begin
+
+
+class Traced:
+    """Starts servers that are traced, and sees what they told once they stopped."""
+
+    def __init__(self, collector: Collector, start: Start) -> None:
+        self._collector = collector
+        self._start = start
+        self._started: list[Served] = []
+
+    def __call__(self, sample: Sample | None = None, **changes: object) -> Served:
+        changes = {"traces_address": self._collector.address, **changes}
+        self._started.append(self._start(sample, lambda: True, **changes))
+        return self._started[-1]
+
+    def spans(self, name: str) -> list[Told]:
+        """Stop all and return their spans of a name, in the order they began."""
+        for served in self._started:
+            served.close()
+        found = [span for span in self._collector.spans if span.name == name]
+        return sorted(found, key=lambda span: span.begun_nanos)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture
+def traced(collector: Collector, start: Start) -> Traced:
+    return Traced(collector, start)
 
 
 def minimal_settings() -> dict[str, object]:

@@ -101,6 +101,19 @@ class SampleStub:
         self.talk_raw = channel.stream_stream(f"/{SERVICE}/Talk", *raw)
 
 
+def failing(error: Exception) -> Sample:
+    """Every method raises an error; streams of answers after one of them."""
+
+    def fail(_request: object, _context: grpc.ServicerContext) -> TrackEventsResponse:
+        raise error
+
+    def fail_after_one(_request: object, _context: grpc.ServicerContext) -> Iterator[TrackEventsResponse]:
+        yield TrackEventsResponse()
+        raise error
+
+    return Sample(fail, fail, fail_after_one, fail_after_one)
+
+
 def reason(error: grpc.RpcError) -> str:
     """The ErrorInfo reason of a failed call."""
     info = error_details_pb2.ErrorInfo()

@@ -81,6 +81,8 @@ def test_all_problems_are_told_at_once_by_the_names_to_set(
         ({"TLS_CLIENT_CA_FILE": __file__}, "tls_client_ca_file needs"),
         ({"DATABASE_SCHEMA": 'x"; DROP'}, "SAMPLE_DATABASE_SCHEMA: "),
         ({"DATABASE_URL": "mysql://x"}, "SAMPLE_DATABASE_URL: "),
+        ({"DATABASE_URL": "postgresql://user:hun@ter2@db/brain"}, "with an @ in these as %40"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@db:x/brain"}, "SAMPLE_DATABASE_URL: "),
         ({"MAXIMUM_STREAMS": "16"}, "maximum_streams must be less than max_workers"),
     ],
 )
@@ -95,7 +97,25 @@ def test_combinations_that_cannot_work_are_refused(
             environment.delenv(f"SAMPLE_{name}")
         else:
             environment.setenv(f"SAMPLE_{name}", value)
-    assert complaint in problems(capsys)
+    told = problems(capsys)
+    assert complaint in told
+    assert "ter2" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:a/b?c#d:e%40@db:5432/brain?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        "postgresql://u:p@/brain?host=/run/postgresql&port=5432",
+        "postgres://u@[::1]:5432/brain",
+        "postgresql://db/brain",
+    ],
+)
+def test_urls_of_databases_are_whatever_names_a_role_and_a_host(
+    environment: pytest.MonkeyPatch, url: str
+) -> None:
+    environment.setenv("SAMPLE_DATABASE_URL", url)
+    assert config.load(SampleSettings).database_url == url
 
 
 @pytest.mark.parametrize("address", ["", "localhost", ":50051", "host:port", "host:65536", "host:-1"])

@@ -221,6 +221,7 @@ def test_full_temporary_files_are_told_like_a_full_disk(migrated: str) -> None:
     full = failure(migrated, spill)
     assert isinstance(full, ResourceExhausted)
     assert full.reason == "DISK_FULL"
+    assert full.retry_seconds, "exporters of OpenTelemetry drop what they are not asked to send again"
 
 
 def test_a_lock_not_granted_in_time_is_aborted(migrated: str) -> None:

@@ -14,23 +14,12 @@ from shared.calls import current_caller
 from shared.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from shared.logs import JsonLines
 from tests.shared.conftest import Start
-from tests.shared.sample_service import SERVICE, Sample, reason, violations
+from tests.shared.sample_service import SERVICE, Sample, failing, reason, violations
 
 ONE = TrackEventsRequest(events=[Event(event="viewed")])
 BROKEN = (
     TrackEventsRequest(events=[Event(), Event(page="XX")]).SerializeToString().replace(b"XX", b"\xff\xfe")
 )
-
-
-def failing(error: Exception) -> Sample:
-    def fail(_request: object, _context: grpc.ServicerContext) -> TrackEventsResponse:
-        raise error
-
-    def fail_after_one(_request: object, _context: grpc.ServicerContext) -> Iterator[TrackEventsResponse]:
-        yield TrackEventsResponse()
-        raise error
-
-    return Sample(fail, fail, fail_after_one, fail_after_one)
 
 
 def test_all_four_arities_answer(start: Start) -> None:

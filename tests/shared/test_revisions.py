@@ -103,3 +103,12 @@ def test_a_migration_holds_up_nobody_while_it_waits_for_a_table(
 
 def test_files_are_named_after_what_they_know() -> None:
     assert revisions.newest(PACKAGE) == "0002"
+
+
+def test_what_is_at_the_newest_revision_needs_no_migration(empty_database: str) -> None:
+    assert not revisions.is_newest(empty_database, PACKAGE)
+    migrations.upgrade(empty_database, "red", PACKAGE)
+    assert revisions.is_newest(empty_database, PACKAGE)
+    for other in ("0001", "9999"):
+        execute(empty_database, f"UPDATE alembic_version SET version_num = '{other}'")
+        assert not revisions.is_newest(empty_database, PACKAGE)

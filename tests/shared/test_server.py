@@ -1,5 +1,6 @@
 """A server from start to stop."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -102,17 +103,27 @@ def test_stopping_leaves_no_thread(start: Start) -> None:
     assert not [name for name in left if name.startswith(("call", "health", "metrics"))]
 
 
-def test_sigterm_stops_a_waiting_server(start: Start) -> None:
+@pytest.mark.parametrize("to", ["the process", "another thread"])
+def test_sigterm_stops_a_waiting_server(start: Start, to: str) -> None:
+    """The kernel chooses another thread where the main one has a signal waiting already."""
     served = start()
     before = signal.getsignal(signal.SIGTERM)
 
     def send() -> None:
         assert eventually(lambda: signal.getsignal(signal.SIGTERM) is not before)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if to == "the process":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
     sender = threading.Thread(target=send)
     sender.start()
+    rescue = threading.Timer(10, os.kill, (os.getpid(), signal.SIGTERM))
+    rescue.start()
     served.running.wait()
+    assert rescue.is_alive(), "nobody noticed"
+    rescue.cancel()
+    faulthandler.cancel_dump_traceback_later()  # the program goes on
     sender.join()
     assert signal.getsignal(signal.SIGTERM) is before
     assert refuses(served)

@@ -1,7 +1,9 @@
 """Mail by SMTP, a message for each recipient, with the same Message-ID at each attempt."""
 
+import base64
 import re
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -12,7 +14,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from html import escape
-from typing import TYPE_CHECKING
+from threading import Timer
+from typing import TYPE_CHECKING, Any
 
 from services.alerts.notify import words
 from services.alerts.notify.answer import Answer, shown
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LONGEST_ADDRESS = 254
-_SECONDS = 15.0
+_STEP_SECONDS = 10.0
+# From the connection to the server's yes, whatever it answers in between and however slowly.
+WHOLE_SECONDS = 15.0
 _PERMANENT = 500
 # RFC 5321, 4.2.3: accepted here, and accepted to be forwarded.
 _ACCEPTED = {250, 251}
@@ -48,12 +53,22 @@ class Smtp:
     sender: str
     context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What it must not have repeated: how one logs in, as it is and as AUTH sends it."""
+        if self.user is None or self.password is None:
+            return ()
+        password = self.password.get_secret_value()
+        plain = (self.user, password, f"\0{self.user}\0{password}")
+        return (*plain, *(base64.b64encode(each.encode()).decode() for each in plain))
+
 
 @dataclass(frozen=True)
 class Email:
     """Sends mail."""
 
     server: Smtp
+    whole_seconds: float = WHOLE_SECONDS
 
     def send(self, notice: "Notice", recipient: str, delivery_id: int) -> Answer:
         """Send one message. What the network or the server does wrong is an answer, not an error."""
@@ -64,19 +79,14 @@ class Email:
         except smtplib.SMTPResponseException as error:
             # Logging in and starting TLS are refused for reasons of ours, which somebody will mend.
             mendable = isinstance(error, smtplib.SMTPAuthenticationError)
-            return _refusal(error.smtp_code, error.smtp_error, mendable=mendable)
+            return self._refusal(error.smtp_code, error.smtp_error, mendable=mendable)
         except (smtplib.SMTPException, OSError) as error:
-            return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}"))
+            text = shown(f"{type(error).__name__}: {error}", self.server.secrets)
+            return Answer(delivered=False, text=text)
 
     def _deliver(self, mail: EmailMessage, recipient: str) -> Answer:
         server = self.server
-        if server.tls == "implicit":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=_SECONDS, context=server.context()
-            )
-        else:
-            connection = smtplib.SMTP(server.host, server.port, timeout=_SECONDS)
-        with closing(connection):
+        with closing(self._connected()) as connection:
             if server.tls == "starttls":
                 connection.starttls(context=server.context())
             if server.user is not None and server.password is not None:
@@ -90,6 +100,49 @@ class Email:
             with suppress(smtplib.SMTPException, OSError):
                 connection.quit()
             return Answer(delivered=True, text=shown(f"{code} {said.decode('utf-8', 'replace')}"))
+
+    def _connected(self) -> "_Bounded":
+        host, port = self.server.host, self.server.port
+        if self.server.tls == "implicit":
+            return _BoundedTls(self.whole_seconds, host=host, port=port, context=self.server.context())
+        return _Bounded(self.whole_seconds, host=host, port=port)
+
+    def _refusal(self, code: int, said: bytes | str, *, mendable: bool) -> Answer:
+        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        return Answer(
+            delivered=False,
+            text=shown(f"{code} {text}", self.server.secrets),
+            permanent=code >= _PERMANENT and not mendable,
+        )
+
+
+class _Bounded(smtplib.SMTP):
+    """A connection that is shut down when its time is over, whichever step it is at."""
+
+    def __init__(self, seconds: float, **options: Any) -> None:  # noqa: ANN401 - as smtplib names them
+        self._is_over = False
+        self._timer = Timer(seconds, self._cut_off)
+        self._timer.daemon = True
+        self._timer.start()
+        super().__init__(timeout=_STEP_SECONDS, **options)
+        if self._is_over:  # before there was a socket to shut down
+            self.close()
+            raise TimeoutError("connecting took too long")
+
+    def close(self) -> None:
+        self._timer.cancel()
+        super().close()
+
+    def _cut_off(self) -> None:
+        self._is_over = True
+        if self.sock is not None:
+            with suppress(OSError):
+                # Not TLS's own, which lets go of what another thread is reading by.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class _BoundedTls(_Bounded, smtplib.SMTP_SSL):
+    """The same over TLS from the beginning."""
 
 
 def _accepted(reply: tuple[int, bytes]) -> tuple[int, bytes]:
@@ -130,10 +183,3 @@ def _html(notice: "Notice") -> str:
         f"<tr><td>{escape(name)}</td><td>{escape(fact)}</td></tr>" for name, fact in words.facts(notice)
     )
     return f"<h2>{escape(words.head(notice))}</h2>{f'<p>{own}</p>' if own else ''}<table>{rows}</table>"
-
-
-def _refusal(code: int, said: bytes | str, *, mendable: bool = False) -> Answer:
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    return Answer(
-        delivered=False, text=shown(f"{code} {text}"), permanent=code >= _PERMANENT and not mendable
-    )

@@ -1,5 +1,6 @@
 """One HTTP request to a receiver: a checked address, bounded time, no redirects."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from threading import Timer
 from typing import Any
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -21,6 +23,8 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 # From the connection to the end of the answer: a receiver that sends byte by byte keeps within READ_SECONDS.
 WHOLE_SECONDS = 15.0
 LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
+# Shorter words of a URL stand in answers for other reasons.
+_SECRET_CHARACTERS = 8
 _RETRIED = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.LOCKED}
 
 
@@ -32,14 +36,18 @@ class HttpPoster:
     now: Callable[[], float] = field(default=time.time)
     whole_seconds: float = WHOLE_SECONDS
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post once. What the network or the receiver does wrong is an answer, not an error."""
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], secrets: Sequence[str] = ()) -> Answer:
+        """Post once. What the network or the receiver does wrong is an answer, not an error.
+
+        Answers are without `secrets`, and without the URL's path and query: who knows them may post there.
+        """
         try:
             endpoint = resolve(url, self.allowed)
         except ForbiddenError as error:
             return Answer(delivered=False, text=f"the URL {error}", permanent=True)
         except UnresolvedError as error:
             return Answer(delivered=False, text=str(error))
+        hidden = (*secrets, *_parts(endpoint.target))
         try:
             with _pool(endpoint) as pool, _cut_off_after(self.whole_seconds, pool):
                 response = pool.urlopen(
@@ -52,12 +60,12 @@ class HttpPoster:
                     preload_content=False,
                     assert_same_host=False,
                 )
-                return self._answer(response.status, response.headers, _beginning(response))
+                text = shown(f"{response.status} {_beginning(response).decode('utf-8', 'replace')}", hidden)
+                return self._answer(response.status, response.headers, text)
         except (HTTPError, OSError) as error:
-            return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}"))
+            return Answer(delivered=False, text=shown(f"{type(error).__name__}: {error}", hidden))
 
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-        text = shown(f"{status} {body.decode('utf-8', 'replace')}")
+    def _answer(self, status: int, headers: Mapping[str, str], text: str) -> Answer:
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return Answer(delivered=True, text=text)
         refused = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _RETRIED
@@ -83,6 +91,15 @@ def retry_after(header: str | None, now: float) -> float | None:
         except (ValueError, TypeError):
             return None
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _parts(target: str) -> Iterator[str]:
+    """Yield what of a path and query may be secret, as it is sent and as receivers read it."""
+    yield target
+    for part in re.split("[/?&=]", target):
+        if len(part) >= _SECRET_CHARACTERS:
+            yield part
+            yield unquote(part)
 
 
 def _beginning(response: urllib3.BaseHTTPResponse) -> bytes:

@@ -39,13 +39,14 @@ class Sms:
     def send(self, notice: "Notice", recipient: str, _delivery_id: int) -> "Answer":
         """Send one message: POST /2010-04-01/Accounts/{account}/Messages.json."""
         url = f"{self.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(self.account, safe='')}/Messages.json"
-        credentials = f"{self.account}:{self.token.get_secret_value()}".encode()
+        token = self.token.get_secret_value()
+        credentials = base64.b64encode(f"{self.account}:{token}".encode()).decode()
         form = {"To": recipient, "From": self.sender, "Body": text(notice)}
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
-            "Authorization": f"Basic {base64.b64encode(credentials).decode()}",
+            "Authorization": f"Basic {credentials}",
         }
-        return self.poster.post(url, urlencode(form).encode(), headers)
+        return self.poster.post(url, urlencode(form).encode(), headers, (token, credentials))
 
 
 def text(notice: "Notice") -> str:

@@ -30,21 +30,23 @@ WITH due AS (
     ORDER BY due_time LIMIT :limit FOR UPDATE SKIP LOCKED)
 UPDATE alert_states s
 SET lease_until_time = clock_timestamp() + make_interval(secs => :lease), fence = s.fence + 1
-FROM due, alerts a WHERE s.alert_key = due.alert_key AND a.alert_key = s.alert_key
-RETURNING {columns}, s.due_time, a.version,
-    (SELECT fired_time FROM episodes e
-     WHERE e.alert_key = s.alert_key AND e.episode = s.episode) AS fired_time
+FROM due WHERE s.alert_key = due.alert_key
+RETURNING s.alert_key
 """
-_CLAIM_OF = text(_CLAIM.format(source="source = :source", columns=_STATE))
-_CLAIM_OTHERS = text(_CLAIM.format(source="source <> ALL(CAST(:known AS text[]))", columns=_STATE))
+_CLAIM_OF = text(_CLAIM.format(source="source = :source"))
+_CLAIM_OTHERS = text(_CLAIM.format(source="source <> ALL(CAST(:known AS text[]))"))
 
-# For a change by a call: whoever judges this alert meanwhile will not be able to write.
-_LOCK = text(f"""
+_READ = f"""
 SELECT {_STATE}, s.due_time, a.version, e.fired_time
 FROM alert_states s JOIN alerts a USING (alert_key)
 LEFT JOIN episodes e ON e.alert_key = s.alert_key AND e.episode = s.episode
-WHERE s.alert_key = :alert_key FOR UPDATE OF s
-""")  # noqa: S608 - constants alone
+"""  # noqa: S608 - constants alone
+# A statement of its own: that which claims sees other tables as they were before its rows were locked, and
+# so the definition before an edit that came first.
+_READ_CLAIMED = text(_READ + "WHERE s.alert_key = ANY(CAST(:keys AS int8[])) ORDER BY s.due_time")
+
+# For a change by a call: whoever judges this alert meanwhile will not be able to write.
+_LOCK = text(_READ + "WHERE s.alert_key = :alert_key FOR UPDATE OF s")
 
 _ADD = text("""
 INSERT INTO alert_states (alert_key, source, since_time, judged_until_time, due_time)
@@ -135,7 +137,8 @@ def claim(
         found = connection.execute(_CLAIM_OTHERS, parameters | {"known": list(known)})
     else:
         found = connection.execute(_CLAIM_OF, parameters | {"source": source})
-    return [_claimed(row) for row in found]
+    keys = list(found.scalars())
+    return [_claimed(row) for row in connection.execute(_READ_CLAIMED, {"keys": keys})] if keys else []
 
 
 def lock(connection: "sqlalchemy.Connection", alert_key: int) -> Claimed:

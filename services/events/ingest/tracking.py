@@ -71,9 +71,21 @@ class Tracking:
 
         """
         _check_size(request)
-        self._admit(len(request.events))
+        self.admit(len(request.events))
+        return self.store(request.events)
+
+    def admit(self, events: int) -> None:
+        """Raise unless the caller may send so many events now: InvalidArgument or ResourceExhausted."""
+        self._admit(events)
+
+    def refuse(self, events: int) -> None:
+        """Count events that were refused before they could be stored."""
+        self._measures.count_batch(0, 0, events)
+
+    def store(self, events: "Sequence[pb.Event]") -> Tracked:
+        """Store at most MAXIMUM_EVENTS that were admitted. Bad events are rejected, not raised."""
         now = self._clock()
-        batch, rejected = self._read(request.events, now)
+        batch, rejected = self._read(events, now)
         accepted = duplicates = 0
         if len(batch):
             outcome = self._commit(batch)
@@ -93,7 +105,7 @@ class Tracking:
             InvalidArgument: naming each bad field.
 
         """
-        self._admit(1)
+        self.admit(1)
         now = self._clock()
         batch, rejected = self._read([event], now)
         self._raise_rejected(rejected)

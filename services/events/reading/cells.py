@@ -1,6 +1,7 @@
 """Cells: what is known of one event type in one bucket, put together from roll-ups, deltas and raw events."""
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from services.events.rollups.deltas import Groups
 from services.events.rollups.fold import ANY_EVENT, NOBODY, bitmap, fold, known, people
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
 
@@ -79,6 +80,17 @@ class Cells:
         result = [Cell() for _ in range(bucket_count)]
         for (_, bucket), cell in self.cells.items():
             result[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
+        return result
+
+    def merged_by_events(self, wanted: "Sequence[Sequence[str]]", bucket_count: int) -> list[list[Cell]]:
+        """Return what merged() would of the events of each list alone."""
+        found: dict[str, list[tuple[int, Cell]]] = {}
+        for (event_key, bucket), cell in self.cells.items():
+            found.setdefault(self.names[event_key][0], []).append((bucket, cell))
+        result = [[Cell() for _ in range(bucket_count)] for _ in wanted]
+        for merged, events in zip(result, wanted, strict=True):
+            for bucket, cell in chain.from_iterable(found.get(event, ()) for event in dict.fromkeys(events)):
+                merged[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
         return result
 
 

@@ -44,12 +44,17 @@ def to_sql(
     return "".join(clauses), parameters
 
 
-def matches_sql(sets: tuple[tuple[Condition, ...], ...]) -> tuple[str, dict[str, Any]]:
-    """Return an int8 whose bit i tells whether a raw event meets the conditions of set i, and parameters."""
+def matches_sql(
+    sets: tuple[tuple[Condition, ...], ...], value: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return an int8 whose bit i tells whether a raw event meets the conditions of set i, and parameters.
+
+    With `value`, whether that jsonb expression does.
+    """
     bits: list[str] = []
     parameters: dict[str, Any] = {}
     for number, conditions in enumerate(sets):
-        clauses, used = to_sql(conditions, prefix=f"set_{number}_")
+        clauses, used = to_sql(conditions, value, prefix=f"set_{number}_")
         bits.append(f"CASE WHEN true{clauses} THEN {1 << number}::int8 ELSE 0 END")
         parameters |= used
     return " | ".join(bits), parameters

@@ -9,6 +9,7 @@ from pyroaring import BitMap
 from services.events.domain import VALUE_SCALE, Condition, Population, Selection
 from services.events.reading.active import TrailingDays
 from services.events.reading.cells import Cell, count
+from services.events.reading.sharing import Wanted
 from shared.calendar import Interval
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ Reader = Callable[["CellStore", Series], list[Point]]
 
 
 @dataclass(frozen=True, slots=True)
+class OfCells:
+    """Reads points that follow from one list of cells: the cells of many series can be read together.
+
+    wanted: the cells that a series needs; points: its points, given them.
+    """
+
+    wanted: Callable[[Series], Wanted]
+    points: Callable[[Series, list[Cell]], list[Point]]
+
+    def __call__(self, store: "CellStore", series: Series) -> list[Point]:
+        """Read the points of a series alone."""
+        return self.points(series, store.read_one(self.wanted(series)))
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A metric, its definition, and its reader.
 
@@ -67,40 +83,45 @@ class Metric:
 def _active(days: int, calendar_interval: Interval | None) -> Reader:
     """People of the trailing days, or of a calendar interval."""
 
-    def read(store: "CellStore", series: Series) -> list[Point]:
-        if days == 1 or series.interval is calendar_interval:
-            cells = store.read(series.intervals, Selection(conditions=series.conditions)).merged(
-                len(series.intervals)
-            )
-            return [_people(cell.count(Population.PEOPLE)) for cell in cells]
-        return [_people(count(users, Population.PEOPLE)) for users in _trailing(store, series, days)]
+    def is_trailing(series: Series) -> bool:
+        return days > 1 and series.interval is not calendar_interval
 
-    return read
+    def wanted(series: Series) -> Wanted:
+        selection = Selection(conditions=series.conditions)
+        if not is_trailing(series):
+            return Wanted(series.intervals, selection)
+        trailing = TrailingDays.of(series.intervals, days, series.zone)
+        return Wanted(tuple(trailing.days), selection, sets=True)
+
+    def points(series: Series, cells: list[Cell]) -> list[Point]:
+        if not is_trailing(series):
+            return [_people(cell.count(Population.PEOPLE)) for cell in cells]
+        trailing = TrailingDays.of(series.intervals, days, series.zone)
+        unions = trailing.unions(cell.users or BitMap() for cell in cells)
+        return [_people(count(users, Population.PEOPLE)) for users in unions]
+
+    return OfCells(wanted, points)
 
 
 def _people(number: int) -> Point:
     return Point(float(number), number)
 
 
-def _trailing(store: "CellStore", series: Series, days: int) -> list[BitMap]:
-    trailing = TrailingDays.of(series.intervals, days, series.zone)
-    cells = store.read(trailing.days, Selection(conditions=series.conditions), sets=True)
-    return trailing.unions(cell.users or BitMap() for cell in cells.merged(len(trailing.days)))
-
-
 def _of_event(point: Callable[[Cell], Point], *, users: bool) -> Reader:
-    def read(store: "CellStore", series: Series) -> list[Point]:
+    def wanted(series: Series) -> Wanted:
         selection = Selection(events=(series.labels["event"],), conditions=series.conditions)
-        cells = store.read(series.intervals, selection, users=users)
-        return [point(cell) for cell in cells.merged(len(series.intervals))]
+        return Wanted(series.intervals, selection, users=users)
 
-    return read
+    return OfCells(wanted, _each(point))
 
 
-def _revenue(store: "CellStore", series: Series) -> list[Point]:
+def _each(point: Callable[[Cell], Point]) -> Callable[[Series, list[Cell]], list[Point]]:
+    return lambda _, cells: [point(cell) for cell in cells]
+
+
+def _revenue(series: Series) -> Wanted:
     selection = Selection(categories=("revenue",), conditions=series.conditions)
-    cells = store.read(series.intervals, selection, users=False)
-    return [_value(cell) for cell in cells.merged(len(series.intervals))]
+    return Wanted(series.intervals, selection, users=False)
 
 
 def _value(cell: Cell) -> Point:
@@ -158,7 +179,7 @@ METRICS = by_name(
             "Sum of the values of events in category revenue, negative ones included.",
             "currency",
             ALL_INTERVALS,
-            _revenue,
+            OfCells(_revenue, _each(_value)),
         ),
     )
 )

@@ -116,6 +116,22 @@ WHERE event_time >= %(start_time)s AND event_time < %(end_time)s {conditions}
 GROUP BY event_key, bucket
 """
 
+# Everything from raw events, for several sets of conditions at once: `matches` has a bit for each. Without
+# OFFSET it would be worked out again wherever it is used.
+_SETS_RAW = """
+SELECT bucket, count(*), sum(value),
+       CASE WHEN %(users)s THEN string_agg(DISTINCT int4send(user_key), '') END, matches
+FROM (
+    SELECT width_bucket(event_time, %(bounds)s::timestamptz[]) - 1 AS bucket, user_key, value,
+           {matches} AS matches
+    FROM selected JOIN events USING (event_key)
+    WHERE event_time >= %(start_time)s AND event_time < %(end_time)s
+    OFFSET 0
+) AS stored
+WHERE matches <> 0
+GROUP BY bucket, matches
+"""
+
 
 def from_rollups(plan: "Plan", *, users: bool, names: bool, spread: bool = False) -> str:
     """Return the statement for a plan; only with `users` can it say who did it, with `names` what.
@@ -135,3 +151,11 @@ def from_rollups(plan: "Plan", *, users: bool, names: bool, spread: bool = False
 def from_raw(conditions: str) -> str:
     """Return the statement that reads raw events, with conditions in SQL (each beginning with AND)."""
     return _WITH + " UNION ALL ".join((_NAMES, _ALL_RAW.format(conditions=conditions)))
+
+
+def from_raw_sets(matches: str) -> str:
+    """Return the statement that reads raw events, with the bits that tell which conditions each meets.
+
+    Its rows: bucket, events, value_sum, user keys as a packed column where `users` is set, the bits.
+    """
+    return _WITH + _SETS_RAW.format(matches=matches)

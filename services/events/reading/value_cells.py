@@ -1,6 +1,7 @@
 """Cells for each value of a property from the roll-ups of registered properties, where these serve."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.events.distribution import is_spread
@@ -16,7 +17,7 @@ from shared.database import driver_cursor
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from services.events.domain import Selection
+    from services.events.domain import Condition, Selection
     from services.events.rollups.cover import ReportingCalendar
 
 # The cells of each value: JSON text; None: events without the property.
@@ -52,10 +53,47 @@ class ValueCells:
             users: whether cells must say who they were.
 
         """
-        plan = Plan.by_days(buckets, self._calendar)
-        if plan.days[0] == plan.days[1] or any(each.path != path for each in selection.conditions):
+        if any(each.path != path for each in selection.conditions):
             return None
-        statement, parameters = from_values(plan, selection, users=users, spread=is_spread(self._engine))
+        found = self._read(path, buckets, selection, (selection.conditions,), values, users=users)
+        return None if found is None else found.by_value
+
+    def read_sets(
+        self,
+        path: tuple[str, ...],
+        buckets: Sequence[tuple[int, int]],
+        selection: "Selection",
+        sets: "tuple[tuple[Condition, ...], ...]",
+        *,
+        users: bool = True,
+    ) -> list[list[Cells]] | None:
+        """Return the cells of all values that meet each set of conditions, or None as read() does.
+
+        The conditions are about the property itself, those of the selection are left aside.
+        """
+        found = self._read(path, buckets, selection, sets, None, users=users)
+        if found is None:
+            return None
+        return [
+            [cells for value, cells in found.by_value.items() if found.matches[value] >> number & 1]
+            for number in range(len(sets))
+        ]
+
+    def _read(
+        self,
+        path: tuple[str, ...],
+        buckets: Sequence[tuple[int, int]],
+        selection: "Selection",
+        sets: "tuple[tuple[Condition, ...], ...]",
+        values: Sequence[str | None] | None,
+        *,
+        users: bool,
+    ) -> "_Found | None":
+        plan = Plan.by_days(buckets, self._calendar)
+        if plan.days[0] == plan.days[1]:
+            return None
+        spread = is_spread(self._engine)
+        statement, parameters = from_values(plan, selection, sets, users=users, spread=spread)
         parameters |= plan.parameters() | {
             "group_path": list(path),
             "values": None if values is None else [ABSENT if value is None else value for value in values],
@@ -69,13 +107,23 @@ class ValueCells:
         return _by_value(rows, plan) if any(row[0] == SERVING for row in rows) else None
 
 
-def _by_value(rows: Iterable[tuple[Any, ...]], plan: Plan) -> Values:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The cells of values, and the bits of the sets of conditions that each value meets."""
+
+    by_value: Values
+    matches: dict[str | None, int]
+
+
+def _by_value(rows: Iterable[tuple[Any, ...]], plan: Plan) -> _Found:
     known: dict[int, tuple[str | None, int]] = {}
+    matches: dict[str | None, int] = {}
     others: list[Any] = []
     for row in rows:
         if row[0] == VALUE:
             text, _, name = row[8].partition(b"\0")
-            known[row[1]] = (None if text == ABSENT.encode() else text.decode(), row[2])
+            value = None if text == ABSENT.encode() else text.decode()
+            known[row[1]], matches[value] = (value, row[2]), row[3]
             others.append((Kind.NAME, *row[1:8], name))
         elif row[0] != SERVING:
             others.append(row)
@@ -87,7 +135,7 @@ def _by_value(rows: Iterable[tuple[Any, ...]], plan: Plan) -> Values:
             own = values.setdefault(value, Cells({}, {}))
             own.cells[event_key, bucket] = cell
             own.names[event_key] = cells.names[value_key]
-    return values
+    return _Found(values, matches)
 
 
 def together(parts: Iterable[Cells], *, any_event: bool) -> Cells:

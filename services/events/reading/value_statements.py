@@ -6,15 +6,17 @@ mean nothing.
 
 from typing import TYPE_CHECKING, Any
 
-from services.events.reading.conditions import property_text_sql, to_sql, type_parameters
+from services.events.reading.conditions import matches_sql, property_text_sql, type_parameters
 
 if TYPE_CHECKING:
-    from services.events.domain import Selection
+    from services.events.domain import Condition, Selection
     from services.events.reading.plan import Plan
 
 # Kinds of rows beside those of statements.Kind.
 SERVING = 5
-VALUE = 6  # event_key: value key; slot: event key; bytes: value, event, category
+# event_key: value key; slot: event key; events: a bit for each set of conditions met; bytes: value, event,
+# category
+VALUE = 6
 
 # Roll-ups serve where the property is registered for all events, or for each of those asked for.
 _WITH = """
@@ -30,12 +32,15 @@ WITH ready AS MATERIALIZED (
       AND (SELECT bool_and(asked IN (SELECT event FROM ready))
            FROM unnest(%(events)s::text[]) AS names(asked))
 ), chosen AS MATERIALIZED (
-    SELECT value_key, event_key, value_text, event, category
-    FROM property_values JOIN event_types USING (event_key)
-    WHERE generation IN (SELECT generation FROM serving)
-      AND (%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
-      AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))
-      AND (%(values)s::text[] IS NULL OR coalesce(value_text, '~') = ANY(%(values)s::text[])) {conditions}
+    SELECT * FROM (
+        SELECT value_key, event_key, value_text, event, category, {matches} AS matches
+        FROM property_values JOIN event_types USING (event_key)
+        WHERE generation IN (SELECT generation FROM serving)
+          AND (%(events)s::text[] IS NULL OR event = ANY(%(events)s::text[]))
+          AND (%(categories)s::text[] IS NULL OR category = ANY(%(categories)s::text[]))
+          AND (%(values)s::text[] IS NULL OR coalesce(value_text, '~') = ANY(%(values)s::text[]))
+        OFFSET 0
+    ) AS found WHERE matches <> 0
 ), pending AS MATERIALIZED (
     SELECT payload FROM value_deltas
     WHERE first_hour < %(last_hour)s AND last_hour >= %(first_hour)s AND EXISTS (SELECT FROM serving)
@@ -43,7 +48,7 @@ WITH ready AS MATERIALIZED (
 SELECT 5::int4, 0::int4, 0::int4, 0::int8, NULL::numeric, 0::int4, 0::int4, 0::int4, NULL::bytea
 FROM serving
 UNION ALL
-SELECT 6, value_key, event_key, 0, NULL, 0, 0, 0,
+SELECT 6, value_key, event_key, matches, NULL, 0, 0, 0,
        convert_to(coalesce(value_text, '~'), 'UTF8') || '\\x00'::bytea || convert_to(event, 'UTF8')
        || '\\x00'::bytea || convert_to(category, 'UTF8')
 FROM chosen
@@ -92,15 +97,20 @@ GROUP BY value_key, bucket
 
 
 def from_values(
-    plan: "Plan", selection: "Selection", *, users: bool, spread: bool = False
+    plan: "Plan",
+    selection: "Selection",
+    sets: "tuple[tuple[Condition, ...], ...]",
+    *,
+    users: bool,
+    spread: bool = False,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the statement for a plan by days, and the parameters that follow from the selection.
+    """Return the statement for a plan by days, and the parameters that follow from what is selected.
 
-    The selection's conditions are all about the property itself. With `spread`, for events that are
-    distributed.
+    The conditions of the sets are all about the property itself, those of the selection are left aside. With
+    `spread`, for events that are distributed.
     """
-    clauses, parameters = to_sql(selection.conditions, "value_text::jsonb")
-    parts = [_WITH.format(conditions=clauses)]
+    matches, parameters = matches_sql(sets, "value_text::jsonb")
+    parts = [_WITH.format(matches=matches)]
     if plan.days[0] < plan.days[1]:
         parts.append(_DAY_SETS if users else _DAY_COUNTS)
     if plan.raw:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WARMING_SECONDS: Final = 30.0
 _REST_RATIO: Final = 20.0
+_LEARNING_REST_RATIO: Final = 3.0
 
 
 def warming(engine: "Engine", catalogue: "Catalogue", reader: "ResultReader") -> Chore:
@@ -24,11 +25,17 @@ def warming(engine: "Engine", catalogue: "Catalogue", reader: "ResultReader") ->
 
     def run() -> float:
         began = time.monotonic()
-        for experiment in catalogue.snapshot().experiments.values():
-            if experiment.status in {Status.RUNNING, Status.PAUSED}:
-                reader.mark_merged(engine, experiment)
-                with engine.begin() as connection:
-                    reader.warm(connection, experiment)
+        experiments = [
+            each
+            for each in catalogue.snapshot().experiments.values()
+            if each.status in {Status.RUNNING, Status.PAUSED}
+        ]
+        if any(reader.learn_some(engine, each) for each in experiments):
+            return _LEARNING_REST_RATIO * (time.monotonic() - began)
+        for experiment in experiments:
+            reader.mark_merged(engine, experiment)
+            with engine.begin() as connection:
+                reader.warm(connection, experiment)
         return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
 
     return Chore("warming results", run)

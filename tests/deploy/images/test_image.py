@@ -62,6 +62,7 @@ def test_it_is_built_started_healthy_and_stopped(
     before = contents(image)
     with ExitStack() as started:
         told = started.enter_context(settings_of(service, directory, postgres))
+        told[f"{service.upper()}_TRACES_ADDRESS"] = "127.0.0.1:4317"  # nobody: what traces must be there
         if service == GATEWAY:
             started.enter_context(events_service_of(told))
         else:

@@ -16,7 +16,9 @@ from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 
 from services.alerts import application
 from services.alerts.application import Application
+from services.alerts.condition import NoticeKind
 from services.alerts.config import AlertsSettings
+from services.alerts.notice import Notice
 from shared.auth import Role, mint_token
 from shared.clients import channel
 from shared.database import create_engine
@@ -147,6 +149,27 @@ def start_service(
 @pytest.fixture
 def service(start_service: Callable[..., Service]) -> Service:
     return start_service()
+
+
+@pytest.fixture
+def notice() -> Notice:
+    return Notice(
+        kind=NoticeKind.FIRE,
+        alert_id="errors",
+        name="Errors",
+        episode=1,
+        sequence=1,
+        source="events",
+        metric="event_count",
+        metric_labels={},
+        labels={},
+        rule="above 2",
+        threshold=2.0,
+        time_zone="UTC",
+        interval_seconds=3600,
+        message="",
+        decided=0,
+    )
 
 
 @pytest.fixture

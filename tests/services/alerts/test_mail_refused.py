@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from brain.alerts.v1 import alert_pb2, definition_pb2
 
-from services.alerts.condition import NoticeKind
 from services.alerts.notice import Notice
 from services.alerts.notify.email import Email, Smtp, is_address, message
 from tests.clock import Clock
@@ -35,27 +34,6 @@ def service(start_service: Callable[..., Service], clock: Clock, script: Script,
     clock.micros += HOUR
     made.look()
     return made
-
-
-@pytest.fixture
-def notice() -> Notice:
-    return Notice(
-        kind=NoticeKind.FIRE,
-        alert_id="errors",
-        name="Errors",
-        episode=1,
-        sequence=1,
-        source="events",
-        metric="event_count",
-        metric_labels={},
-        labels={},
-        rule="above 2",
-        threshold=2.0,
-        time_zone="UTC",
-        interval_seconds=3600,
-        message="",
-        decided=0,
-    )
 
 
 def test_a_sender_or_recipient_refused_for_now_is_tried_again(

@@ -68,6 +68,21 @@ def test_attempts_back_off_and_the_receiver_decides_where_it_says_when(
     assert len(ids) == 1
 
 
+def test_a_receiver_that_wants_to_be_asked_again_at_once_is_asked_once_a_minute(
+    service: Service, clock: Clock, receiver: Receiver, fire: Callable[[Service], None]
+) -> None:
+    create(service, channels=[webhook(receiver.url)])
+    for _ in range(100):
+        receiver.answer(503, Retry_After="0")
+    fire(service)
+    attempts = 0
+    for _ in range(120):
+        attempts += service.tell()
+        clock.micros += 5 * SECOND
+    # After 0, 5, 15, 35 s and from there on each minute of the ten, each wait up to a fifth less.
+    assert 12 <= attempts <= 16
+
+
 def test_a_failing_receiver_is_asked_by_one_delivery_not_by_all(
     service: Service, clock: Clock, receiver: Receiver, fire: Callable[[Service], None]
 ) -> None:

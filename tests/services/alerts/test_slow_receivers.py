@@ -12,6 +12,8 @@ from threading import Event, Thread
 
 import pytest
 
+from services.alerts.notice import Notice
+from services.alerts.notify.email import Email, Smtp
 from services.alerts.notify.http import HttpPoster, retry_after
 from tests.services.alerts.receivers import http_receiver
 
@@ -19,14 +21,15 @@ LOCAL = [ip_network("127.0.0.0/8")]
 
 
 @contextmanager
-def dripping(beginning: bytes) -> Iterator[str]:
-    """A server that begins an answer and adds a byte each 50 ms, ten seconds long."""
+def dripping(beginning: bytes, *, is_asked: bool = True) -> Iterator[str]:
+    """A server that begins an answer, once it is asked, and adds a byte each 50 ms, ten seconds long."""
     over = Event()
 
     def serve() -> None:
         connection, _ = listening.accept()
         with connection, suppress(OSError):
-            connection.recv(65_536)
+            if is_asked:
+                connection.recv(65_536)
             connection.sendall(beginning)
             for _ in range(200):
                 if over.wait(0.05):
@@ -57,6 +60,20 @@ def test_an_answer_that_never_ends_is_cut_off(beginning: bytes, *, delivered: bo
         answer = HttpPoster(LOCAL, whole_seconds=0.3).post(url, b"{}", {})
         assert time.monotonic() - began < 5
     assert (answer.delivered, answer.permanent) == (delivered, False)
+
+
+@pytest.mark.parametrize("tls", ["off", "starttls", "implicit"])
+@pytest.mark.parametrize("beginning", [b"", b"220 here\r\n", b"220 here\r\n250-here\r\n250-"])
+def test_a_mail_server_that_never_comes_to_an_end_is_cut_off(
+    notice: Notice, beginning: bytes, tls: str
+) -> None:
+    with dripping(beginning, is_asked=False) as url:
+        host, _, port = url.strip("/").rpartition("//")[2].partition(":")
+        server = Smtp(host, int(port), tls, None, None, "brain@example.com")
+        began = time.monotonic()
+        answer = Email(server, whole_seconds=0.3).send(notice, "ann@example.com", 1)
+        assert time.monotonic() - began < 5
+    assert (answer.delivered, answer.permanent) == (False, False)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ from brain.common.v1.common_pb2 import (
     TimeRange,
 )
 from brain.events.v1 import conversion_pb2, events_pb2, identity_pb2, properties_pb2, retention_pb2
-from brain.metrics.v1.metrics_pb2 import ListMetricsRequest, MetricQuery, ReadMetricsRequest
+from brain.metrics.v1.metrics_pb2 import (
+    ListMetricsRequest,
+    MetricQuery,
+    MetricResult,
+    ReadMetricsRequest,
+)
 from brain.privacy.v1 import privacy_pb2
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
@@ -96,6 +101,7 @@ def questions(service: Service) -> Iterator[tuple[str, Sequence[Message]]]:
         listing.user_id = "user-7"
         yield f"list a person's {filters}", events.QueryEvents(listing).events
         yield f"metrics {filters}", metrics(service, filters)
+        yield f"metrics that are alike {filters}", alike(service, filters)
     active = events_pb2.GetActiveUsersRequest(
         period=events_pb2.ACTIVE_PERIOD_DAY, time_range=SPAN, group_property="order_id"
     )
@@ -146,6 +152,21 @@ def metrics(service: Service, filters: list[PropertyFilter]) -> list[Message]:
             ReadMetricsRequest(queries=queries[start : start + 50])
         ).results
     ]
+
+
+def alike(service: Service, filters: list[PropertyFilter]) -> list[MetricResult]:
+    """Return series that are read together: of two events, and of two values of a property."""
+    asked = MetricQuery(name="event_users", interval=INTERVAL_DAY, time_range=SPAN, filters=filters)
+    queries = [MetricQuery() for _ in range(4)]
+    for query, event, value in zip(
+        queries, ("viewed", "bought", "bought", "bought"), ("", "", "1", "2"), strict=True
+    ):
+        query.CopyFrom(asked)
+        query.labels["event"] = event
+        if value:
+            query.filters.append(plan(value))
+            query.filters[-1].property = "order_id"
+    return list(service.metrics.ReadMetrics(ReadMetricsRequest(queries=queries)).results)
 
 
 def _days(number: int) -> TimeRange:

@@ -29,6 +29,8 @@ from shared import migrations
 from tests.clock import Clock
 from tests.refusals import attempt, refusal
 from tests.services.events.conftest import Service, running
+from tests.services.events.log_records.exporting import DAY, NANOS, Exporting
+from tests.services.events.test_measures import scrape
 
 WRITERS = 3
 SPAN = TimeRange(start_time=Timestamp(seconds=1_320_000_000), end_time=Timestamp(seconds=1_320_086_400))
@@ -211,6 +213,28 @@ def test_every_call_is_unavailable_while_the_database_is_away(
     assert "away" not in stored(client)
     query = MetricQuery(name="dau", interval=INTERVAL_DAY, time_range=SPAN)
     assert service.metrics.ReadMetric(ReadMetricRequest(query=query)).series.points
+
+
+def test_what_opentelemetry_exports_meanwhile_arrives_once(
+    client: Client, service: Service, server: EmbeddedPostgres
+) -> None:
+    server.stop_immediately()
+    assert within(5, client.is_not_serving)
+    exporting = Exporting(service.application.server.port, None)
+    with exporting.logger() as logger:
+        for number in range(100):
+            person = {"user.id": f"user-{number}"}
+            logger.emit(timestamp=NANOS + number, event_name="exported", attributes=person)
+        assert within(10, lambda: refused_exports(service) > 0)
+        server.start()
+        assert within(10, client.is_serving)
+    [count] = client.events.CountEvents(pb.CountEventsRequest(events=["exported"], time_range=DAY)).counts
+    assert (count.events, count.users) == (100, 100)
+
+
+def refused_exports(service: Service) -> float:
+    words = ("grpc_server_handled_total", '"Export"', '"Unavailable"')
+    return sum(value for name, value in scrape(service).items() if all(word in name for word in words))
 
 
 def test_bad_requests_are_told_while_the_database_is_away(client: Client, server: EmbeddedPostgres) -> None:

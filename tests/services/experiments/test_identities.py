@@ -13,7 +13,9 @@ from brain.events.v1.identity_pb2 import LinkUserRequest
 
 from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.identities import Identities
+from services.experiments.results.reader import ResultReader
 from services.experiments.results.scanning import Scanner
+from services.experiments.results.warming import WARMING_SECONDS, warming
 from shared.auth import Role, mint_token
 from shared.encryption import BlindIndex, Keyring
 from shared.people import UserDictionary
@@ -202,6 +204,48 @@ def test_who_is_who_is_asked_with_no_transaction_open(
     assert feeds.conflicting(service.engine, of(service)) == []
     assert asker.asked() == 2
     assert open_meanwhile == [0]
+
+
+def test_who_did_events_since_is_asked_with_no_transaction_open(
+    make: Callable[[], Asker],
+    service: Service,
+    start_service: Callable[..., Service],
+    events: EventsService,
+    events_token: Path,
+    clock: Clock,
+) -> None:
+    address = f"127.0.0.1:{events.application.server.port}"
+    fed = start_service(events_address=address, events_token_file=events_token)
+    create(fed, what=definition(metrics=FED[:1]))
+    start(fed)
+    assign_all(fed, ["ann", "bob"])
+    asker = make()
+    feeds = EventFeeds(Scanner(events.events, lambda: clock.micros), asker.identities)
+    feeds.conflicting(service.engine, of(service))
+    track(events, bought(1, "ann", clock.micros), bought(2, "bob", clock.micros))
+    asker.asked()
+    feeds.conflicting(service.engine, of(service))
+    assert asker.asked() == 2
+    with service.engine.begin() as connection:
+        sums = feeds.sums(connection, of(service), of(service).metrics)
+    assert asker.asked() == 0
+    assert sum(each.converted for each in sums.values()) == 2
+
+
+def test_many_newcomers_are_asked_for_bit_by_bit(
+    make: Callable[[], Asker], service: Service, clock: Clock
+) -> None:
+    create(service)
+    start(service)
+    assign_all(service, [f"u-{number}" for number in range(1_200)])
+    asker = make()
+    feeds = EventFeeds(Scanner(asker.counted.service.events, lambda: clock.micros), asker.identities)
+    chore = warming(service.engine, service.application.catalogue, ResultReader(feeds))
+    rests = []
+    for asked in (500, 500, 200, 0):
+        rests.append(chore.run())
+        assert asker.asked() == asked
+    assert max(rests[:2]) < WARMING_SECONDS <= min(rests[2:])
 
 
 def test_those_who_come_late_count(

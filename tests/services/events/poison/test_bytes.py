@@ -12,6 +12,7 @@ from services.events.application import SERVICES
 from tests.refusals import Refusal, refusal
 from tests.services.events.conftest import Service
 
+OTLP = "opentelemetry.proto"
 BROKEN = b"\xc3\x28"  # a lead byte without its continuation
 DEPTH = 4
 METHODS: list[MethodDescriptor] = [
@@ -110,4 +111,25 @@ def test_values_of_filters_nested_a_thousand_deep_are_refused_by_name(service: S
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
     [(path, reason)] = refused.fields.items()
     assert path.startswith("filters[0].values[0]")
+    assert "nested" in reason
+
+
+def test_attributes_nested_a_thousand_deep_are_refused_by_name(service: Service) -> None:
+    content = b""
+    for _ in range(1_000):
+        values = delimited(field_of(f"{OTLP}.common.v1.ArrayValue", "values"), content)
+        content = delimited(field_of(f"{OTLP}.common.v1.AnyValue", "array_value"), values)
+    for message, name in (
+        ("common.v1.KeyValue", "value"),
+        ("logs.v1.LogRecord", "attributes"),
+        ("logs.v1.ScopeLogs", "log_records"),
+        ("logs.v1.ResourceLogs", "scope_logs"),
+        ("collector.logs.v1.ExportLogsServiceRequest", "resource_logs"),
+    ):
+        content = delimited(field_of(f"{OTLP}.{message}", name), content)
+    [method] = [method for method in METHODS if method.name == "Export"]
+    refused = send(service, method, content)
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    [(path, reason)] = refused.fields.items()
+    assert path.startswith("resource_logs[0].scope_logs[0].log_records[0].attributes[0].value")
     assert "nested" in reason

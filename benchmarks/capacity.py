@@ -100,7 +100,9 @@ def _cost(name: str, send: "Callable[[], object]", count: int, running: "Running
     def store() -> None:
         send()
         deadline = time.monotonic() + FOLD_SECONDS
-        while _number(connection, _DELTAS) and time.monotonic() < deadline:
+        while _number(connection, _DELTAS):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{name}: not folded within {FOLD_SECONDS} s")
             time.sleep(0.5)
 
     written = _number(connection, _WAL)

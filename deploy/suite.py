@@ -40,6 +40,7 @@ class Suite:
         self._postgres: EmbeddedPostgres | None = None
         self._restarts = RestartPauses()
         self._rolling: RollingRestart | None = None
+        self._asked_again = False
         logs = self.directory / "logs"
         everything = (*settings.services(), settings.gateway())
         self._processes = [ServiceProcess(one, logs / f"{one.label}.log") for one in everything]
@@ -94,7 +95,11 @@ class Suite:
             self._go_on(self._rolling)
 
     def begin_restart(self) -> None:
-        """Restart every process in turn, as `watch` is called; one restart at a time."""
+        """Restart every process in turn, as `watch` is called; once more where that is under way already.
+
+        For who asks then may have changed the code since.
+        """
+        self._asked_again = self._rolling is not None
         if self._rolling is None:
             self._rolling = RollingRestart(self._processes, frozenset(self._service_names()))
 
@@ -183,7 +188,10 @@ class Suite:
             said = DONE
             print("Every process was restarted.", flush=True)
         self._rolling = None
-        tell(self.directory, said)
+        if self._asked_again:
+            self.begin_restart()
+        else:
+            tell(self.directory, said)
 
     def _restart(self, postgres: EmbeddedPostgres) -> None:
         if not self._restarts.due(time.monotonic()):

@@ -54,10 +54,13 @@ class AccessLog:
             fault = error
             if answer.code is None:
                 await failures.response(failures.INTERNAL)(scope, receive, answer.send)
-        self._finish(scope, answer.code or 0, time.perf_counter() - began, fault)
-        if span is not None:
-            route = getattr(scope.get("route"), "path", None)
-            span.end_request(_method(scope), route, answer.code or 0, failed=fault is not None)
+        finally:  # also of one that is given up, as the server stops
+            self._finish(scope, answer.code or 0, time.perf_counter() - began, fault)
+            if span is not None:
+                route = getattr(scope.get("route"), "path", None)
+                span.end_request(
+                    _method(scope), route, answer.code or 0, failed=fault is not None or not answer.code
+                )
 
     def _span(self, scope: "Scope") -> "Span | None":
         if self.tracer is None or scope["path"] in _PROBES:

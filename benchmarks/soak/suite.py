@@ -103,7 +103,10 @@ def running(directory: Path) -> Iterator[Suite]:
         yield Suite(chosen, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(STOP_SECONDS)
+        try:
+            process.wait(STOP_SECONDS)
+        finally:
+            process.kill()  # does nothing to what has ended
 
 
 def _wait(process: "subprocess.Popen[bytes]", output: Path) -> None:

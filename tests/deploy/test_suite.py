@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import child, local, locks, processes, settings, suite
+from deploy import child, local, locks, processes, rolling, settings, suite
 from deploy.errors import LaunchError
 from deploy.suite import RestartPauses
 
@@ -36,6 +36,18 @@ def test_a_server_that_ran_steadily_is_started_at_once() -> None:
     assert pauses.due(1000)
     assert not pauses.due(1000.5)
     assert pauses.due(1001)
+
+
+def test_who_asks_while_a_restart_is_under_way_waits_for_the_next(scratch_directory: Path) -> None:
+    """Of no processes, so that each round of watching ends one."""
+    restarted = suite.Suite(settings.LocalSettings(directory=scratch_directory), lambda: False)
+    restarted._processes = []  # noqa: SLF001 - none of them need run for this
+    restarted.begin_restart()
+    restarted.begin_restart()
+    restarted.watch()
+    assert not (scratch_directory / "restart.result").exists()
+    restarted.watch()
+    assert (scratch_directory / "restart.result").read_text() == rolling.DONE
 
 
 def test_a_taken_port_is_named_with_the_setting_that_changes_it() -> None:

@@ -40,8 +40,26 @@ def test_every_make_target_named_exists() -> None:
     assert {"demo", "test", "up", "help"} <= named
 
 
+def anchors(document: Path) -> set[str]:
+    """What may follow # in a link, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
 def test_every_link_leads_somewhere() -> None:
     root = Path(__file__).parents[2]
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert links
-    assert [link for link in links if not (root / link).exists()] == []
+    documents = [*root.glob("*.md"), *root.glob("docs/**/*.md")]
+    links = [
+        (document, *link.partition("#")[::2])
+        for document in documents
+        for link in re.findall(r"\]\(([^)]+)\)", document.read_text())
+        if not link.startswith("https://")
+    ]
+    assert len(links) > 20
+    broken = [
+        f"{document.name}: {path}#{anchor}"
+        for document, path, anchor in links
+        for target in [document.parent / path if path else document]
+        if not target.exists() or (anchor and anchor not in anchors(target))
+    ]
+    assert broken == []

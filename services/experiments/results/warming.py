@@ -1,6 +1,7 @@
 """Follows who became whom and reads what people did, before anybody asks for results."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ _REST_RATIO: Final = 20.0
 # Many at once would take the calls beside them the interpreter: one in a hundred took 142 ms instead of 4.
 _MET_AT_ONCE: Final = 200
 _MEETING_REST_RATIO: Final = 3.0
+# Who comes meanwhile may be as many as are met: the others shall not be left out for ever.
+_MEETING_SECONDS: Final = 300.0
 
 
 def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
@@ -55,10 +58,22 @@ class _Meeting:
 
     engine: "Engine"
     feeds: EventFeeds
+    now: Callable[[], float] = time.monotonic
+    _until: float = 0.0
     _waiting: list[NDArray[np.int32]] = field(default_factory=list)
 
     def step(self, experiments: list[Experiment]) -> bool:
-        """Ask for a few of many; return False where few are left, who need no care."""
+        """Ask for a few of many; return False where few are left, who need no care, or time is up."""
+        if not self._until:
+            self._until = self.now() + _MEETING_SECONDS
+        if self.now() > self._until or not self._any_wait(experiments):
+            self._until = 0.0
+            self._waiting.clear()
+            return False
+        self.feeds.identities.keys(self._waiting.pop())
+        return True
+
+    def _any_wait(self, experiments: list[Experiment]) -> bool:
         if not self._waiting:
             for experiment in experiments:
                 newcomers = self.feeds.newcomers(self.engine, experiment)
@@ -66,8 +81,5 @@ class _Meeting:
                     newcomers[start : start + _MET_AT_ONCE]
                     for start in range(0, len(newcomers), _MET_AT_ONCE)
                 ]
-            if len(self._waiting) <= len(experiments):
-                self._waiting.clear()
-                return False
-        self.feeds.identities.keys(self._waiting.pop())
+            return len(self._waiting) > len(experiments)
         return True

@@ -62,7 +62,7 @@ def main(minutes: float, warm_up: float, written: Path | None) -> None:
             f"{warm_up:g} are not judged."
         )
         report.write(written, SECTION, origin, lines)
-    if not all(line.is_met for line in lines):
+    if any(line.is_met is False for line in lines):
         print(f"Logs, the ledger and the samples are kept in {directory}")
         sys.exit(1)
     shutil.rmtree(directory)
@@ -161,11 +161,7 @@ def _told(suite: Suite, everybody: Load, observed: Observed) -> list[Line]:
             "no more than before",
             connections[1] <= connections[0],
         ),
-        Line(
-            "processor time of the suite",
-            f"{observed.busy_ratio:.0%} of one processor",
-            is_met=True,
-        ),
+        Line("processor time of the suite", f"{observed.busy_ratio:.0%} of one processor"),
     ]
 
 

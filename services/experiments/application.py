@@ -139,7 +139,7 @@ def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Applicat
 
 def _chores(engine: "Engine", catalogue: Catalogue, reader: ResultReader) -> list[Chore]:
     chores = [folding(Folder(engine), catalogue)]
-    return chores if reader.feeds is None else [*chores, warming(engine, catalogue, reader)]
+    return chores if reader.feeds is None else [*chores, warming(engine, catalogue, reader.feeds)]
 
 
 def _feeds(

@@ -79,11 +79,11 @@ class EventFeeds:
     _attributed: dict[int, _Attributed] = field(default_factory=dict)
     _summed: "dict[tuple[int, EventFeed], _Summed]" = field(default_factory=dict)
 
-    def learn_some(self, engine: "Engine", experiment: Experiment) -> bool:
-        """Ask who a few of the newcomers are at the events service; return whether there are more."""
+    def newcomers(self, engine: "Engine", experiment: Experiment) -> NDArray[np.int32]:
+        """Return our keys of those of whom it is not known yet who they are at the events service."""
         with engine.begin() as connection:
             participants = self._participants.current(connection, experiment)
-        return self.identities.learn_some(participants.user_keys)
+        return self.identities.unasked(participants.user_keys)
 
     def conflicting(self, engine: "Engine", experiment: Experiment) -> list[int]:
         """Return our keys of people who take part under two ids with different variants.

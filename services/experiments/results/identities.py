@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from shared.people import UserDictionary
 
 _RESOLVED_AT_ONCE: Final = 10_000
-_LEARNED_AT_ONCE: Final = 500
 _TRUSTED_SECONDS: Final = 60.0
 _REST_RATIO: Final = 10.0
 _CHECKED: Final = 100
@@ -100,17 +99,13 @@ class Identities:
             self._ask(known, user_keys[known.theirs[user_keys] == _NEVER_ASKED])
             return known.theirs[user_keys]
 
-    def learn_some(self, user_keys: NDArray[np.int32]) -> bool:
-        """Ask for a few of those nobody asked for yet; return whether there are more.
-
-        In small pieces with rests between them: many at once take the calls beside them their processor.
-        """
+    def unasked(self, user_keys: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return those of ours whom nobody asked for yet."""
         with self._alone():
             known = self._current()
             known.reach(int(user_keys.max(initial=0)))
-            unasked = user_keys[known.theirs[user_keys] == _NEVER_ASKED]
-            self._ask(known, unasked[:_LEARNED_AT_ONCE])
-            return len(unasked) > _LEARNED_AT_ONCE
+            unasked: NDArray[np.int32] = user_keys[known.theirs[user_keys] == _NEVER_ASKED]
+            return unasked
 
     def introduce(self, user_keys: NDArray[np.int32], strangers: NDArray[np.int32]) -> bool:
         """Find out which of the unknown ones of ours are strangers, by their keys; return whether any is.

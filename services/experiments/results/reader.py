@@ -34,10 +34,6 @@ class ResultReader:
                 with engine.begin() as connection:
                     store.mark_conflicting(connection, experiment, conflicting)
 
-    def learn_some(self, engine: "Engine", experiment: Experiment) -> bool:
-        """Find out who a few newcomers are at the events service; return whether there are more."""
-        return self.feeds is not None and self.feeds.learn_some(engine, experiment)
-
     def warm(self, connection: "Connection", experiment: Experiment) -> None:
         """Read what events feed into memory, where it stays."""
         by_events = [metric for metric in experiment.metrics if metric.feed is not None]

@@ -17,7 +17,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.experiments.results import identities
 from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.identities import Identities
-from services.experiments.results.reader import ResultReader
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.warming import warming
 from shared.auth import Role, mint_token
@@ -235,7 +234,7 @@ def test_merges_are_followed_without_waiting_where_nothing_is_fed_by_events(
             events.events, UserDictionary(service.engine, Keyring.parse(f"1:{KEY}"), BlindIndex.parse(KEY))
         ),
     )
-    warming(service.engine, service.application.catalogue, ResultReader(feeds)).run()
+    warming(service.engine, service.application.catalogue, feeds).run()
     assert results(service).conflicting_people == 2 * differing
     assert results(service).participants == 12 - 2 * differing
 

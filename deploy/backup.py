@@ -51,6 +51,8 @@ def create(chosen: LocalSettings, target: Path) -> None:
     services = [service.name for service in chosen.services()]
     prints = key_prints(keys.read_variables(directory / keys.SECRETS), services)
     unfinished = target.with_name(target.name + ".unfinished")
+    if unfinished.exists():
+        raise LaunchError(f"{unfinished} exists, left by an interrupted backup: remove it, or choose another")
     unfinished.mkdir(parents=True, mode=0o700)
     with server_of(directory / "postgres") as connection:
         run("pg_dump", ["--format=custom", f"--file={unfinished / DUMP}"], connection, DATABASE)

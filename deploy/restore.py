@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from deploy import backup, keys, locks, settings
 from deploy.backup import DUMP, MANIFEST
 from deploy.errors import LaunchError
 from deploy.postgres import EmbeddedPostgres
+from deploy.rolling import RESTART_LOCK, SUITE_LOCK
 from deploy.settings import LocalSettings, Service
 from deploy.suite import DATABASE, journal_of, make_directory
 from shared import migrations, tombstone_table
@@ -60,18 +61,15 @@ def restore(chosen: LocalSettings, source: Path, exports: Sequence[Path], *, rep
     """Restore a backup; raise LaunchError, after which everything is as it was."""
     directory = chosen.directory.resolve()
     make_directory(directory)
-    lock = locks.take(directory / "suite.lock", "the suite of this directory")
-    try:
+    with ExitStack() as held:
+        held.callback(os.close, locks.take(directory / RESTART_LOCK, "a restart or a restore"))
+        held.callback(os.close, locks.take(directory / SUITE_LOCK, "the suite of this directory"))
         secrets = keys.read_variables(directory / keys.SECRETS)
         _check_keys(source, secrets, directory, chosen)
         told = _exported(exports, chosen)
         server = deploy.postgres.start(directory / "postgres")
-        try:
-            _Restoring(chosen, directory, server, secrets).run(source, told, replace=replace)
-        finally:
-            server.close()
-    finally:
-        os.close(lock)
+        held.callback(server.close)
+        _Restoring(chosen, directory, server, secrets).run(source, told, replace=replace)
 
 
 def _check_keys(source: Path, secrets: Mapping[str, str], directory: Path, chosen: LocalSettings) -> None:
@@ -100,8 +98,9 @@ def _exported(files: Iterable[Path], chosen: LocalSettings) -> dict[str, list[To
         try:
             for line in filter(str.strip, path.read_text().splitlines()):
                 record = json.loads(line)
-                told[names[record["service"]]].append(_tombstone(record))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                first_replica = record["service"].partition(",")[0]
+                told[names[first_replica]].append(_tombstone(record))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LaunchError(f"{path} is no export of the tombstones of this suite: {error!r}") from None
     return told
 

@@ -18,6 +18,8 @@ from deploy.settings import LocalSettings
 
 SIGNAL = signal.SIGUSR1  # a closed terminal sends SIGHUP, and that must end the suite
 SUITE_LOCK = "suite.lock"
+# Of who asks for a restart, and of who restores: the signal would end any other holder of the suite's lock.
+RESTART_LOCK = "restart.lock"
 DONE = "done"
 # Clients try an address that was away again after a second: before that the next replica must not go.
 FOUND_AGAIN_SECONDS = 2.0
@@ -26,7 +28,7 @@ FOUND_AGAIN_SECONDS = 2.0
 def ask(settings: LocalSettings) -> None:
     """Have the running suite of this directory restarted, and return when it is; raise LaunchError."""
     directory = settings.directory.resolve()
-    asking = locks.take(directory / "restart.lock", "a restart") if directory.exists() else None
+    asking = locks.take(directory / RESTART_LOCK, "a restart or a restore") if directory.exists() else None
     launcher = locks.holder(directory / SUITE_LOCK)
     if asking is None or launcher is None:
         raise LaunchError(f"No suite runs in {directory}: `make up` starts one.")

@@ -1,12 +1,13 @@
 """What a backup and its restoring refuse, before anything is touched."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from deploy import backup, keys
+from deploy import backup, keys, locks, rolling
 from deploy.errors import LaunchError
 from deploy.restore import restore
 from deploy.settings import LocalSettings
@@ -36,6 +37,14 @@ def written(source: Path, secrets: Mapping[str, str]) -> Path:
 def test_a_backup_is_written_over_nothing(chosen: LocalSettings, tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=f"{tmp_path} exists"):
         backup.create(chosen, tmp_path)
+
+
+def test_what_an_interrupted_backup_left_is_told(chosen: LocalSettings, secrets: dict[str, str]) -> None:
+    (chosen.directory / "postgres").mkdir()
+    target = chosen.directory.with_name("monday")
+    target.with_name("monday.unfinished").mkdir()
+    with pytest.raises(LaunchError, match=r"monday\.unfinished exists, left by an interrupted backup"):
+        backup.create(chosen, target)
 
 
 def test_without_data_there_is_no_backup(chosen: LocalSettings, tmp_path: Path) -> None:
@@ -81,7 +90,21 @@ def test_an_export_of_another_suite_is_refused(
     chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
 ) -> None:
     source, export = written(tmp_path / "backup", secrets), tmp_path / "export"
-    line = {"service": "10.0.0.1:1", "who_digest": "00", "erased_time": "2026-01-01T00:00:00Z"}
-    export.write_text(json.dumps({**line, "mode": "erase"}))
-    with pytest.raises(LaunchError, match="no export of the tombstones of this suite"):
+    line = {"who_digest": "00", "erased_time": "2026-01-01T00:00:00Z", "mode": "erase"}
+    # The first is of this one, asked by the list of its replicas.
+    services = ["127.0.0.1:50051,127.0.0.1:50061", "10.0.0.1:1"]
+    export.write_text("\n".join(json.dumps({**line, "service": each}) for each in services))
+    with pytest.raises(LaunchError, match=r"no export of the tombstones of this suite: .*'10\.0\.0\.1:1'"):
         restore(chosen, source, [export], replace=True)
+
+
+def test_a_restart_does_not_come_in_the_way_of_a_restore(
+    chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
+) -> None:
+    """It would signal who holds the suite's lock, and end it."""
+    held = locks.take(chosen.directory / rolling.RESTART_LOCK, "a test")
+    with pytest.raises(LaunchError, match="a restart or a restore already runs"):
+        restore(chosen, tmp_path, [], replace=True)
+    with pytest.raises(LaunchError, match="a restart or a restore already runs"):
+        rolling.ask(chosen)
+    os.close(held)

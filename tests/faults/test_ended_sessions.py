@@ -22,9 +22,9 @@ SECONDS = 30.0
 PERIOD_SECONDS = 0.5
 CALM_SECONDS = 5.0
 WRITERS = 2
-# Of an events server, as docs/settings.md says: readers, a writer each, and thirteen others.
+# Of an events server, as docs/settings.md says: readers, one for each writer, and fourteen others.
 READERS = 1
-BASE_LINE = READERS + WRITERS + 13
+BASE_LINE = READERS + WRITERS + 14
 ASKERS = 4
 
 _END_ALL = """

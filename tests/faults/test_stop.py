@@ -70,10 +70,13 @@ def load(server: Server) -> Iterator[Counter[str]]:
     threads = [Thread(target=call, name=f"load-{server.name}-{number}") for number in range(CALLERS)]
     for thread in threads:
         thread.start()
-    yield calls
-    stopping.set()
-    for thread in threads:
-        thread.join()
+    try:
+        yield calls
+    finally:
+        stopping.set()
+        server.kill()  # or its callers would wait with it
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize("how", ["refuses", "swallows"])
@@ -96,8 +99,6 @@ def test_every_service_ends_in_time_without_its_database(
             network.fault = Fault(is_black_hole=True)
         sleep(STUCK_SECONDS)
         took = ends(servers)
-        for server in servers:
-            server.kill()  # or its callers would wait with it
     tell(**{name: f"{seconds:.1f} s" for name, seconds in took.items()})
     assert took.keys() == set(SERVICES)
     assert max(took.values()) <= DRAIN_SECONDS + ENDING_SECONDS + LATE_SECONDS

@@ -122,9 +122,11 @@ def database_away(suite: SecretSuite) -> Iterator[None]:
     """Kill PostgreSQL, and keep who starts it again from doing so."""
     launcher = suite.launcher
     launcher.process.send_signal(signal.SIGSTOP)
-    os.kill(launcher.pid_of("bin/postgres"), signal.SIGKILL)
-    yield
-    launcher.process.send_signal(signal.SIGCONT)
+    try:
+        os.kill(launcher.pid_of("bin/postgres"), signal.SIGKILL)
+        yield
+    finally:  # or nobody could stop it
+        launcher.process.send_signal(signal.SIGCONT)
     addresses = [suite.address(each) for each in SERVICES]
     eventually(lambda: all(map(says_serving, addresses)), launcher.said)
 

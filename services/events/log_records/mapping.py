@@ -12,7 +12,7 @@ from brain.events.v1.events_pb2 import Event
 
 from services.events.domain import UserKind, Who
 from services.events.ingest.batch import MAXIMUM_TEXT, SECOND_NANOS
-from services.events.log_records.values import UnfitError, nested, read_attributes, to_json, within
+from services.events.log_records.values import UnfitError, nested, read_attributes, to_json, within, without
 
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -29,18 +29,23 @@ _PAGE: Final = ("url.path", "url.full", "browser.document.url.full", "app.screen
 _USER_AGENT: Final = ("user_agent.original",)
 # What became a field. Properties are stored readable: an id of a person must not be among them.
 _FIELDS: Final = frozenset({_EVENT_NAME, _RECORD_ID, *_SESSION, *_USER, *_ANONYMOUS, *_USER_AGENT})
-# Of networks: never kept. The last three are names that the first had.
+# Of networks: never kept. The last three are names that the first had; the headers tell it behind a proxy.
 _ADDRESSES: Final = frozenset(
     {
         "client.address",
         "network.peer.address",
         "source.address",
+        "http.request.header.forwarded",
+        "http.request.header.x-forwarded-for",
+        "http.request.header.x-real-ip",
         "http.client_ip",
         "net.peer.ip",
         "net.sock.peer.addr",
     }
 )
 _LEFT_OUT: Final = _FIELDS | _ADDRESSES
+# The same where a map holds them: `user` with an `id` in it is `user.id` to whoever asks for properties.
+_NOWHERE: Final = tuple(tuple(name.split(".")) for name in sorted({*_USER, *_ANONYMOUS, *_ADDRESSES}))
 # What of a resource every event keeps: which application it is of. The rest is about machines.
 _APPLICATION: Final = ("service.name", "service.version", "deployment.environment.name")
 _OF_RESOURCES: Final = frozenset({*_SESSION, *_USER, *_ANONYMOUS, *_USER_AGENT, *_APPLICATION})
@@ -102,7 +107,9 @@ class Mapper:
         named = {**origin.kept, **_body(record), **attributes}
         if named:
             _set_amount(event, named)
-            event.properties_json = orjson.dumps(nested(named)).decode()
+            properties = nested(named)
+            without(properties, _NOWHERE)
+            event.properties_json = orjson.dumps(properties).decode()
         return event
 
     def _session(self, user: str, anonymous: str) -> str:

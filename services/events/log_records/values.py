@@ -100,3 +100,13 @@ def _object_at(top: "dict[str, Json]", way: "Iterable[str]") -> "dict[str, Json]
             return None
         level = below
     return level
+
+
+def without(top: "dict[str, Json]", paths: "Iterable[tuple[str, ...]]") -> None:
+    """Remove from an object what paths lead to."""
+    for *way, last in paths:
+        level: Json = top
+        for step in way:
+            level = level.get(step) if isinstance(level, dict) else None
+        if isinstance(level, dict):
+            level.pop(last, None)

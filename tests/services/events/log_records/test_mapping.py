@@ -103,6 +103,17 @@ def test_ids_and_addresses_are_no_properties() -> None:
     assert properties(made, **dict.fromkeys(ids, "y")) == {"kept": 1}
 
 
+def test_ids_and_addresses_are_no_properties_within_maps_either() -> None:
+    user = AnyValue(kvlist_value=KeyValueList(values=attributes(id="ann", plan="pro")))
+    client = AnyValue(kvlist_value=KeyValueList(values=attributes(address="192.0.2.1", port=80)))
+    made = record(user__id="ann", user=user)
+    made.body.kvlist_value.values.extend(attributes(client=client, source="a text", enduser__id="ann"))
+    assert properties(made) == {"user": {"plan": "pro"}, "client": {"port": 80}, "source": "a text"}
+    headers = {"http.request.header.x-forwarded-for": LIST, "http.request.header.accept": "text/html"}
+    kept = {"http": {"request": {"header": {"accept": "text/html"}}}}
+    assert properties(record(user__id="ann", **headers)) == kept
+
+
 def test_values_are_kept_as_they_are() -> None:
     plain = {"t": "é", "b": False, "i": -(2**63), "d": 0.1, "whole": 2.0}
     made = record(user__id="ann", x=b"\xff\0", n=AnyValue(), l=LIST, m=MAP, **plain)

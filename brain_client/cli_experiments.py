@@ -6,6 +6,7 @@ from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, ParseError
 
 from brain_client import tables
+from brain_client.cli_experiments_changes import update
 from brain_client.cli_experiments_decisions import decisions, declare
 from brain_client.cli_experiments_people import assign, assignment, convert, expose, override
 from brain_client.experiments_target import Service, as_json_lines, word
@@ -28,7 +29,7 @@ def experiments(context: click.Context, experiments_address: str) -> None:
     context.obj = Service(experiments_address, context.obj)
 
 
-for _command in (assign, assignment, convert, decisions, declare, expose, override):
+for _command in (assign, assignment, convert, decisions, declare, expose, override, update):
     experiments.add_command(_command)
 
 

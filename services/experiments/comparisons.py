@@ -94,8 +94,10 @@ def finite_or_raise(number: float) -> float:
 
 def _moments(message: "pb.Moments") -> Moments:
     size = abs(message.mean)
-    if (size and not SMALLEST <= size <= LARGEST) or message.m2 > LARGEST**2 or message.n > LARGEST_N:
-        raise ValueError("has a mean beyond 10^±30, an m2 above 10^60 or an n above 10^15")
+    mean_fits = not size or SMALLEST <= size <= LARGEST
+    m2_fits = not message.m2 or (SMALLEST**2 <= abs(message.m2) <= LARGEST**2)
+    if not (mean_fits and m2_fits and message.n <= LARGEST_N):
+        raise ValueError("has a mean beyond 10^±30, an m2 beyond 10^±60 or an n above 10^15")
     return Moments(message.n, message.mean, message.m2)
 
 

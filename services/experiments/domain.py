@@ -142,6 +142,7 @@ class Experiment:
     winner: str | None
     # Attributes that are kept at the assignment.
     kept_attributes: tuple[str, ...] = ()
+    completed_time: int | None = None
 
     def position(self, variant: str) -> int | None:
         """Return the position of a variant of this name."""

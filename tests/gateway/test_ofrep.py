@@ -116,6 +116,8 @@ def test_all_flags_come_with_a_tag_that_changes_when_they_do(
         again = http.post(FLAGS, json=body, headers=known)
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == first.headers["etag"]
+        weakly = {"if-none-match": f'"other", W/{first.headers["etag"]}'}
+        assert http.post(FLAGS, json=body, headers=weakly).status_code == 304
         pause(experiments)
         left = http.post(FLAGS, json=body, headers=known).json()["flags"]
         assert [each["key"] for each in left] == ["size"]

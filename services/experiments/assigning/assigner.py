@@ -61,7 +61,7 @@ class Assigner:
             kept |= self.kept.find(experiment, list(chosen))
             if not chosen.keys() <= kept.keys():
                 raise Aborted("somebody was erased at this moment; ask again", "ERASED_MEANWHILE")
-        found = {who: _of_kept(each) for who, each in kept.items()}
+        found = {who: of_kept(each) for who, each in kept.items()}
         self._remember(snapshot, experiment, found)
         nothing = {who: Assigned(_REASONS[why]) for who, why in without.items() if who not in found}
         return found | nothing
@@ -81,7 +81,8 @@ _REASONS = {
 }
 
 
-def _of_kept(kept: Kept) -> Assigned:
+def of_kept(kept: Kept) -> Assigned:
+    """Return what is kept of somebody as their variant."""
     if kept.overridden is not None:
         return Assigned(pb.ASSIGNMENT_REASON_OVERRIDE, kept.overridden)
     return Assigned(pb.ASSIGNMENT_REASON_SPLIT, kept.assigned, kept.assigned_time)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from brain.experiments.v1 import experiments_pb2 as pb
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.experiments.assigning.assigner import Assigner, Candidate
+from services.experiments.assigning.assigner import Assigner, Candidate, of_kept
 from services.experiments.assigning.store import AssignmentStore, set_override
 from services.experiments.catalogue import Assigned
 from services.experiments.domain import Experiment, JsonValue, Status
@@ -84,12 +84,7 @@ class AssignmentCalls:
         kept = self.kept.find(experiment, [person]).get(person)
         if kept is None:
             raise NotFound("nothing is kept of this person in this experiment", "ASSIGNMENT_UNKNOWN")
-        reason, variant = pb.ASSIGNMENT_REASON_SPLIT, kept.assigned
-        if kept.overridden is not None:
-            reason, variant = pb.ASSIGNMENT_REASON_OVERRIDE, kept.overridden
-        answer = pb.GetAssignmentResponse(
-            assignment=to_message(experiment, person, Assigned(reason, variant, kept.assigned_time))
-        )
+        answer = pb.GetAssignmentResponse(assignment=to_message(experiment, person, of_kept(kept)))
         if kept.exposed_time is not None:
             answer.exposed_time.CopyFrom(from_micros(kept.exposed_time))
         return answer

@@ -39,10 +39,19 @@ WHERE (CAST(:after AS text) IS NULL OR e.key > CAST(:after AS text) COLLATE "C")
 ORDER BY e.key LIMIT :limit
 """)
 
+# As results count them: what is folded, what waits to be, less those with an override. All are few.
 _PARTICIPANTS = text("""
-SELECT experiment_id, count(*) FROM assignments a
-WHERE experiment_id = ANY(CAST(:experiments AS int4[])) AND exposed_time IS NOT NULL AND NOT conflicting
-  AND NOT EXISTS (SELECT FROM overrides o WHERE o.experiment_id = a.experiment_id AND o.user_key = a.user_key)
+SELECT experiment_id, sum(participants)::int8 FROM (
+    SELECT experiment_id, participants FROM folded_participants
+    WHERE experiment_id = ANY(CAST(:experiments AS int4[])) AND NOT conflicting
+    UNION ALL
+    SELECT experiment_id, participants FROM touched
+    WHERE experiment_id = ANY(CAST(:experiments AS int4[])) AND variant IS NOT NULL AND NOT conflicting
+    UNION ALL
+    SELECT o.experiment_id, -1 FROM overrides o JOIN assignments a USING (experiment_id, user_key)
+    WHERE o.experiment_id = ANY(CAST(:experiments AS int4[]))
+      AND a.exposed_time IS NOT NULL AND NOT a.conflicting
+) AS parts
 GROUP BY experiment_id
 """)
 
@@ -211,6 +220,7 @@ def _kept(row: "sqlalchemy.Row[tuple[object, ...]]") -> Kept:
         started_time=None if row.started_time is None else to_micros(row.started_time),
         winner=row.winner,
         kept_attributes=tuple(definition.break_down_attributes),
+        completed_time=None if row.completed_time is None else to_micros(row.completed_time),
     )
     times = cast("tuple[datetime, datetime | None, datetime | None]", row[4:7])
     return Kept(experiment, definition, *times)

@@ -53,6 +53,9 @@ UPDATE conversions SET conversion_id = 'anonymized-' || gen_random_uuid()
 WHERE experiment_id = ANY(%(experiments)s::int4[]) AND user_key = ANY(%(keys)s::int4[])
 """
 
+# A key of the events service may lead to who they were.
+_UNLINK = "DELETE FROM event_identities WHERE user_key = ANY(%(keys)s::int4[])"
+
 _RENAME = "UPDATE users SET who_hash = %(hash)s, who_encrypted = %(encrypted)s WHERE user_key = %(key)s"
 
 
@@ -126,6 +129,7 @@ class Eraser:
                 for table, statement in _DELETE.items()
             }
         renamed = cursor.execute(_RENAME_CONVERSIONS, parameters).rowcount
+        cursor.execute(_UNLINK, parameters)
         for key, kind in held:
             self._rename(cursor, key, PersonKind(kind))
         return {**_NOTHING, "conversions": renamed, "users": len(held)}

@@ -14,7 +14,7 @@ from services.experiments.results import store
 from services.experiments.results.judging import objections
 from services.experiments.results.messages import to_results, to_variant_result
 from services.experiments.results.reader import ResultReader
-from services.experiments.results.report import Report, adjusted_together, report
+from services.experiments.results.report import Lead, Report, adjusted_together, report
 from services.experiments.results.segments import read_segments
 from services.experiments.results.totals import Totals
 from shared import audit
@@ -206,7 +206,7 @@ class ResultCalls:
 def _point(
     experiment: Experiment, metric: Metric, totals: Totals, end: int, *, complete: bool
 ) -> pb.ResultsPoint:
-    [found] = report(experiment, totals, [metric]).metrics
+    [found] = report(experiment, totals, [metric], Lead.SEQUENTIAL).metrics
     return pb.ResultsPoint(
         end_time=from_micros(end),
         complete=complete,

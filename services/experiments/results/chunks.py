@@ -9,7 +9,7 @@ import numpy as np
 from services.experiments.results.attribution import Events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from brain.events.v1 import events_pb2
 
@@ -28,7 +28,7 @@ class Chunk:
 
 
 class Chunks:
-    """Chunks by feed and day; all are dropped where they become too many."""
+    """Chunks by feed and day; where they become too many, only those that came last are kept."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -39,13 +39,20 @@ class Chunks:
         with self._lock:
             return dict(self._held.get(feed, {}))
 
-    def keep(self, feed: "EventFeed", chunks: dict[int, Chunk]) -> None:
-        """Hold these of a feed in place of others."""
+    def keep(self, feed: "EventFeed", chunks: dict[int, Chunk], first_day: int) -> None:
+        """Hold these of a feed in place of all others from this day on.
+
+        Those before it are of experiments that began earlier.
+        """
         with self._lock:
-            self._held[feed] = chunks
-            rows = sum(len(each.events.keys) for held in self._held.values() for each in held.values())
-            if rows > _CACHED_EVENTS:
-                self._held = {}
+            earlier = {day: each for day, each in self._held.get(feed, {}).items() if day < first_day}
+            self._held[feed] = earlier | chunks
+            if _rows(self._held) > _CACHED_EVENTS:
+                self._held = {feed: chunks} if _rows({feed: chunks}) <= _CACHED_EVENTS else {}
+
+
+def _rows(held: "Mapping[EventFeed, Mapping[int, Chunk]]") -> int:
+    return sum(len(each.events.keys) for by_day in held.values() for each in by_day.values())
 
 
 def chunk_of(parts: "Sequence[events_pb2.ScanEventsResponse]") -> Chunk:

@@ -58,11 +58,13 @@ class _Summed:
 
     attributed: _Attributed
     chunks: list[Chunk]
+    end: int | None
     sums: dict[int, Sums]
 
-    def is_of(self, attributed: _Attributed, chunks: list[Chunk]) -> bool:
+    def is_of(self, attributed: _Attributed, chunks: list[Chunk], end: int | None) -> bool:
         """Return whether they are the sums of the same."""
-        return self.attributed is attributed and list(map(id, self.chunks)) == list(map(id, chunks))
+        is_same = self.attributed is attributed and self.end == end
+        return is_same and list(map(id, self.chunks)) == list(map(id, chunks))
 
 
 @dataclass(frozen=True)
@@ -124,17 +126,17 @@ class EventFeeds:
         """Return the same as it stood at each of these moments, in Unix microseconds; read once for all."""
         with self._turn(experiment):
             attributed, chunks = self._read(connection, experiment, metrics)
-        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        window = _window(experiment)
         return [
             {
                 (metric.name, variant): sums
                 for metric in metrics
                 if metric.feed in chunks
                 for variant, sums in sums_of(
-                    attributed.owners.before(end), [each.events for each in chunks[metric.feed]], window, end
+                    _there(attributed.owners, end), [each.events for each in chunks[metric.feed]], window, end
                 ).items()
             }
-            for end in ends
+            for end in (_end(experiment, moment) for moment in ends)
         ]
 
     @contextmanager
@@ -180,14 +182,14 @@ class EventFeeds:
         if not len(participants.user_keys):
             return {}
         owners = _owners_among(self._attribute(experiment, participants), among)
-        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+        window, end = _window(experiment), experiment.completed_time
         chunks = self.scanner.read(_feeds(metrics), _start(participants, metrics))
         return {
             (metric.name, variant): sums
             for metric in metrics
             if metric.feed is not None
             for variant, sums in sums_of(
-                owners, [chunk.events for chunk in chunks[metric.feed]], window, None
+                owners, [chunk.events for chunk in chunks[metric.feed]], window, end
             ).items()
         }
 
@@ -196,22 +198,23 @@ class EventFeeds:
         connection: "Connection",
         experiment: Experiment,
         metric: Metric,
-        until: int | None,
+        ends: "Sequence[int | None]",
         among: NDArray[np.int32] | None = None,
-    ) -> Did:
-        """Return what each participant did of a metric that events feed; among people, where told."""
+    ) -> Iterator[Did]:
+        """Yield what each participant did of a metric that events feed, before each of these moments.
+
+        In Unix microseconds, None is now; among people, where told. Read once for all.
+        """
         assert metric.feed is not None, "asked of metrics that events feed"
         participants = self._participants.current(connection, experiment)
         attributed = self._attribute(experiment, participants)
         owners = attributed.owners if among is None else _owners_among(attributed, among)
-        if until is not None:
-            owners = owners.before(until)
-        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
         chunks: list[Chunk] = []
         if len(participants.user_keys):
             chunks = self.scanner.read([metric.feed], _start(participants, [metric]))[metric.feed]
-        events = (chunk.events for chunk in chunks)
-        return fed(owners, events, window, until, metric.covariate_days or 0)
+        for end in (_end(experiment, moment) for moment in ends):
+            events = (chunk.events for chunk in chunks)
+            yield fed(_there(owners, end), events, _window(experiment), end, metric.covariate_days or 0)
 
     def _attribute(self, experiment: Experiment, participants: Participants) -> _Attributed:
         keys = self.identities.keys(participants.user_keys)
@@ -235,7 +238,7 @@ class EventFeeds:
             chunk.events.keys
             for feed, each in chunks.items()
             for held in [self._summed.get((experiment.experiment_id, feed))]
-            if held is None or not held.is_of(attributed, each)
+            if held is None or not held.is_of(attributed, each, experiment.completed_time)
             for chunk in each
         ]
         owners = attributed.owners.keys
@@ -250,14 +253,26 @@ class EventFeeds:
         feed: "EventFeed",
         chunks: list[Chunk],
     ) -> dict[int, Sums]:
-        window = None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
-        events = [chunk.events for chunk in chunks]
+        events, end = [chunk.events for chunk in chunks], experiment.completed_time
         place = (experiment.experiment_id, feed)
         held = self._summed.get(place)
-        if held is None or not held.is_of(attributed, chunks):
-            held = _Summed(attributed, chunks, sums_of(attributed.owners, events, window, None))
-            self._summed[place] = held
+        if held is None or not held.is_of(attributed, chunks, end):
+            sums = sums_of(attributed.owners, events, _window(experiment), end)
+            held = self._summed[place] = _Summed(attributed, chunks, end, sums)
         return held.sums
+
+
+def _window(experiment: Experiment) -> int | None:
+    return None if experiment.window_seconds is None else experiment.window_seconds * 1_000_000
+
+
+def _there(owners: Owners, end: int | None) -> Owners:
+    return owners if end is None else owners.before(end)
+
+
+def _end(experiment: Experiment, moment: int | None) -> int | None:
+    """Return up to when events count at a moment: everybody may get the winner after the completion."""
+    return min((each for each in (moment, experiment.completed_time) if each is not None), default=None)
 
 
 def _owners_among(attributed: _Attributed, among: NDArray[np.int32]) -> Owners:

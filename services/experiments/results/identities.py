@@ -9,8 +9,10 @@ keys are asked for again then, too, and where one differs, everything is forgott
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isinf
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,8 @@ from brain.events.v1 import events_pb2
 from numpy.typing import NDArray
 
 from shared.database import driver_cursor
+from shared.deadlines import remaining_seconds
+from shared.errors import DeadlineExceeded
 from shared.packed_arrays import INT4, PackedArray
 from shared.who import PersonKind
 
@@ -89,7 +93,7 @@ class Identities:
 
     def keys(self, user_keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the key of each, 0 of those that are not known there."""
-        with self._lock:
+        with self._alone():
             known = self._current()
             known.reach(int(user_keys.max(initial=0)))
             self._ask(known, user_keys[known.theirs[user_keys] == _NEVER_ASKED])
@@ -97,7 +101,7 @@ class Identities:
 
     def unasked(self, user_keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return those of ours whom nobody asked for yet."""
-        with self._lock:
+        with self._alone():
             known = self._current()
             known.reach(int(user_keys.max(initial=0)))
             unasked: NDArray[np.int32] = user_keys[known.theirs[user_keys] == _NEVER_ASKED]
@@ -108,7 +112,7 @@ class Identities:
 
         Whichever are fewer are asked for.
         """
-        with self._lock:
+        with self._alone():
             known = self._current()
             unknown = user_keys[known.theirs[user_keys] == _UNKNOWN]
             before = len(unknown)
@@ -117,6 +121,17 @@ class Identities:
             else:
                 self._ask(known, unknown)
             return int(np.count_nonzero(known.theirs[user_keys] == _UNKNOWN)) < before
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for whoever asks now, for as long as the caller does: of many people that takes a minute."""
+        seconds = remaining_seconds()
+        if not self._lock.acquire(timeout=-1 if isinf(seconds) else seconds):
+            raise DeadlineExceeded("others ask who is who at the events service", "IDENTITIES_BUSY")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _current(self) -> _Known:
         known = self._known or self._load()

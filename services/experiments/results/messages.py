@@ -38,6 +38,7 @@ def to_results(experiment: Experiment, report: Report, now: int) -> pb.Results:
         metrics=[_metric_result(each, withheld) for each in report.metrics],
         recommendation=recommendation(experiment, report),
         method_version=METHOD_VERSION,
+        expected_participants=report.expected,
     )
 
 
@@ -82,6 +83,7 @@ def to_variant_result(report: VariantReport, withheld: str | None) -> pb.Variant
     if report.analysis is not None:
         put(message, "adjusted_p_value", report.adjusted_p_value)
         put(message, "power_ratio", report.power)
+        put(message, "detectable_effect", report.detectable_effect)
         comparison = to_comparison(report.analysis)
         if withheld is not None:
             _withhold(comparison, withheld)

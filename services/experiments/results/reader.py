@@ -1,5 +1,6 @@
 """Totals of metrics, however they are fed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class ResultReader:
         if by_events and self.feeds is not None:
             sums = self.feeds.sums(connection, experiment, by_events)
             found = replace(found, sums={**found.sums, **sums})
-        return self._shaped(connection, experiment, metrics, None, found, None)
+        return next(self._shaped(connection, experiment, metrics, [None], [found], None))
 
     def course(
         self,
@@ -63,10 +64,7 @@ class ResultReader:
         if by_events and self.feeds is not None:
             fed = self.feeds.sums_before(connection, experiment, by_events, ends)
             found = [replace(each, sums={**each.sums, **sums}) for each, sums in zip(found, fed, strict=True)]
-        return [
-            self._shaped(connection, experiment, metrics, end, each, None)
-            for each, end in zip(found, ends, strict=True)
-        ]
+        return list(self._shaped(connection, experiment, metrics, ends, found, None))
 
     def segment_totals(
         self, connection: "Connection", experiment: Experiment, among: NDArray[np.int32]
@@ -79,35 +77,40 @@ class ResultReader:
         if by_events and self.feeds is not None:
             sums = self.feeds.sums_among(connection, experiment, by_events, among)
             found = replace(found, sums={**found.sums, **sums})
-        return self._shaped(connection, experiment, metrics, None, found, among)
+        return next(self._shaped(connection, experiment, metrics, [None], [found], among))
 
     def _did(
         self,
         connection: "Connection",
         experiment: Experiment,
         metric: Metric,
-        until: int | None,
+        ends: "Sequence[int | None]",
         among: NDArray[np.int32] | None,
-    ) -> Did:
+    ) -> Iterator[Did]:
         if metric.feed is None or self.feeds is None:
             people = None if among is None else among.tolist()
-            return tracked(connection, experiment, metric.name, until, people)
-        return self.feeds.did(connection, experiment, metric, until, among)
+            return (tracked(connection, experiment, metric.name, end, people) for end in ends)
+        return self.feeds.did(connection, experiment, metric, ends, among)
 
     def _shaped(
         self,
         connection: "Connection",
         experiment: Experiment,
         metrics: "Sequence[Metric]",
-        until: int | None,
-        found: Totals,
+        ends: "Sequence[int | None]",
+        found: "Sequence[Totals]",
         among: NDArray[np.int32] | None,
-    ) -> Totals:
-        """Return totals with what each participant did, of the metrics that need it."""
-        participants = [found.participants(variant) for variant in range(len(experiment.variants))]
-        did = {
-            metric.name: shaped(metric, self._did(connection, experiment, metric, until, among), participants)
-            for metric in metrics
-            if metric.needs_people
-        }
-        return replace(found, shaped=did)
+    ) -> Iterator[Totals]:
+        """Yield totals of moments with what each participant did by then, of the metrics that need it.
+
+        One by one: columns of everybody at every moment would not fit into memory.
+        """
+        needed = [metric for metric in metrics if metric.needs_people]
+        did = [self._did(connection, experiment, metric, ends, among) for metric in needed]
+        for each in found:
+            participants = [each.participants(variant) for variant in range(len(experiment.variants))]
+            by_then = {
+                metric.name: shaped(metric, next(columns), participants)
+                for metric, columns in zip(needed, did, strict=True)
+            }
+            yield replace(each, shaped=by_then)

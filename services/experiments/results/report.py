@@ -17,13 +17,14 @@ from services.experiments.stats.analysis import (
     with_enough_converted,
 )
 from services.experiments.stats.moments import JointMoments
-from services.experiments.stats.power import power_at
+from services.experiments.stats.power import detectable_effect, power_at
 from services.experiments.stats.proportions import Proportion
 from services.experiments.stats.values import Interval, Undefined, map_defined
 
 # Changes with any number a change of the code makes different.
 METHOD_VERSION = "2"
 DEFAULT_TUNED_PARTICIPANTS = 5_000
+_POWER = 0.8
 
 
 class Lead(Enum):
@@ -50,6 +51,7 @@ class VariantReport:
     leading_p_value: float | Undefined
     adjusted_p_value: float | Undefined
     power: float | Undefined
+    detectable_effect: float | Undefined
     # What was before (x) with the value (y), where the comparison is made with it.
     covariate: JointMoments | None = None
 
@@ -84,6 +86,8 @@ class Report:
     """Everything about an experiment."""
 
     participants: int
+    # By variant, as allocated when each participant came.
+    expected: tuple[float, ...]
     sample_ratio: float | Undefined
     conflicting: int
     overridden: int
@@ -105,17 +109,20 @@ class Report:
         return next(each for each in self.metrics if each.metric.name == name)
 
 
-def report(experiment: Experiment, totals: Totals, metrics: Sequence[Metric]) -> Report:
-    """Return the report on these metrics."""
+def report(
+    experiment: Experiment, totals: Totals, metrics: Sequence[Metric], lead: Lead | None = None
+) -> Report:
+    """Return the report on these metrics; the lead is told by the planned sample unless it is given."""
     variants = range(len(experiment.variants))
     counts = [totals.participants(variant) for variant in variants]
     planned = experiment.planned_sample
     is_reached = planned is not None and sum(counts) >= planned
-    lead = Lead.FIXED_HORIZON if is_reached else Lead.SEQUENTIAL
+    lead = lead or (Lead.FIXED_HORIZON if is_reached else Lead.SEQUENTIAL)
     unadjusted = [_metric_report(experiment, totals, metric, lead) for metric in metrics]
     expected = totals.expected(len(experiment.variants))
     return Report(
         participants=sum(counts),
+        expected=tuple(expected),
         sample_ratio=sample_ratio.p_value(counts, expected)
         if sum(counts)
         else Undefined("nobody takes part yet"),
@@ -200,6 +207,7 @@ def _variant_report(
         leading_p_value=p_value,
         adjusted_p_value=p_value,
         power=itself if analysis is None else _power(experiment, metric, control, analysis),
+        detectable_effect=itself if analysis is None else _detectable(experiment, analysis),
         covariate=sample.before,
     )
 
@@ -239,6 +247,13 @@ def _power(experiment: Experiment, metric: Metric, control: _Sample, analysis: A
     return map_defined(
         analysis.comparison.estimate,
         lambda found: power_at(relative * baseline, found.standard_error, experiment.confidence_level),
+    )
+
+
+def _detectable(experiment: Experiment, analysis: Analysis) -> float | Undefined:
+    return map_defined(
+        analysis.comparison.estimate,
+        lambda found: detectable_effect(found.standard_error, experiment.confidence_level, _POWER),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Events may be stamped so far ahead.
 _AHEAD_MICROS: Final = 24 * 3_600 * 1_000_000
+_DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Two calls keep two processors busy; the events service bounds how many may stream.
 _CALLS_AT_ONCE: Final = 2
 _FEEDS_AT_ONCE: Final = 5
@@ -52,6 +53,7 @@ class Scanner:
     def _scan(self, feeds: "list[EventFeed]", start: int) -> "dict[EventFeed, list[Chunk]]":
         named = {feed.event: feed for feed in feeds}
         held = {event: self._chunks.held(feed) for event, feed in named.items()}
+        first_day = start // _DAY_MICROS
         found: dict[str, dict[int, Chunk]] = {event: {} for event in named}
         request = events_pb2.ScanEventsRequest(
             events=list(named),
@@ -64,6 +66,7 @@ class Scanner:
                 events_pb2.KnownChunk(event=event, day=day, revision=chunk.revision)
                 for event, by_day in held.items()
                 for day, chunk in by_day.items()
+                if day >= first_day
             ],
         )
         parts: list[events_pb2.ScanEventsResponse] = []
@@ -75,7 +78,7 @@ class Scanner:
             found[message.event][message.day] = known[message.day] if message.unchanged else chunk_of(parts)
             parts = []
         for event, by_day in found.items():
-            self._chunks.keep(named[event], by_day)
+            self._chunks.keep(named[event], by_day, first_day)
         return {
             named[event]: [chunk for _, chunk in sorted(by_day.items())] for event, by_day in found.items()
         }

@@ -31,7 +31,10 @@ GROUP BY a.variant, a.allocation, a.conflicting
 
 _ALLOCATIONS = text("SELECT allocation, shares FROM allocations WHERE experiment_id = :experiment")
 
-_OVERRIDDEN = text("SELECT count(*) FROM overrides WHERE experiment_id = :experiment")
+_OVERRIDDEN = text("""
+SELECT count(*) FROM overrides WHERE experiment_id = :experiment
+  AND (CAST(:among AS int4[]) IS NULL OR user_key = ANY(CAST(:among AS int4[])))
+""")
 
 # sum() of int8 is numeric, so sums and squares are exact.
 _SUMS = text("""

@@ -1,16 +1,17 @@
 """Exposures and conversions off the wire, each checked against its experiment."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from brain.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.catalogue import Catalogue
 from services.experiments.domain import VALUE_SCALE, Experiment, Metric, MetricKind, Status
+from services.experiments.lifecycle.store import unknown
 from services.experiments.people import who
 from services.experiments.tracking.store import Conversion, Exposure
-from shared.errors import FailedPrecondition
+from shared.errors import FailedPrecondition, NotFound
 from shared.validation import Violations, instant, text
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Reader:
 
     catalogue: Catalogue
     now: int
+    # Looked for once, however many of a batch name them.
+    _unknown_keys: set[str] = field(default_factory=set)
 
     def conversion(self, message: pb.Conversion) -> Conversion:
         """Return a conversion; raise InvalidArgument, NotFound or FailedPrecondition."""
@@ -74,7 +77,13 @@ class Reader:
         return time or self.now
 
     def _experiment(self, key: str) -> Experiment:
-        experiment = self.catalogue.with_experiment(key).experiment(key)
+        if key in self._unknown_keys:
+            raise unknown(key)
+        try:
+            experiment = self.catalogue.with_experiment(key).experiment(key)
+        except NotFound:
+            self._unknown_keys.add(key)
+            raise
         if experiment.status not in {Status.RUNNING, Status.PAUSED}:
             state = experiment.status.name
             raise FailedPrecondition(f"experiment {key} is {state.lower()}", f"EXPERIMENT_{state}")

@@ -199,6 +199,7 @@ def test_overrides_win_and_can_be_taken_back(running: Service) -> None:
     asked = pb.GetAssignmentRequest(experiment_key="colour", person=person("ann"))
     kept = running.experiments.GetAssignment(asked).assignment
     assert (kept.variant, kept.reason) == (other, pb.ASSIGNMENT_REASON_OVERRIDE)
+    assert not kept.HasField("assigned_time")
     override(running, "ann", "")
     assert assign(running, "ann") == before
     refused = refusal(lambda: override(running, "ann", "z"))

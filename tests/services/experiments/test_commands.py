@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from brain.experiments.v1 import experiments_pb2 as pb
 from click.testing import CliRunner, Result
 from google.protobuf.json_format import MessageToJson
 
@@ -131,3 +132,19 @@ def test_decisions_are_listed(run: Run) -> None:
     shown = run("decisions", "colour").output
     assert "NOT_DECISIVE" in shown
     assert "size" not in shown
+
+
+def test_what_may_change_is_changed(run: Run, service: Service) -> None:
+    made(run)
+    told = run("update", "colour", "--share", "b=90", "--share", "a=10", "--coverage", "50").output
+    assert told == "colour: a 10%, b 90%; 50% take part\n"
+    metrics = '[{"name": "revenue", "kind": "METRIC_KIND_VALUE"}]'
+    assert run("update", "colour", "--metrics", "-", standard_input=metrics).exit_code == 0
+    request = pb.GetExperimentRequest(experiment_key="colour")
+    found = service.experiments.GetExperiment(request).experiment.definition
+    assert [each.name for each in found.metrics] == ["revenue"]
+    assert (found.variants[1].allocation_percent, found.coverage_percent) == (90, 50)
+    assert "give --share" in run("update", "colour").output
+    assert "not 'most' percent" in run("update", "colour", "--share", "a=most").output
+    assert "is no list of metrics" in run("update", "colour", "--metrics", "-", standard_input="{").output
+    assert "must name every variant once" in run("update", "colour", "--share", "a=100").output

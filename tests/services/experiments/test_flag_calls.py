@@ -6,6 +6,7 @@ from google.protobuf.struct_pb2 import Value
 from tests.refusals import refusal
 from tests.services.experiments.asking import assign, attributes, create, definition, person, start
 from tests.services.experiments.conftest import Service
+from tests.services.experiments.recounting import fold_all
 
 
 def flags(service: Service, name: str = "", *keys: str, **values: str) -> dict[str, pb.Flag]:
@@ -72,5 +73,16 @@ def test_a_list_counts_participants_where_asked(service: Service) -> None:
     request = pb.ListExperimentsRequest(with_participants=True)
     listed = service.experiments.ListExperiments(request).experiments
     assert [each.participants for each in listed] == [2, 0]
+    fold_all(service)
+    assign(service, "dan")
+    assign(service, "eve")
+    seen = pb.Exposure(
+        experiment_key="colour",
+        person=person("dan"),
+        variant="b" if assign(service, "dan").variant == "a" else "a",
+    )
+    service.experiments.TrackExposure(pb.TrackExposureRequest(exposure=seen))  # so dan saw two variants
+    listed = service.experiments.ListExperiments(request).experiments
+    assert [each.participants for each in listed] == [3, 0]
     plain = service.experiments.ListExperiments(pb.ListExperimentsRequest()).experiments
     assert not any(each.HasField("participants") for each in plain)

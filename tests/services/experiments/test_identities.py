@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -16,7 +19,9 @@ from services.experiments.results.identities import Identities
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.warming import WARMING_SECONDS, warming
 from shared.auth import Role, mint_token
+from shared.deadlines import set_remaining
 from shared.encryption import BlindIndex, Keyring
+from shared.errors import DeadlineExceeded
 from shared.people import UserDictionary
 from shared.who import PersonKind, Who
 from tests.clock import Clock
@@ -165,6 +170,30 @@ def test_merges_are_looked_for_less_often_where_that_takes_long(
         asker.seconds += pause
         asker.keys(VISITOR)
         assert asker.asked() == asked
+
+
+def test_nobody_waits_longer_for_who_is_who_than_their_caller_does(make: Callable[[], Asker]) -> None:
+    asker, asking, may_end = make(), Event(), Event()
+    bob = asker.ours(BOB)
+
+    def hold_up() -> None:
+        asking.set()
+        assert may_end.wait(20)
+
+    def ask_shortly() -> None:
+        set_remaining(0.01)
+        asker.identities.keys(bob)
+
+    asker.counted.look = hold_up
+    with ThreadPoolExecutor(1) as background:
+        slow = background.submit(asker.keys, ANN)
+        try:
+            assert asking.wait(20)
+            with pytest.raises(DeadlineExceeded):
+                copy_context().run(ask_shortly)
+        finally:
+            may_end.set()
+        assert slow.result(20) == [0]
 
 
 def test_keys_of_another_history_are_forgotten(

@@ -75,6 +75,14 @@ POISON: dict[str, Call] = {
     "NUL in a decision": lambda s: s.experiments.DeclareWinner(
         pb.DeclareWinnerRequest(decision_id="d\0", experiment_key="colour", variant="b")
     ),
+    "a covariate of almost no spread": lambda s: s.statistics.CompareMeans(
+        stats.CompareMeansRequest(
+            control=stats.Moments(n=100, mean=1, m2=1e59),
+            treatment=stats.Moments(n=100, mean=1, m2=1e59),
+            control_covariate=stats.Covariate(moments=stats.Moments(n=100, mean=1, m2=1e-290), c=1e-116),
+            treatment_covariate=stats.Covariate(moments=stats.Moments(n=100, mean=2, m2=1e-290), c=1e-116),
+        )
+    ),
     "a level of almost nothing": lambda s: s.statistics.CompareProportions(
         stats.CompareProportionsRequest(
             control=stats.Proportion(participants=100, converted=50),

@@ -121,6 +121,7 @@ def test_erasing_takes_a_person_out_of_everything(
 def test_anonymising_leaves_numbers_and_nobody(service: Service, reader: "psycopg.Connection[Any]") -> None:
     a_life(service)
     before = results(service)
+    reader.execute("INSERT INTO event_identities SELECT user_key, 6 + user_key FROM users")
     secrets = [
         bytes(each) for row in reader.execute("SELECT who_hash, who_encrypted FROM users") for each in row
     ]
@@ -129,6 +130,7 @@ def test_anonymising_leaves_numbers_and_nobody(service: Service, reader: "psycop
     after.read_time.CopyFrom(before.read_time)
     assert after == before
     assert found(reader, SECRETS) == []
+    assert reader.execute("SELECT FROM event_identities").rowcount == 1  # bob's
     left = [
         bytes(each) for row in reader.execute("SELECT who_hash, who_encrypted FROM users") for each in row
     ]

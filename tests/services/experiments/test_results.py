@@ -7,6 +7,7 @@ from statistics import fmean, variance
 import grpc
 import pytest
 from brain.experiments.v1 import experiments_pb2 as pb
+from brain.experiments.v1 import statistics_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from scipy.stats import chisquare, ttest_ind
 from statsmodels.stats.proportion import proportions_ztest
@@ -135,6 +136,11 @@ def test_the_sample_ratio_follows_the_allocation_in_force(service: Service) -> N
     reference = chisquare([everybody.count("a"), everybody.count("b")], expected).pvalue
     assert found.sample_ratio.p_value == pytest.approx(reference)
     assert not found.sample_ratio.mismatch
+    participants = [each.participants for each in found.metrics[0].variants]
+    again = statistics_pb2.CheckSampleRatioRequest(
+        participants=participants, expected=found.expected_participants
+    )
+    assert service.statistics.CheckSampleRatio(again) == found.sample_ratio
 
 
 def test_empty_variants_have_reasons_instead_of_numbers(service: Service) -> None:
@@ -194,6 +200,14 @@ def test_power_is_that_of_the_smallest_effect_worth_seeing(service: Service) -> 
         convert(service, name, name)
     signup, revenue = results(service).metrics
     assert 0.05 < signup.variants[1].power_ratio < 1
+    # z of 0.975 and of 0.8, as tables print them.
+    for each in (signup.variants[1], revenue.variants[1]):
+        seen = (1.959964 + 0.841621) * each.comparison.standard_error
+        if each.comparison.HasField("standard_error"):
+            assert each.detectable_effect == pytest.approx(seen, rel=1e-6)
+        else:
+            assert each.absent_reasons["detectable_effect"]
+    assert signup.variants[1].HasField("detectable_effect")
     assert "minimum_relative_effect" in revenue.variants[1].absent_reasons["power_ratio"]
 
 
@@ -227,6 +241,17 @@ def test_results_over_time_are_those_of_each_evening(service: Service, clock: Cl
         counted = [(each.participants, each.converted, each.total_value) for each in point.variants]
         assert counted == [(each.participants, each.converted, each.total_value) for each in evening.variants]
         assert not point.variants[1].comparison.HasField("p_value")
+
+
+def test_each_day_is_a_look_past_the_planned_sample_too(service: Service) -> None:
+    create(service, what=definition(metrics=[SIGNUP, REVENUE, PER_ORDER], planned_sample=100))
+    start(service)
+    tracked(service, 200, seed=4)
+    now = results(service).metrics[0].variants[1].comparison
+    [today] = over_time(service).points
+    looked = today.variants[1]
+    assert (now.HasField("p_value"), looked.comparison.HasField("p_value")) == (True, False)
+    assert looked.adjusted_p_value == looked.comparison.sequential.p_value > now.p_value
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,19 @@ def test_values_are_kept_as_texts_and_the_frequent_ones_are_told(service: Servic
     assert [each.results.participants for each in answer.segments[:2]] == [3, 1]
 
 
+def test_a_segment_leaves_out_its_own_people(service: Service) -> None:
+    create(service, what=definition(metrics=[SIGNUP], break_down_attributes=["plan"]))
+    start(service)
+    assigned(service, {"ann": "x", "bob": "x", "cyd": "x", "dan": "y"})
+    for name in ("ann", "never seen"):
+        request = pb.SetOverrideRequest(experiment_key="colour", person=person(name), variant="b")
+        service.experiments.SetOverride(request)
+    answer = broken_down(service)
+    told = [(each.results.participants, each.results.overridden_people) for each in answer.segments]
+    assert told == [(2, 1), (1, 0)]
+    assert answer.results.overridden_people == 2
+
+
 def test_bad_attributes_are_refused(service: Service) -> None:
     create(service)
     start(service)

@@ -143,6 +143,17 @@ def test_a_batch_keeps_the_good_and_names_the_bad(service: Service) -> None:
     assert stored(service) == 2
 
 
+def test_an_unknown_experiment_is_looked_for_once_a_batch(service: Service) -> None:
+    running(service)
+    assign(service, "ann")
+    catalogue = service.application.catalogue
+    before = catalogue._changes  # noqa: SLF001 - each look that is not due counts there
+    batch = [conversion(number, "ann", experiment_key="unknown") for number in range(50)]
+    reply = service.experiments.TrackConversions(pb.TrackConversionsRequest(conversions=batch))
+    assert {each.reason for each in reply.rejections} == {"there is no experiment 'unknown'"}
+    assert (len(reply.rejections), catalogue._changes - before) == (50, 1)  # noqa: SLF001 - as above
+
+
 @pytest.mark.parametrize("size", [0, 5_001])
 def test_batches_have_limits(size: int, service: Service) -> None:
     def refused(call: object, request: object) -> Refusal:

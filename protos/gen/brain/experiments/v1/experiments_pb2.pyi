@@ -158,7 +158,7 @@ Global___LeadingMethod: _TypeAlias = LeadingMethod  # noqa: Y015
 @_typing.final
 class EventFeed(_message.Message):
     """Events of the events service that feed a metric: each is a conversion with the event's value, or 0. They are
-    read when results are, and follow merges of ids.
+    read when results are, and follow merges of ids. After the completion of the experiment none counts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -209,7 +209,7 @@ class Metric(_message.Message):
     guardrail: _builtins.bool
     """Must not get worse; never a reason to win."""
     allow_negative: _builtins.bool
-    """Values below 0 are allowed."""
+    """TrackConversion takes values below 0. Events count with whatever value they have."""
     minimum_relative_effect: _builtins.float
     """Smallest relative change worth seeing, above 0; absent: power is absent."""
     winsorized_quantile: _builtins.float
@@ -953,7 +953,7 @@ class AssignVariantRequest(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _struct_pb2.Struct:
-        """What targeting looks at. Not kept."""
+        """What targeting looks at. Not kept, but for the experiment's break_down_attributes."""
 
     def __init__(
         self,
@@ -1008,7 +1008,7 @@ class Candidate(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _struct_pb2.Struct:
-        """What targeting looks at. Not kept."""
+        """What targeting looks at. Not kept, but for the experiment's break_down_attributes."""
 
     def __init__(
         self,
@@ -1091,7 +1091,7 @@ class EvaluateFlagsRequest(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _struct_pb2.Struct:
-        """What targeting looks at. Not kept."""
+        """What targeting looks at. Not kept, but for the experiment's break_down_attributes."""
 
     @_builtins.property
     def experiment_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1697,6 +1697,7 @@ class VariantResult(_message.Message):
     POWER_RATIO_FIELD_NUMBER: _builtins.int
     ABSENT_REASONS_FIELD_NUMBER: _builtins.int
     COVARIATE_FIELD_NUMBER: _builtins.int
+    DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant's name."""
     participants: _builtins.int
@@ -1715,6 +1716,8 @@ class VariantResult(_message.Message):
     """The leading p-value after Holm's adjustment over all variants and metrics that are no guardrails."""
     power_ratio: _builtins.float
     """Chance of one look at the present sample to see the metric's minimum_relative_effect."""
+    detectable_effect: _builtins.float
+    """Smallest effect, in the metric's unit, that one look at the present sample would see with a power of 0.8."""
     @_builtins.property
     def moments(self) -> _statistics_pb2.JointMoments:
         """Value and conversions per participant, from which everything here follows."""
@@ -1749,15 +1752,18 @@ class VariantResult(_message.Message):
         power_ratio: _builtins.float | None = ...,
         absent_reasons: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         covariate: _statistics_pb2.Covariate | None = ...,
+        detectable_effect: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "covariate", b"covariate", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_detectable_effect", b"_detectable_effect", "_power_ratio", b"_power_ratio", "_value", b"_value", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "covariate", b"covariate", "detectable_effect", b"detectable_effect", "moments", b"moments", "power_ratio", b"power_ratio", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "covariate", b"covariate", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_conversion_ratio", b"_conversion_ratio", "_detectable_effect", b"_detectable_effect", "_power_ratio", b"_power_ratio", "_value", b"_value", "absent_reasons", b"absent_reasons", "adjusted_p_value", b"adjusted_p_value", "comparison", b"comparison", "conversion_ratio", b"conversion_ratio", "conversions", b"conversions", "converted", b"converted", "covariate", b"covariate", "detectable_effect", b"detectable_effect", "moments", b"moments", "participants", b"participants", "power_ratio", b"power_ratio", "total_value", b"total_value", "value", b"value", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
     _WhichOneofReturnType__conversion_ratio: _TypeAlias = _typing.Literal["conversion_ratio"]  # noqa: Y015
     _WhichOneofArgType__conversion_ratio: _TypeAlias = _typing.Literal["_conversion_ratio", b"_conversion_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__detectable_effect: _TypeAlias = _typing.Literal["detectable_effect"]  # noqa: Y015
+    _WhichOneofArgType__detectable_effect: _TypeAlias = _typing.Literal["_detectable_effect", b"_detectable_effect"]  # noqa: Y015
     _WhichOneofReturnType__power_ratio: _TypeAlias = _typing.Literal["power_ratio"]  # noqa: Y015
     _WhichOneofArgType__power_ratio: _TypeAlias = _typing.Literal["_power_ratio", b"_power_ratio"]  # noqa: Y015
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
@@ -1766,6 +1772,8 @@ class VariantResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adjusted_p_value) -> _WhichOneofReturnType__adjusted_p_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_ratio) -> _WhichOneofReturnType__conversion_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detectable_effect) -> _WhichOneofReturnType__detectable_effect | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__power_ratio) -> _WhichOneofReturnType__power_ratio | None: ...
     @_typing.overload
@@ -1830,6 +1838,7 @@ class Results(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     RECOMMENDATION_FIELD_NUMBER: _builtins.int
     METHOD_VERSION_FIELD_NUMBER: _builtins.int
+    EXPECTED_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     participants: _builtins.int
     """People who take part."""
     conflicting_people: _builtins.int
@@ -1854,6 +1863,10 @@ class Results(_message.Message):
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricResult]:
         """In the experiment's order."""
 
+    @_builtins.property
+    def expected_participants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How many participants each variant was to have, in the experiment's order: what sample_ratio rests on."""
+
     def __init__(
         self,
         *,
@@ -1866,10 +1879,11 @@ class Results(_message.Message):
         metrics: _abc.Iterable[Global___MetricResult] | None = ...,
         recommendation: _builtins.str = ...,
         method_version: _builtins.str = ...,
+        expected_participants: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "sample_ratio", b"sample_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicting_people", b"conflicting_people", "leading_method", b"leading_method", "method_version", b"method_version", "metrics", b"metrics", "overridden_people", b"overridden_people", "participants", b"participants", "read_time", b"read_time", "recommendation", b"recommendation", "sample_ratio", b"sample_ratio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicting_people", b"conflicting_people", "expected_participants", b"expected_participants", "leading_method", b"leading_method", "method_version", b"method_version", "metrics", b"metrics", "overridden_people", b"overridden_people", "participants", b"participants", "read_time", b"read_time", "recommendation", b"recommendation", "sample_ratio", b"sample_ratio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1956,7 +1970,9 @@ class ResultsPoint(_message.Message):
 
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantResult]:
-        """All variants. Comparisons are sequential: looking at each day does no harm."""
+        """All variants. Comparisons are sequential, also past the planned sample: looking at each day does no harm.
+        p-values are adjusted over the variants of this metric alone.
+        """
 
     def __init__(
         self,

@@ -68,11 +68,8 @@ restore: .venv/.local ## Put a backup in the place of all data: make restore FRO
 	@exec $(BIN)/python -m deploy.restore "$(FROM)" --replace $(OPTIONS)
 
 # --- verify ---
-# One more than there are processors: a quarter of their time tests wait for servers.
-WORKERS := $(shell n=$$(nproc); echo $$((n < 3 ? n + 1 : 4)))
-
 test: check ## Lint, types, contracts and every test that needs Python alone
-	$(BIN)/pytest -q --numprocesses $(WORKERS)
+	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4
 
 check: .venv/.dev check-extras ## Lint, formats, types, import contracts, protos and generated code
 	$(BIN)/ruff check

@@ -1,15 +1,12 @@
 """Measure beside references: `python -m benchmarks` for everything, or the names of sections."""
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from benchmarks import (
     alerts,
@@ -111,26 +108,14 @@ SECTIONS: dict[str, Callable[[Stored, Sizes], list[Line]]] = {
 @click.option("--unary-calls", default=2_000, show_default=True, help="TrackEvent calls of one caller.")
 @click.option("--rounds", default=7, show_default=True, help="How often ingest and scans are measured.")
 @click.option("--calls", default=60, show_default=True, help="How often each read is measured.")
-@click.option(
-    "--write",
-    "written",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Put the tables into this Markdown file as well.",
-)
+@report.write_option
 def main(sections: tuple[str, ...], written: Path | None, **sizes: int) -> None:
     """Measure the sections, all unless named, and print each when it is done."""
-    console = Console(width=None if sys.stdout.isatty() else 170)
-    machine = measuring.machine()
-    console.print(f"{machine}, 1-minute load {os.getloadavg()[0]:.1f}")
+    report.console().print(f"{measuring.machine()}, 1-minute load {os.getloadavg()[0]:.1f}")
     with stack.running() as running:
         stored = Stored(running, time.time_ns() // 1000)
         for name in sections or SECTIONS:
-            lines = SECTIONS[name](stored, Sizes(**sizes))
-            load = f"1-minute load {os.getloadavg()[0]:.1f} after it"
-            report.show(console, f"{name}, {load}", lines)
-            if written is not None:
-                origin = f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {load}."
-                report.write(written, name, origin, lines)
+            report.publish(name, SECTIONS[name](stored, Sizes(**sizes)), written)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
 """The table that is printed: what was measured, what stands beside it, and how they compare."""
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks import measuring
 
 _MARKDOWN_HEAD = "| | measured | beside it | ratio | bar | |\n|---|---|---|---|---|---|\n"
 
@@ -21,6 +27,29 @@ class Line:
     ratio: str = ""
     bar: str = ""
     is_met: bool | None = None
+
+
+# For commands that measure: what publish() takes as `written`.
+write_option = click.option(
+    "--write",
+    "written",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Put what is printed into this Markdown file as well.",
+)
+
+
+def console() -> Console:
+    """Return what tables are printed on: as wide as they are where nobody sees it."""
+    return Console(width=None if sys.stdout.isatty() else 170)
+
+
+def publish(name: str, lines: Sequence[Line], written: Path | None, remark: str = "") -> None:
+    """Print the lines of a section that was measured just now, and put them into a file if one is given."""
+    load = f"1-minute load {os.getloadavg()[0]:.1f} after it"
+    show(console(), f"{name}, {load}", lines)
+    if written is not None:
+        origin = f"{datetime.now(UTC):%Y-%m-%d}, {measuring.machine()}, {load}.{remark}"
+        write(written, name, origin, lines)
 
 
 def show(console: Console, title: str, lines: Sequence[Line]) -> None:

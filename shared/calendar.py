@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MICROS = 1_000_000
 HOUR_MICROS = 3600 * MICROS
+DAY_MICROS = 24 * HOUR_MICROS
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

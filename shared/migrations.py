@@ -65,10 +65,8 @@ def _upgrade(url: str, schema: str, package: str) -> None:
         _bind_role(connection, schema)
         _create_schema(connection, schema)
         held, known = _held(connection), revisions.newest(package)
-        if held is not None and held >= known:
-            if held > known:
-                fields = {"schema": schema, "revision": held, "known": known}
-                _log.warning("the schema is newer", extra=fields)
+        if held is not None and held > known:
+            _log.warning("the schema is newer", extra={"schema": schema, "revision": held, "known": known})
             return
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         config = Config(attributes={_CONNECTION: connection, _SCHEMA: schema})

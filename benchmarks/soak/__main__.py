@@ -6,13 +6,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from benchmarks import measuring, report
+from benchmarks import report
 from benchmarks.alert_delivery import receiver
 from benchmarks.report import Line
 from benchmarks.soak import judging, soaking
@@ -32,19 +30,13 @@ _MEBIBYTE = 2**20
 @click.command()
 @click.option("--minutes", default=20.0, show_default=True, help="How long the load lasts.")
 @click.option("--warm-up", default=5.0, show_default=True, help="The first of these minutes, not judged.")
-@click.option(
-    "--write",
-    "written",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Put the table into this Markdown file as well.",
-)
+@report.write_option
 def main(minutes: float, warm_up: float, written: Path | None) -> None:
     """Load every service and the gateway; end with 1 where memory grows or anything is lost."""
     if minutes <= warm_up:
         raise click.BadParameter("nothing is left after the warm-up", param_hint="--minutes")
     directory = DIRECTORY / f"soak.{os.getpid()}"
     directory.mkdir(parents=True)
-    machine = measuring.machine()
     with (
         running(directory / "suite") as suite,
         receiver() as (url, arrived),
@@ -54,14 +46,8 @@ def main(minutes: float, warm_up: float, written: Path | None) -> None:
         observed = soaking.soak(suite, everybody, 60 * minutes, 60 * warm_up)
         _keep(directory / "samples.jsonl", observed)
         lines = [*_held(observed), *_told(suite, everybody, observed)]
-    load = f"1-minute load {os.getloadavg()[0]:.1f} after it"
-    report.show(Console(width=None if sys.stdout.isatty() else 170), f"{SECTION}, {load}", lines)
-    if written is not None:
-        origin = (
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {load}. {minutes:g} minutes, of which the first "
-            f"{warm_up:g} are not judged."
-        )
-        report.write(written, SECTION, origin, lines)
+    remark = f" {minutes:g} minutes, of which the first {warm_up:g} are not judged."
+    report.publish(SECTION, lines, written, remark)
     if any(line.is_met is False for line in lines):
         print(f"Logs, the ledger and the samples are kept in {directory}")
         sys.exit(1)
@@ -122,13 +108,13 @@ def _counts(part: str, judged: Judgement, before: Footprint, after: Footprint) -
 
 
 def _told(suite: Suite, everybody: Load, observed: Observed) -> list[Line]:
+    """Say what went wrong, and tell how much did."""
     failures, errors, untold = everybody.failures(), suite.errors(), everybody.untold()
     acknowledged = everybody.acknowledged()
     wrong = judging.miscounted(acknowledged, everybody.counted())
     first = {failure.partition(",")[0]: failure for failure in reversed(failures)}
     for each in (*first.values(), *errors[:SHOWN], *untold, *wrong):
         print(each)
-    connections = [sum(each.connections.values()) for each in (observed.before, observed.after)]
     return [
         Line(
             "rounds of callers",
@@ -153,16 +139,21 @@ def _told(suite: Suite, everybody: Load, observed: Observed) -> list[Line]:
             bar="0",
             is_met=not untold,
         ),
-        Line(
-            "connections to PostgreSQL",
-            str(connections[1]),
-            ", ".join(f"{name} {count}" for name, count in observed.after.connections.items()),
-            f"before {connections[0]}",
-            "no more than before",
-            connections[1] <= connections[0],
-        ),
+        _connections(observed),
         Line("processor time of the suite", f"{observed.busy_ratio:.0%} of one processor"),
     ]
+
+
+def _connections(observed: Observed) -> Line:
+    before, after = (sum(each.connections.values()) for each in (observed.before, observed.after))
+    return Line(
+        "connections to PostgreSQL",
+        str(after),
+        ", ".join(f"{name} {count}" for name, count in observed.after.connections.items()),
+        f"before {before}",
+        "no more than before",
+        after <= before,
+    )
 
 
 def _mebibytes(size: float) -> str:

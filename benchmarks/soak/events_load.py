@@ -16,6 +16,7 @@ from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1 import privacy_pb2
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 
+from shared.calendar import DAY_MICROS
 from shared.timestamps import from_micros
 from tests.faults.ledger import Ledger, Outcome, read
 from tests.faults.load import Load
@@ -30,9 +31,8 @@ ERASED = 3  # every so many people, one is erased
 # What long questions are asked about is there before and does not grow: else their memory would grow with it.
 ASKED = ("seen", "put", "bought")
 ASKED_EVENTS, ASKED_PEOPLE, ASKED_DAYS = 20_000, 500, 60
-ASKED_MICROS = START_MICROS - ASKED_DAYS * 86_400_000_000
+ASKED_MICROS = START_MICROS - ASKED_DAYS * DAY_MICROS
 _SENT_AT_ONCE = 1_000
-_DAY_MICROS = 86_400_000_000
 
 
 def event(name: str, user: str = "", anonymous: str = "") -> pb.Event:
@@ -60,7 +60,7 @@ def asked_events(channel: grpc.Channel) -> Counter[str]:
 
 def _asked_event(number: int, random: Random) -> pb.Event:
     made = event(ASKED[number % len(ASKED)], f"asked {random.randrange(ASKED_PEOPLE)}")
-    made.event_time.CopyFrom(from_micros(ASKED_MICROS + random.randrange(ASKED_DAYS * _DAY_MICROS)))
+    made.event_time.CopyFrom(from_micros(ASKED_MICROS + random.randrange(ASKED_DAYS * DAY_MICROS)))
     return made
 
 
@@ -224,7 +224,7 @@ def counted(channel: grpc.Channel, names: Sequence[str]) -> dict[str, int]:
     """Return how many events of each name CountEvents tells of."""
     stub = EventsServiceStub(channel)
     span = TimeRange(
-        start_time=from_micros(ASKED_MICROS), end_time=from_micros(time.time_ns() // 1000 + _DAY_MICROS)
+        start_time=from_micros(ASKED_MICROS), end_time=from_micros(time.time_ns() // 1000 + DAY_MICROS)
     )
     found = {}
     for name in names:
@@ -236,7 +236,7 @@ def counted(channel: grpc.Channel, names: Sequence[str]) -> dict[str, int]:
 def last_days(days: int) -> TimeRange:
     """Return a range that ends with now."""
     now = time.time_ns() // 1000
-    return TimeRange(start_time=from_micros(now - days * _DAY_MICROS), end_time=from_micros(now))
+    return TimeRange(start_time=from_micros(now - days * DAY_MICROS), end_time=from_micros(now))
 
 
 def asked_range() -> TimeRange:

@@ -7,8 +7,7 @@ from sqlalchemy import text
 
 from services.alerts.plan import ChannelKind
 from services.alerts.store import outbox
-from services.alerts.windows import DAY_MICROS
-from shared.calendar import to_datetime_utc
+from shared.calendar import DAY_MICROS, to_datetime_utc
 from shared.chores import Chore
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from services.alerts.condition import Condition, Moment, NoticeKind, State, Tran
 from services.alerts.looking import see
 from services.alerts.plan import Plan, Seen
 from services.alerts.state import counted, transition
-from services.alerts.windows import DAY_MICROS
+from shared.calendar import DAY_MICROS
 
 if TYPE_CHECKING:
     from services.alerts.windows import Point

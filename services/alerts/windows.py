@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from shared.calendar import HOUR_MICROS, Interval, buckets
+from shared.calendar import DAY_MICROS, HOUR_MICROS, Interval, buckets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
-DAY_MICROS = 24 * HOUR_MICROS
 # What durations are counted in: calendar units as long as they mostly are.
 NOMINAL_MICROS = {
     Interval.HOUR: HOUR_MICROS,

@@ -11,12 +11,11 @@ from services.events.domain import Population
 from services.events.reading.column_cache import Step
 from services.events.reading.columns import Columns
 from services.events.rollups.fold import FIRST_ANONYMOUS_KEY, FIRST_SESSION_KEY
-from shared.calendar import HOUR_MICROS
+from shared.calendar import DAY_MICROS
 
 if TYPE_CHECKING:
     from services.events.reading.column_cache import ColumnCache
 
-DAY_MICROS = 24 * HOUR_MICROS
 # After every event there can be: 2100-01-01.
 _LATEST_DAY = 47_482
 _BELOW = {Population.KNOWN: FIRST_ANONYMOUS_KEY, Population.PEOPLE: FIRST_SESSION_KEY}

@@ -10,7 +10,7 @@ from services.events.domain import Selection
 from services.events.reading.scanning import Chunk, Scan, Scanner
 from services.events.rollups.deltas import NO_VALUE
 from services.events.stored_chunks import StoredChunk
-from shared.calendar import HOUR_MICROS
+from shared.calendar import DAY_MICROS
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ LEAST_EVENTS, MOST_EVENTS = 1_000, 10_000_000
 DAYS_AT_ONCE, CHUNKS_AT_ONCE = 32, 50
 # How soon the columns of a day are made again where late events come all the time.
 RENEWAL_SECONDS = 3_600
-_DAY_MICROS = 24 * HOUR_MICROS
 
 _BOUNDS = "SELECT min(hour) / 24, max(hour) / 24 FROM event_hours WHERE event_key = 0"
 
@@ -79,8 +78,8 @@ class ChunkStorer:
             [(first, last)] = cursor.execute(_BOUNDS).fetchall()
         if first is None:
             return 0, 0
-        kept_from = 0 if earliest is None else -(-earliest // _DAY_MICROS)
-        return max(first, kept_from), min(last + 1, now // _DAY_MICROS)
+        kept_from = 0 if earliest is None else -(-earliest // DAY_MICROS)
+        return max(first, kept_from), min(last + 1, now // DAY_MICROS)
 
     def _missing(self, first_day: int, last_day: int) -> list[tuple[str, int]]:
         parameters = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
@@ -90,17 +91,23 @@ def _active(days: int, calendar_interval: Interval | None) -> Reader:
         selection = Selection(conditions=series.conditions)
         if not is_trailing(series):
             return Wanted(series.intervals, selection)
-        trailing = TrailingDays.of(series.intervals, days, series.zone)
+        trailing = _trailing(series.intervals, days, series.zone)
         return Wanted(tuple(trailing.days), selection, sets=True)
 
     def points(series: Series, cells: list[Cell]) -> list[Point]:
         if not is_trailing(series):
             return [_people(cell.count(Population.PEOPLE)) for cell in cells]
-        trailing = TrailingDays.of(series.intervals, days, series.zone)
+        trailing = _trailing(series.intervals, days, series.zone)
         unions = trailing.unions(cell.users or BitMap() for cell in cells)
         return [_people(count(users, Population.PEOPLE)) for users in unions]
 
     return OfCells(wanted, points)
+
+
+# Asked for twice for each series, and by all series of a range.
+@lru_cache(maxsize=8)
+def _trailing(ends: tuple[tuple[int, int], ...], days: int, zone: "ZoneInfo") -> TrailingDays:
+    return TrailingDays.of(ends, days, zone)
 
 
 def _people(number: int) -> Point:

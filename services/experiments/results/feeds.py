@@ -29,6 +29,7 @@ from services.experiments.results.participants import ParticipantColumns, Partic
 from services.experiments.results.people import Did, fed
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.totals import Sums
+from shared.calendar import DAY_MICROS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from services.experiments.domain import EventFeed
 
 _TURN_SECONDS: Final = 10.0
-_DAY_MICROS: Final = 24 * 3_600 * 1_000_000
 # Keys from here on are of sessions, which take no part.
 _FIRST_SESSION_KEY: Final = 2**30
 
@@ -288,4 +288,4 @@ def _feeds(metrics: "Sequence[Metric]") -> "set[EventFeed]":
 def _start(participants: Participants, metrics: "Sequence[Metric]") -> int:
     """Return from when on events are needed, in Unix microseconds."""
     before = max((metric.covariate_days or 0 for metric in metrics), default=0)
-    return max(0, int(participants.exposed.min()) - before * _DAY_MICROS)
+    return max(0, int(participants.exposed.min()) - before * DAY_MICROS)

@@ -80,6 +80,12 @@ class _Known:
             self.theirs = np.r_[self.theirs, np.full(missing, _NEVER_ASKED, np.int32)]
             self.anonymous = np.r_[self.anonymous, np.zeros(missing, np.bool_)]
 
+    def unasked(self, user_keys: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return those of ours whom nobody asked for yet; there is room for all of them afterwards."""
+        self.reach(int(user_keys.max(initial=0)))
+        unasked: NDArray[np.int32] = user_keys[self.theirs[user_keys] == _NEVER_ASKED]
+        return unasked
+
 
 @dataclass
 class Identities:
@@ -95,17 +101,13 @@ class Identities:
         """Return the key of each, 0 of those that are not known there."""
         with self._alone():
             known = self._current()
-            known.reach(int(user_keys.max(initial=0)))
-            self._ask(known, user_keys[known.theirs[user_keys] == _NEVER_ASKED])
+            self._ask(known, known.unasked(user_keys))
             return known.theirs[user_keys]
 
     def unasked(self, user_keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return those of ours whom nobody asked for yet."""
         with self._alone():
-            known = self._current()
-            known.reach(int(user_keys.max(initial=0)))
-            unasked: NDArray[np.int32] = user_keys[known.theirs[user_keys] == _NEVER_ASKED]
-            return unasked
+            return self._current().unasked(user_keys)
 
     def introduce(self, user_keys: NDArray[np.int32], strangers: NDArray[np.int32]) -> bool:
         """Find out which of the unknown ones of ours are strangers, by their keys; return whether any is.

@@ -13,13 +13,12 @@ from services.experiments.results.attribution import NO_VALUE, Events, Owners, p
 from services.experiments.results.totals import Shaped
 from services.experiments.stats.moments import JointMoments
 from services.experiments.stats.winsorisation import cut_at, winsorised
-from shared.calendar import to_datetime_utc
+from shared.calendar import DAY_MICROS, to_datetime_utc
 from shared.database import driver_cursor
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_DAY_MICROS = 24 * 3_600 * 1_000_000
 _ALWAYS = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Who converted, in columns.
@@ -95,7 +94,7 @@ def fed(
         late = times >= exposed + window if window is not None else np.zeros(len(times), np.bool_)
         if until is not None:
             late |= times >= until
-        early = (times < exposed) & (times >= exposed - days_before * _DAY_MICROS)
+        early = (times < exposed) & (times >= exposed - days_before * DAY_MICROS)
         for columns, counts in ((since, (times >= exposed) & ~late), (before, early)):
             columns[0] += np.bincount(at[counts], minlength=len(owners.keys))
             columns[1] += np.bincount(at[counts], amounts[counts], minlength=len(owners.keys))

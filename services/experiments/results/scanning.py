@@ -11,6 +11,7 @@ from brain.common.v1 import common_pb2
 from brain.events.v1 import events_pb2
 
 from services.experiments.results.chunks import Chunk, Chunks, chunk_of
+from shared.calendar import DAY_MICROS
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from services.experiments.domain import EventFeed
 
 # Events may be stamped so far ahead.
-_AHEAD_MICROS: Final = 24 * 3_600 * 1_000_000
-_DAY_MICROS: Final = 24 * 3_600 * 1_000_000
+_AHEAD_MICROS: Final = DAY_MICROS
 # Two calls keep two processors busy; the events service bounds how many may stream.
 _CALLS_AT_ONCE: Final = 2
 _FEEDS_AT_ONCE: Final = 5
@@ -53,7 +53,7 @@ class Scanner:
     def _scan(self, feeds: "list[EventFeed]", start: int) -> "dict[EventFeed, list[Chunk]]":
         named = {feed.event: feed for feed in feeds}
         held = {event: self._chunks.held(feed) for event, feed in named.items()}
-        first_day = start // _DAY_MICROS
+        first_day = start // DAY_MICROS
         found: dict[str, dict[int, Chunk]] = {event: {} for event in named}
         request = events_pb2.ScanEventsRequest(
             events=list(named),

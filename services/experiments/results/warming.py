@@ -27,27 +27,29 @@ _MEETING_REST_RATIO: Final = 3.0
 _MEETING_SECONDS: Final = 300.0
 
 
-def warming(engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds) -> Chore:
+def warming(
+    engine: "Engine", catalogue: "Catalogue", feeds: EventFeeds, now: Callable[[], float] = time.monotonic
+) -> Chore:
     """Leave out people who turn out to have two variants, of every experiment; read what events feed.
 
     Results of what is tracked here alone do not wait for the events service: they follow merges by this.
     """
-    reader, meeting = ResultReader(feeds), _Meeting(engine, feeds)
+    reader, meeting = ResultReader(feeds), _Meeting(engine, feeds, now)
 
     def run() -> float:
-        began = time.monotonic()
+        began = now()
         experiments = [
             each
             for each in catalogue.snapshot().experiments.values()
             if each.status in {Status.RUNNING, Status.PAUSED}
         ]
         if meeting.step(experiments):
-            return _MEETING_REST_RATIO * (time.monotonic() - began)
+            return _MEETING_REST_RATIO * (now() - began)
         for experiment in experiments:
             reader.mark_merged(engine, experiment)
             with engine.begin() as connection:
                 reader.warm(connection, experiment)
-        return max(WARMING_SECONDS, _REST_RATIO * (time.monotonic() - began))
+        return max(WARMING_SECONDS, _REST_RATIO * (now() - began))
 
     return Chore("warming results", run)
 
@@ -58,7 +60,7 @@ class _Meeting:
 
     engine: "Engine"
     feeds: EventFeeds
-    now: Callable[[], float] = time.monotonic
+    now: Callable[[], float]
     _until: float = 0.0
     _waiting: list[NDArray[np.int32]] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from services.experiments.domain import VALUE_SCALE, Experiment, Metric, MetricK
 from services.experiments.lifecycle.store import unknown
 from services.experiments.people import who
 from services.experiments.tracking.store import Conversion, Exposure
+from shared.calendar import DAY_MICROS
 from shared.errors import FailedPrecondition, NotFound
 from shared.validation import Violations, instant, text
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAXIMUM_ID = 200
 MAXIMUM_AMOUNT = 1e12
 # People's clocks, and their time zones mistaken for UTC.
-AHEAD_MICROS = 24 * 3_600 * 1_000_000
+AHEAD_MICROS = DAY_MICROS
 EARLIEST_MICROS = 946_684_800_000_000  # 2000-01-01
 
 

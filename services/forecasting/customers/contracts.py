@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DAY_MICROS = 86_400_000_000
+from shared.calendar import DAY_MICROS
 
 
 @dataclass(frozen=True, slots=True)

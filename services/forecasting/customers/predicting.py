@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from services.forecasting.customers import bgnbd, gamma_gamma
 from services.forecasting.customers.bgnbd import BgNbd
-from services.forecasting.customers.contracts import DAY_MICROS, Contracts
+from services.forecasting.customers.contracts import Contracts
 from services.forecasting.customers.fitting import UnfittableError
 from services.forecasting.customers.histories import Histories, Purchases, histories, outcomes
 from services.forecasting.customers.scoring import Scores, score
 from services.forecasting.customers.survival import kaplan_meier
+from shared.calendar import DAY_MICROS
 
 # Of all models of customers together: changed whenever what they say of equal purchases changes.
 VERSION = "2026-11"

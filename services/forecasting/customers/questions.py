@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.forecasting.customers.reading import day_start
 from services.forecasting.forecasts.keeping import save_id
+from shared.calendar import DAY_MICROS
 from shared.intervals import EARLIEST
 from shared.pagination import decode_token
 from shared.people import who_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from brain.forecasting.v1 import customers_pb2 as pb
     from google.protobuf.timestamp_pb2 import Timestamp
 
-DAY_MICROS = 86_400_000_000
 _HORIZON_DAYS = 90
 _MAXIMUM_DAYS = 730
 _MAXIMUM_EVENTS = 10

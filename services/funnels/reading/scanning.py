@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from services.funnels.reading.chunks import Chunk, ChunkCache
 from services.funnels.reading.plan import Columns
-from shared.calendar import HOUR_MICROS
+from shared.calendar import DAY_MICROS
 from shared.timestamps import from_micros
 
 if TYPE_CHECKING:
     from brain.events.v1.events_pb2_grpc import EventsServiceStub
 
-_DAY_MICROS = 24 * HOUR_MICROS
 # What one call may name, and a part of what it may weigh: all chunks that are held are named in it.
 _EVENTS_AT_ONCE = 100
 _REQUEST_BYTES = 4 * 2**20
@@ -28,7 +27,7 @@ _KNOWN_BYTES = 24
 
 def days_of(start: int, end: int) -> tuple[int, int]:
     """Return the half-open range of UTC days since 1970 that [start, end), in Unix µs, touches."""
-    return start // _DAY_MICROS, -(-end // _DAY_MICROS)
+    return start // DAY_MICROS, -(-end // DAY_MICROS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def scan_request(
     return pb.ScanEventsRequest(
         events=[each.event for each in group],
         time_range=common_pb2.TimeRange(
-            start_time=from_micros(days[0] * _DAY_MICROS), end_time=from_micros(days[1] * _DAY_MICROS)
+            start_time=from_micros(days[0] * DAY_MICROS), end_time=from_micros(days[1] * DAY_MICROS)
         ),
         filters=_filters(columns.filters),
         match_sets=[pb.MatchSet(filters=_filters(each)) for each in columns.match_sets],

@@ -276,6 +276,22 @@ def test_many_newcomers_are_asked_for_bit_by_bit(
     assert asker.asked() == 0
 
 
+def test_newcomers_without_end_keep_nobody_waiting_for_ever(
+    make: Callable[[], Asker], service: Service, clock: Clock
+) -> None:
+    create(service)
+    start(service)
+    assign_all(service, [f"u-{number}" for number in range(500)])
+    asker = make()
+    feeds = EventFeeds(Scanner(asker.counted.service.events, lambda: clock.micros), asker.identities)
+    chore = warming(service.engine, service.application.catalogue, feeds, lambda: asker.seconds)
+    chore.run()
+    assert asker.asked() == 100
+    asker.seconds += 301
+    assert chore.run() >= WARMING_SECONDS
+    assert asker.asked() == 400
+
+
 def test_those_who_come_late_count(
     start_service: Callable[..., Service], events: EventsService, events_token: Path, clock: Clock
 ) -> None:

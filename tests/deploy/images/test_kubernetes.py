@@ -13,6 +13,7 @@ from deploy import secret_files
 from deploy.kubernetes import rendering
 from deploy.settings import LocalSettings
 from services.events.config import EventsSettings
+from shared.server import ENDING_SECONDS
 from tests.deploy.images import told_settings
 from tests.deploy.images.dockerfile import CHECKOUT
 
@@ -25,6 +26,13 @@ Manifest = dict[str, Any]
 @cache
 def manifests() -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(rendering.manifests("registry.example/team", "1.2.3")))
+
+
+def prometheus() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(
+        (CHECKOUT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+    )
+    return parsed
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def test_everything_fits_the_strict_schemas(directory: Path) -> None:
     ingress = yaml.safe_load((CHECKOUT / "deploy" / "kubernetes" / "ingress.example.yaml").read_text())
     listed = yaml.safe_load(rendering.secrets(directory))["items"]
     everything = [*manifests(), ingress, *listed]
-    assert len(everything) == 33 + 1 + 12
+    assert len(everything) == 39 + 1 + 12
     for one in everything:
         kubernetes_validate.validate(one, OLDEST, strict=True)
     of_each_kind = {one["kind"]: one for one in everything}
@@ -120,11 +128,25 @@ def test_a_roll_out_leaves_no_gap(service: str) -> None:
     [container] = pod(service)["containers"]
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = EventsSettings.model_fields["drain_seconds"].default
-    assert pod(service)["terminationGracePeriodSeconds"] > pause + drain
+    assert pod(service)["terminationGracePeriodSeconds"] > pause + drain + ENDING_SECONDS
     labels = spec["template"]["metadata"]["labels"].items()
     for selected in (spec["selector"]["matchLabels"], budget["selector"]["matchLabels"]):
         assert selected.items() <= labels
     assert of("Service", service)["spec"]["selector"].items() <= labels
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_replica_is_scraped_and_nobody_is_asked_who_is_not_ready(service: str) -> None:
+    told = of("Service", f"{service}-metrics")["spec"]
+    assert told["clusterIP"] == "None"  # one address for all would mix up their counters
+    assert told["publishNotReadyAddresses"] is True  # else no alert could tell of who does not serve
+    assert told["selector"] == of("Service", service)["spec"]["selector"]
+    [job] = [each for each in prometheus()["scrape_configs"] if each["job_name"] == service]
+    [found] = job["dns_sd_configs"]
+    assert (found["names"], found["port"]) == ([f"{service}-metrics"], told["ports"][0]["port"])
+    asked = of("Service", service)["spec"]
+    assert "publishNotReadyAddresses" not in asked
+    assert len(asked["ports"]) == 1
 
 
 @pytest.mark.parametrize("service", SERVICES)

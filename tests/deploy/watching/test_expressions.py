@@ -57,8 +57,9 @@ def test_every_service_is_scraped() -> None:
     scraped = {}
     for job in said["scrape_configs"]:
         [found] = job["dns_sd_configs"]
-        assert found["names"] == [job["job_name"]]
-        scraped[job["job_name"]] = str(found["port"])
+        name = job["job_name"]
+        assert found["names"] == compose[name]["networks"]["suite"]["aliases"] == [f"{name}-metrics"]
+        scraped[name] = str(found["port"])
     assert scraped == {
         name: compose[name]["environment"][f"{name.upper()}_METRICS_ADDRESS"].rpartition(":")[2]
         for name in (*secret_files.SERVICES, "gateway")

@@ -186,7 +186,7 @@ def _changes(
     merger = Merger(changing, mover)
     commits = GroupCommit(writer.write, writers=settings.writers, queue_events=settings.queue_events)
     opened.callback(commits.close)
-    measures = Measures(registry, commits.queued_events)
+    measures = Measures(registry, commits.queued_events, settings.queue_events)
     retention = RawRetention(settings.raw_retention_months)
     guard = DiskGuard(settings.disk_path, settings.minimum_free_bytes)
     if settings.disk_path is not None:

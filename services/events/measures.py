@@ -18,7 +18,9 @@ def expose_disk(registry: CollectorRegistry, path: Path, minimum_free_bytes: int
 class Measures:
     """Counters of one running service."""
 
-    def __init__(self, registry: CollectorRegistry, queued_events: Callable[[], int]) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, queued_events: Callable[[], int], queue_limit: int
+    ) -> None:
         tracked = Counter("events_tracked", "Events by what became of them.", ["result"], registry=registry)
         self._accepted, self._duplicates, self._rejected = (
             tracked.labels(result) for result in ("accepted", "duplicate", "rejected")
@@ -32,6 +34,8 @@ class Measures:
         )
         queue = Gauge("events_queued", "Events that wait for a writer.", registry=registry)
         queue.set_function(queued_events)
+        limit = Gauge("events_queue_limit", "Events that may wait for a writer.", registry=registry)
+        limit.set(queue_limit)
 
     def count_batch(self, accepted: int, duplicates: int, rejected: int) -> None:
         """Count the events of a batch."""

@@ -1,6 +1,7 @@
 """Prometheus sees what became of events."""
 
 import urllib.request
+from collections.abc import Callable
 
 from brain.events.v1 import events_pb2 as pb
 
@@ -29,3 +30,7 @@ def test_events_are_counted_by_what_became_of_them(service: Service) -> None:
     assert seen['events_tracked_total{result="duplicate"}'] == 2
     assert seen['events_tracked_total{result="rejected"}'] == 1
     assert seen["events_queued"] == 0
+
+
+def test_how_many_may_wait_is_told_beside_how_many_do(start_service: Callable[..., Service]) -> None:
+    assert scrape(start_service(queue_events=7_000))["events_queue_limit"] == 7_000

@@ -53,8 +53,8 @@ def create(chosen: LocalSettings, target: Path) -> None:
     unfinished = target.with_name(target.name + ".unfinished")
     if unfinished.exists():
         raise LaunchError(f"{unfinished} exists, left by an interrupted backup: remove it, or choose another")
-    unfinished.mkdir(parents=True, mode=0o700)
     with server_of(directory / "postgres") as connection:
+        unfinished.mkdir(parents=True, mode=0o700)
         run("pg_dump", ["--format=custom", f"--file={unfinished / DUMP}"], connection, DATABASE)
     manifest = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "keys": prints}
     keys.write(unfinished / MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -100,9 +100,15 @@ def server_of(data_directory: Path) -> Iterator[dict[str, str]]:
 
 
 def running_server(data_directory: Path) -> dict[str, str]:
-    """Return how to reach the server that another process runs, as the file of its process says."""
-    lines = (data_directory / "postmaster.pid").read_text().splitlines()
-    port, socket_directory, host = lines[3:6]
+    """Return how to reach the server that another process runs, as the file of its process says.
+
+    Raises LaunchError while it is starting, or was started again and does not say yet.
+    """
+    try:
+        lines = (data_directory / "postmaster.pid").read_text().splitlines()
+        port, socket_directory, host = lines[3:6]
+    except (OSError, ValueError):
+        raise LaunchError("PostgreSQL is just being started or stopped: try again in a moment") from None
     password = data_directories.beside(data_directory, ".password").read_text()
     return _variables(socket_directory or host, port, password)
 

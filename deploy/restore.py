@@ -129,7 +129,8 @@ class _Restoring:
             present = self._buried(service.name) if held else []
             journal = Journal(journal_of(self.directory, service.name))
             journal.append([*present, *told[service.name]])
-        self._drop(NEW)
+        for left in (NEW, OLD):  # by one that was interrupted
+            self._drop(left)
         self.server.create_database(NEW)
         for service in self.chosen.services():
             self.server.create_role(service.name)

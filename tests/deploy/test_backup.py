@@ -3,13 +3,15 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+import deploy.postgres
 from deploy import backup, keys, locks, rolling
 from deploy.errors import LaunchError
-from deploy.restore import restore
+from deploy.restore import NEW, OLD, restore
 from deploy.settings import LocalSettings
 
 SERVICES = ("events", "experiments", "funnels", "forecasting", "alerts")
@@ -45,6 +47,17 @@ def test_what_an_interrupted_backup_left_is_told(chosen: LocalSettings, secrets:
     target.with_name("monday.unfinished").mkdir()
     with pytest.raises(LaunchError, match=r"monday\.unfinished exists, left by an interrupted backup"):
         backup.create(chosen, target)
+
+
+def test_a_server_that_is_just_being_started_is_told_and_nothing_is_left(
+    chosen: LocalSettings, secrets: dict[str, str]
+) -> None:
+    (chosen.directory / "postgres").mkdir()
+    held = locks.take(chosen.directory / "postgres.lock", "a test")
+    for _ in range(2):
+        with pytest.raises(LaunchError, match="try again in a moment"):
+            backup.create(chosen, chosen.directory.with_name("monday"))
+    os.close(held)
 
 
 def test_without_data_there_is_no_backup(chosen: LocalSettings, tmp_path: Path) -> None:
@@ -84,6 +97,21 @@ def test_keys_that_cannot_read_the_backup_are_refused(
     with pytest.raises(LaunchError, match="holds other keys of events"):
         restore(chosen, source, [], replace=True)
     assert not (chosen.directory / "postgres").exists()
+
+
+def test_what_an_interrupted_restore_left_is_no_hindrance(
+    chosen: LocalSettings, secrets: dict[str, str], tmp_path: Path
+) -> None:
+    source = written(tmp_path / "backup", secrets)  # and no dump: it ends there
+    data = chosen.directory / "postgres"
+    with closing(deploy.postgres.start(data, durable=False)) as server:
+        for left in (NEW, OLD):
+            server.create_database(left)
+    with pytest.raises(LaunchError, match="pg_restore failed"):
+        restore(chosen, source, [], replace=True)
+    with closing(deploy.postgres.start(data, durable=False)) as server, server.connect() as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE datname ~ '^brain'").fetchall()
+        assert found == [(NEW,)]
 
 
 def test_an_export_of_another_suite_is_refused(

@@ -1,5 +1,6 @@
 """What is remembered of erased people; the journal, a file outside the database, tells a restored one."""
 
+import errno
 import json
 import logging
 import os
@@ -42,7 +43,10 @@ class Journal:
         self._path = path
 
     def append(self, tombstones: Sequence[Tombstone]) -> None:
-        """Write and flush to disk; an erasure whose transaction then fails is applied at the next start."""
+        """Write and flush to disk; an erasure whose transaction then fails is applied at the next start.
+
+        Raises OSError where not all of it fits on the disk.
+        """
         lines = "".join(
             json.dumps({"who_digest": each.who_digest.hex(), "erased": each.erased, "mode": each.mode}) + "\n"
             for each in tombstones
@@ -50,7 +54,9 @@ class Journal:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             # In one piece, behind whatever a crash may have left unfinished.
-            os.write(descriptor, f"\n{lines}".encode())
+            whole = f"\n{lines}".encode()
+            if os.write(descriptor, whole) < len(whole):  # as a disk that becomes full does
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

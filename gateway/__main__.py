@@ -18,8 +18,11 @@ async def serve(settings: GatewaySettings) -> None:
 
 def main() -> None:
     """Serve; with `health`, end with code 0 if the gateway of the same settings serves, else with 1."""
+    words = sys.argv[1:]
+    if words not in ([], ["health"]):
+        sys.exit("usage: python -m gateway [health]")
     settings = load(GatewaySettings)
-    if sys.argv[1:] == ["health"]:
+    if words:
         healthcheck.end_with_health_of(settings, speaks_http=True)
     logs.configure(settings.log_level)
     asyncio.run(serve(settings))

@@ -44,8 +44,8 @@ _services = click.option(
     metavar="ADDRESS",
     envvar="BRAIN_SERVICES",
     show_envvar=True,
-    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any: the one of "
-    "--address, and where that is not given all of the local run.",
+    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any: all of the "
+    "local run, and where --address is elsewhere that one alone.",
 )
 
 
@@ -169,8 +169,13 @@ def _ask_each(
 
 
 def _addresses(target: Target, services: Iterable[str]) -> tuple[str, ...]:
-    alone = (target.address,) if target.address != _LOCAL_SUITE[0] else _LOCAL_SUITE
-    return tuple(services) or alone
+    return tuple(services) or services_beside(target.address)
+
+
+def services_beside(address: str) -> tuple[str, ...]:
+    """Return whom to ask where nobody is named: of the local run, whatever its replicas, every service."""
+    first_replica = address.partition(",")[0]
+    return _LOCAL_SUITE if first_replica == _LOCAL_SUITE[0] else (address,)
 
 
 def _known_ids(target: Target, services: Iterable[str], asked: Name) -> dict[str, set[Name]]:

@@ -55,8 +55,6 @@ SELECT coalesce((SELECT max(position) FROM identity_log), 0),
 """
 
 _FOREVER = 4_102_444_800_000_000  # 2100
-# Beyond this many known merges all is forgotten, and looked up again as it is needed.
-_MAXIMUM_MERGES = 2_000_000
 
 
 class UserDictionary:

@@ -22,9 +22,3 @@ def who(violations: "Violations", field: str, person: pb.Person) -> Who:
         return PersonKind.USER, text(violations, f"{field}.user_id", person.user_id, maximum=MAXIMUM_ID)
     anonymous_id = text(violations, f"{field}.anonymous_id", person.anonymous_id, maximum=MAXIMUM_ID)
     return PersonKind.ANONYMOUS, anonymous_id
-
-
-def to_person(somebody: Who) -> pb.Person:
-    """Return somebody as a message."""
-    kind, name = somebody
-    return pb.Person(user_id=name) if kind is PersonKind.USER else pb.Person(anonymous_id=name)

@@ -9,7 +9,7 @@ from services.experiments.stats.moments import JointMoments, Moments
 from services.experiments.stats.proportions import Proportion, compare_proportions
 from services.experiments.stats.ratios import compare_ratios
 from services.experiments.stats.sequential import Sequential, always_valid, mixture_scale
-from services.experiments.stats.values import Comparison, Interval, Undefined, map_defined
+from services.experiments.stats.values import Comparison, Undefined, map_defined
 
 CONFIDENCE_STEPS = (0.99, 0.95, 0.9, 0.8)
 # Asymptotic sequences hold once averages are nearly normal. With fewer, early looks would not be safe.
@@ -112,8 +112,3 @@ def _sequential(comparison: Comparison, choices: Choices) -> Sequential | Undefi
     return map_defined(
         comparison.estimate, lambda estimate: always_valid(estimate, rho, choices.confidence_level)
     )
-
-
-def excludes_zero(interval: Interval) -> bool:
-    """Return whether there is a difference, at the interval's level."""
-    return interval.lower > 0 or interval.upper < 0

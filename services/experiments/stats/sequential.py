@@ -13,8 +13,6 @@ from scipy.special import lambertw
 
 from services.experiments.stats.values import Estimate, Interval, check_level
 
-METHOD = "asymptotic confidence sequence"
-
 
 @dataclass(frozen=True, slots=True)
 class Sequential:

@@ -16,17 +16,20 @@ from deploy.errors import LaunchError
 SERVICES = ("events", "experiments", "funnels", "forecasting", "alerts")
 SUPERUSER = "postgres"
 GRAFANA = "grafana"
+_PORT = 5432
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing in the directory; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.secret_files", description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--database-host", default="postgres", help="of the URLs that services are told")
-    parser.add_argument("--database", default="brain")
+    parser.add_argument(
+        "--database-host", default="postgres", help="of the URLs that services are told, or host:port"
+    )
+    parser.add_argument("--database", default="brain", help="its name, and ?options of libpq")
     chosen = parser.parse_args(arguments)
     try:
-        make(chosen.directory, f"{chosen.database_host}:5432/{chosen.database}")
+        make(chosen.directory, f"{_with_port(chosen.database_host)}/{chosen.database}")
     except (OSError, LaunchError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make(directory: Path, database: str) -> None:
-    """Write <service>.env, passwords, tokens and their keys; whatever is there already stays.
+    """Write passwords, tokens and their keys where they are missing, and <service>.env of what is there.
 
     `database` is host:port/name.
     """
@@ -50,6 +53,11 @@ def make(directory: Path, database: str) -> None:
     _write_variables(directory, "gateway", {"GATEWAY_INGEST_TOKEN": tokens["ingest"]}, made)
     for name in (keys.PUBLIC_KEY, *(f"{one}.token" for one in keys.SERVICE_ROLES)):
         (directory / name).chmod(0o644)
+
+
+def _with_port(host: str) -> str:
+    is_told = ":" in host.rpartition("]")[2]  # behind an IPv6 address
+    return host if is_told else f"{host}:{_PORT}"
 
 
 def _password(directory: Path, name: str) -> str:

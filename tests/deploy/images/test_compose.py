@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +14,9 @@ import yaml
 
 from deploy import postgres, secret_files
 from services.events.config import EventsSettings
-from shared.config import ServiceSettings
+from shared.config import ServiceSettings, database_address
 from shared.healthcheck import local_address
+from shared.server import ENDING_SECONDS
 from tests.deploy.images import told_settings
 from tests.deploy.images.dockerfile import CHECKOUT
 
@@ -87,7 +89,7 @@ def test_nobody_may_write_or_gain_rights_and_draining_has_time(service: str) -> 
     assert (entry["read_only"], entry["cap_drop"]) == (True, ["ALL"])
     assert entry["security_opt"] == ["no-new-privileges:true"]
     drain = EventsSettings.model_fields["drain_seconds"].default
-    assert int(entry["stop_grace_period"].removesuffix("s")) > drain
+    assert int(entry["stop_grace_period"].removesuffix("s")) > drain + ENDING_SECONDS
     assert ("database" in entry["networks"]) == (service != "gateway")
 
 
@@ -124,6 +126,29 @@ def test_secrets_are_made_once(secrets: Path) -> None:
     before = {path.name: path.read_text() for path in secrets.iterdir()}
     assert secret_files.main([str(secrets)]) == 0
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("db.example", "@db.example:5432/brain?sslmode=require"),
+        ("db.example:6432", "@db.example:6432/brain?sslmode=require"),
+        ("[fd00::1]", "@[fd00::1]:5432/brain?sslmode=require"),
+        ("[fd00::1]:6432", "@[fd00::1]:6432/brain?sslmode=require"),
+    ],
+)
+def test_services_are_told_where_the_database_is_anew_and_keep_their_keys(
+    secrets: Path, tmp_path: Path, host: str, told: str
+) -> None:
+    directory = tmp_path / "secrets"
+    shutil.copytree(secrets, directory)
+    before = variables(directory / "events.env")
+    arguments = [str(directory), "--database-host", host, "--database", "brain?sslmode=require"]
+    assert secret_files.main(arguments) == 0
+    after = variables(directory / "events.env")
+    url = database_address(after.pop("EVENTS_DATABASE_URL"))
+    assert url == before.pop("EVENTS_DATABASE_URL").partition("@")[0] + told
+    assert after == before
 
 
 def test_postgresql_is_told_what_the_one_machine_run_tells_it() -> None:

@@ -55,6 +55,10 @@ class ServiceProcess:
         self._settings = settings
         self.start_again()
 
+    def tell(self, settings: Mapping[str, str]) -> None:
+        """Change some of its settings, from its next start on."""
+        self._settings = {**self._settings, **settings}
+
     def start_again(self) -> None:
         """Start it with the settings it had."""
         self._rotation = start_rotation(self.log)

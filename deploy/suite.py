@@ -95,12 +95,15 @@ class Suite:
             self._go_on(self._rolling)
 
     def begin_restart(self) -> None:
-        """Restart every process in turn, as `watch` is called; once more where that is under way already.
+        """Restart every process in turn, with the secrets as they are now, as `watch` is called.
 
-        For who asks then may have changed the code since.
+        Once more where that is under way already: who asks then may have changed the code since.
         """
         self._asked_again = self._rolling is not None
         if self._rolling is None:
+            secrets = keys.read_variables(self.directory / keys.SECRETS)
+            for process in self._processes:
+                process.tell(_own(secrets, process.service))
             self._rolling = RollingRestart(self._processes, frozenset(self._service_names()))
 
     def stop(self) -> None:
@@ -118,7 +121,6 @@ class Suite:
         self, service: Service, postgres: EmbeddedPostgres, secrets: dict[str, str]
     ) -> dict[str, str]:
         """Return what a process is told, its own secrets with it; a service's schema is ready then."""
-        prefix = f"{service.name.upper()}_"
         chosen = {
             "ADDRESS": service.address,
             "METRICS_ADDRESS": service.metrics_address,
@@ -133,8 +135,8 @@ class Suite:
             chosen |= self._prepare(service, postgres)
         if service.name in keys.SERVICE_ROLES:
             chosen |= self._asked_by(service)
-        own_secrets = {name: value for name, value in secrets.items() if name.startswith(prefix)}
-        return {f"{prefix}{name}": value for name, value in chosen.items()} | own_secrets
+        prefix = f"{service.name.upper()}_"
+        return {f"{prefix}{name}": value for name, value in chosen.items()} | _own(secrets, service)
 
     def _asked_by(self, service: Service) -> dict[str, str]:
         """Return the settings of who asks other services."""
@@ -203,6 +205,11 @@ class Suite:
             print(f"PostgreSQL does not start: {error}", flush=True)
         else:
             print("PostgreSQL was started again and recovered what was committed.", flush=True)
+
+
+def _own(secrets: dict[str, str], service: Service) -> dict[str, str]:
+    prefix = f"{service.name.upper()}_"
+    return {name: value for name, value in secrets.items() if name.startswith(prefix)}
 
 
 def _migrate(url: str, service: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.keys import random_key
 from shared.auth import Role, TokenVerifier
 from shared.healthcheck import says_serving
 from tests.deploy.watching import exposed, expressions
@@ -158,6 +159,15 @@ def test_a_restart_changes_every_process_but_postgresql(lasting: Launcher) -> No
     assert len(programs) == 6
     assert not programs & before.keys()
     assert says_serving(lasting.address)
+
+
+def test_a_restart_brings_the_keys_that_are_in_the_file_by_then(lasting: Launcher) -> None:
+    file = lasting.directory / "secrets.env"
+    file.write_text(re.sub("(FUNNELS_ENCRYPTION_KEYS)=(.*)", rf"\1=2:{random_key()},\2", file.read_text()))
+    [told] = re.findall("FUNNELS_ENCRYPTION_KEYS=.*", file.read_text())
+    assert lasting.restart().returncode == 0
+    environment = Path(f"/proc/{lasting.pid_of('services.funnels')}/environ").read_bytes()
+    assert told.encode() in environment.split(b"\0")
 
 
 def test_a_restart_of_nothing_is_refused(directory: Path) -> None:

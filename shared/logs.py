@@ -86,5 +86,7 @@ def configure(level: str) -> None:
     logging.captureWarnings(True)
     # At DEBUG it tells URLs, and those of incoming webhooks are secrets.
     logging.getLogger("urllib3").setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    # SQLAlchemy's pool, told as ours, would tell of each connection that it lets go.
+    logging.getLogger("shared.bounded_connection").setLevel(logging.WARNING)
     # It would tell of every batch while a collector is away; shared.span_export tells once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

@@ -65,12 +65,12 @@ def run(program: Program[S]) -> None:
         sys.exit(f"usage: python -m {program.package} [{' | '.join(known)}]")
     settings = load(program.settings_class)
     logs.configure(settings.log_level)
-    if not name:
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        program.serve(settings)
-        return
     try:
-        known[name](settings, words)
+        if name:
+            known[name](settings, words)
+        else:
+            sys.setswitchinterval(_SWITCH_SECONDS)
+            program.serve(settings)
     except ServiceError as error:
         sys.exit(error.message)
 

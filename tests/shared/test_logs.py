@@ -11,6 +11,13 @@ from shared.database import database_url
 from shared.logs import JsonLines
 
 NAME = "carla"
+# Makes a pool, and throws it away.
+DISPOSE = """
+from shared import logs
+from shared.database import create_engine
+logs.configure("INFO")
+create_engine("postgresql://db/brain", schema="s", pool_size=1, application_name="a").dispose()
+"""
 PROGRAM = """
 import logging
 from shared import logs
@@ -36,6 +43,11 @@ def test_every_record_from_the_level_on_is_one_line_of_json() -> None:
     assert first["time"].endswith("+00:00")
     assert "ZeroDivisionError" in second["trace"]
     assert done.stdout == ""
+
+
+def test_connections_come_and_go_without_a_word() -> None:
+    done = subprocess.run([sys.executable, "-c", DISPOSE], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_record_brings_only_its_own_fields() -> None:

@@ -32,16 +32,18 @@ def keep_reporting_zone(engine: "Engine", zone: "ZoneInfo") -> None:
         FailedPrecondition: the data follow another zone.
 
     """
-    kept = _kept(engine, zone)
-    while kept is None:
+    told = None
+    while isinstance(kept := _kept(engine, zone), Unavailable):
+        if kept.reason != told:  # the transition, not every failure of an outage
+            told = kept.reason
+            _log.warning("waiting for the database", extra={"reason": told, "cause": kept.message})
         time.sleep(RETRY_SECONDS)
-        kept = _kept(engine, zone)
     if kept != zone.key:
         message = f"the days of this database are those of {kept}: set reporting_time_zone to it"
         raise FailedPrecondition(message, "REPORTING_ZONE_FIXED")
 
 
-def _kept(engine: "Engine", zone: "ZoneInfo") -> str | None:
+def _kept(engine: "Engine", zone: "ZoneInfo") -> str | Unavailable:
     try:
         with engine.begin() as connection:
             kept: str = connection.execute(_KEEP, {"zone": zone.key}).scalar_one()
@@ -49,6 +51,5 @@ def _kept(engine: "Engine", zone: "ZoneInfo") -> str | None:
         known = error if isinstance(error, ServiceError) else translate(error)
         if not isinstance(known, Unavailable):
             raise
-        _log.warning("waiting for the database", extra={"reason": known.reason})
-        return None
+        return known
     return kept

@@ -1,6 +1,7 @@
 """Prints what `kubectl apply --filename -` takes: `python -m deploy.kubernetes manifests`, or `… secrets`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     if chosen.command == "manifests":
         print(rendering.manifests(chosen.registry, chosen.tag))
-    else:
+        return
+    try:
         print(rendering.secrets(chosen.directory))
+    except FileNotFoundError as error:
+        sys.exit(f"{error.filename} is missing: `python -m deploy.secret_files {chosen.directory}` makes it")
 
 
 if __name__ == "__main__":

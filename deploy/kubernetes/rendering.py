@@ -47,9 +47,9 @@ def secrets(directory: Path) -> str:
 
 
 def _secrets_of(service: str, directory: Path) -> list[dict[str, object]]:
-    variables = {
-        name: value.encode() for name, value in keys.read_variables(directory / f"{service}.env").items()
-    }
+    told = directory / f"{service}.env"
+    told.stat()  # of a missing file no variables are read, and the service would get none
+    variables = {name: value.encode() for name, value in keys.read_variables(told).items()}
     names = [keys.PUBLIC_KEY, *([f"{service}.token"] if service in keys.SERVICE_ROLES else [])]
     files = {name: (directory / name).read_bytes() for name in names}
     return [_secret(service, variables), _secret(f"{service}-files", files)]

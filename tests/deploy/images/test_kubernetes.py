@@ -1,6 +1,7 @@
 """What kubectl would get: valid in strict schemas, all that services need, and no gap in a roll-out."""
 
 import base64
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from deploy import secret_files
+from deploy.kubernetes import __main__ as kubernetes
 from deploy.kubernetes import rendering
 from deploy.settings import LocalSettings
 from services.events.config import EventsSettings
@@ -97,6 +99,15 @@ def test_every_variable_is_a_setting_and_all_that_are_required_are_given(
     for container in containers(service):
         sources = [next(iter(one.values()))["name"] for one in container["envFrom"]]
         assert sources == [service, service]
+
+
+@pytest.mark.parametrize("missing", ["events.env", "token_public_key.pem"])
+def test_secrets_are_given_whole_or_not_at_all(directory: Path, tmp_path: Path, missing: str) -> None:
+    copy = tmp_path / "cluster"
+    shutil.copytree(directory, copy)
+    (copy / missing).unlink()
+    with pytest.raises(SystemExit, match=rf"{missing} is missing: `python -m deploy\.secret_files"):
+        kubernetes.main(["secrets", str(copy)])
 
 
 def test_addresses_are_those_of_services() -> None:

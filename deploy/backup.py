@@ -35,7 +35,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         create(settings.load(), target)
-    except LaunchError as error:
+    except (LaunchError, OSError) as error:  # of the place to write to: full, closed, or a file
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
     return 0

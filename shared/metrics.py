@@ -73,7 +73,10 @@ class CallMetrics:
 
 @dataclass(frozen=True)
 class MethodMetrics:
-    """The children of one method. Every code is there from its first call on, so that rates of the others begin at 0."""
+    """The children of one method.
+
+    Every code is there from its first call on, so that rates of the others begin at 0.
+    """
 
     started: Counter
     seconds: Histogram

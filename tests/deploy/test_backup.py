@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +59,23 @@ def test_a_server_that_is_just_being_started_is_told_and_nothing_is_left(
     for _ in range(2):
         with pytest.raises(LaunchError, match="try again in a moment"):
             backup.create(chosen, chosen.directory.with_name("monday"))
+    os.close(held)
+
+
+def test_a_place_that_cannot_be_written_to_is_told_without_a_trace(
+    chosen: LocalSettings, secrets: dict[str, str]
+) -> None:
+    data = chosen.directory / "postgres"
+    data.mkdir()
+    (data / "postmaster.pid").write_text("1\n.\n0\n5432\n/nowhere\n\n")
+    (chosen.directory / "postgres.password").touch()
+    held = locks.take(chosen.directory / "postgres.lock", "a test")
+    told = {"BRAIN_DIRECTORY": str(chosen.directory), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "deploy.backup", str(chosen.directory / keys.SECRETS / "monday")]
+    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
     os.close(held)
 
 

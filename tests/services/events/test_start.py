@@ -22,12 +22,12 @@ from tests.waiting import until
 
 
 def test_it_says_once_what_it_waits_for(postgres: EmbeddedPostgres, caplog: pytest.LogCaptureFixture) -> None:
-    attempts: list[object] = []
+    attempts: list[int] = []
     with databases.clone(postgres, "template1") as name, ThreadPoolExecutor(1) as beside:
         postgres.create_schema(name, "events")
         url = postgres.url(name, "events")
         engine = create_engine(url, schema="events", pool_size=1, application_name="test")
-        event.listen(engine, "connect", lambda connection, _: attempts.append(connection), insert=True)
+        event.listen(engine, "connect", lambda *_: attempts.append(1), insert=True)
         with caplog.at_level(logging.WARNING, "services.events.rollups.state"):
             waiting = beside.submit(keep_reporting_zone, engine, ZoneInfo("UTC"))
             until(lambda: len(attempts) >= 3)

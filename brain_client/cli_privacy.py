@@ -62,6 +62,7 @@ def privacy() -> None:
 def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -> None:
     """Print everything held about USER, a JSON object a line."""
     asked = (kind, user)
+    _tell_if_one_alone(target, services)
     known = _known_ids(target, services, asked)
 
     def ask(address: str, stub: PrivacyServiceStub) -> None:
@@ -89,6 +90,7 @@ def erase(target: Target, /, user: str, kind: str, mode: str, services: tuple[st
     Nothing is erased unless every service says first which ids are theirs.
     """
     asked = (kind, user)
+    _tell_if_one_alone(target, services)
     # Before anything is erased: afterwards nobody knows.
     known = _known_ids(target, services, asked)
 
@@ -170,6 +172,12 @@ def _ask_each(
 
 def _addresses(target: Target, services: Iterable[str]) -> tuple[str, ...]:
     return tuple(services) or services_beside(target.address)
+
+
+def _tell_if_one_alone(target: Target, services: Iterable[str]) -> None:
+    """Say so where others may hold something that nobody is going to ask."""
+    if not services and services_beside(target.address) == (target.address,):
+        click.echo(f"Asking {target.address} alone: name the other services with --service.", err=True)
 
 
 def services_beside(address: str) -> tuple[str, ...]:

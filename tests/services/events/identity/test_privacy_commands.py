@@ -33,7 +33,7 @@ def run(open_service: Service) -> Run:
 
 def test_export_prints_json_lines(run: Run, open_service: Service) -> None:
     track(open_service, event("a", user="ann"), event("b", anonymous="ann"))
-    lines = [json.loads(line) for line in run("privacy", "export", "ann").output.splitlines()]
+    lines = [json.loads(line) for line in run("privacy", "export", "ann").stdout.splitlines()]
     assert [(line["service"], line["table"]) for line in lines] == [
         (address(open_service), "users"),
         (address(open_service), "events"),
@@ -47,10 +47,18 @@ def test_erase_asks_first_and_prints_a_receipt(run: Run, open_service: Service) 
     track(open_service, event("a", user="ann"))
     assert run("privacy", "erase", "ann", "--mode", "erase").exit_code == 1  # nobody said yes
     assert counted(open_service) == (1, 1)
-    receipt = json.loads(run("privacy", "erase", "ann", "--mode", "erase", "--yes").output)
+    receipt = json.loads(run("privacy", "erase", "ann", "--mode", "erase", "--yes").stdout)
     assert receipt["rows"] == {"events": 1, "users": 1, "merge_requests": 0, "tombstones": 1}
     assert receipt["erased_time"] == "2011-11-11T08:26:40Z"
     assert counted(open_service) == (0, 0)
+
+
+def test_whoever_asks_one_service_of_many_is_told(run: Run, open_service: Service) -> None:
+    where = address(open_service)
+    alone = f"Asking {where} alone: name the other services with --service.\n"
+    assert run("privacy", "export", "ann").stderr == alone
+    assert run("privacy", "erase", "ann", "--mode", "erase", "--yes").stderr == alone
+    assert run("privacy", "export", "ann", "--service", where).stderr == ""
 
 
 def test_tombstones_travel_through_a_file(run: Run, open_service: Service, tmp_path: Path) -> None:

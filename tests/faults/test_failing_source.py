@@ -131,6 +131,8 @@ def test_a_source_that_is_killed_or_stands_still_ends_no_episode(
     for name in sources:
         assert (condition(service, name), get(service, name).state.health) == ("FIRING", ERROR)
         assert kinds(service, name) == ["FIRE", "ERROR"]
+    # It is not waited for until its connection is given up, which takes 17 s.
+    assert "DEADLINE_EXCEEDED" in get(service, "suspended").state.latest.detail
     healed = time()
     sources["killed"].start()
     sources["suspended"].resume()

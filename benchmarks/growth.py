@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from benchmarks import measuring, reads
+from benchmarks import measuring
+from benchmarks.questions import Question, Questions
 from benchmarks.report import Line, milliseconds
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ def run(stored: "Stored", counts: tuple[int, int], calls: int) -> list[Line]:
         large.channel() as to_large,
     ):
         pairs = zip(
-            reads.questions(to_small, small.metadata, stored.now),
-            reads.questions(to_large, large.metadata, stored.now),
+            Questions(to_small, small.metadata, stored.now).with_bars(),
+            Questions(to_large, large.metadata, stored.now).with_bars(),
             strict=True,
         )
         return [_compare(question, grown, counts, calls) for question, grown in pairs]
 
 
-def _compare(question: reads.Question, grown: reads.Question, counts: tuple[int, int], calls: int) -> Line:
+def _compare(question: Question, grown: Question, counts: tuple[int, int], calls: int) -> Line:
     before, after = measuring.medians([question.ask, grown.ask], calls)
     return Line(
         f"{question.name}, of {counts[1]:,} events",

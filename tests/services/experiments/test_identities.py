@@ -4,18 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import pytest
 from brain.events.v1 import events_pb2
 from brain.events.v1.identity_pb2 import LinkUserRequest
 
 from services.experiments.results.feeds import EventFeeds
-from services.experiments.results.identities import Identities
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.warming import WARMING_SECONDS, warming
 from shared.auth import Role, mint_token
@@ -23,11 +20,12 @@ from shared.deadlines import set_remaining
 from shared.encryption import BlindIndex, Keyring
 from shared.errors import DeadlineExceeded
 from shared.people import UserDictionary
-from shared.who import PersonKind, Who
+from shared.who import PersonKind
 from tests.clock import Clock
 from tests.services.events.conftest import Service as EventsService
 from tests.services.events.conftest import running as running_events
 from tests.services.experiments.asking import assign_all, create, definition, results, start
+from tests.services.experiments.asking_who import Asker, Counted
 from tests.services.experiments.conftest import KEY, Service
 from tests.services.experiments.recounting import of
 from tests.services.experiments.test_feeds import FED, bought, track
@@ -52,49 +50,6 @@ def events_token(token_keys: tuple[bytes, bytes], tmp_path: Path) -> Path:
     token = tmp_path / "events.token"
     token.write_text(mint_token(token_keys[0], "experiments", [Role.ANALYST], None, 0))
     return token
-
-
-@dataclass
-class Counted:
-    """The events service, with a count of what it was asked for."""
-
-    service: EventsService
-    asked: int = 0
-    look: Callable[[], object] = lambda: None
-
-    def ResolveUsers(  # noqa: N802 - as the call is named
-        self, request: events_pb2.ResolveUsersRequest
-    ) -> events_pb2.ResolveUsersResponse:
-        self.look()
-        self.asked += len(request.users) + len(request.user_keys)
-        return self.service.events.ResolveUsers(request)
-
-
-@dataclass
-class Asker:
-    """One replica's identities, its time in the test's hand."""
-
-    counted: Counted
-    users: UserDictionary
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.identities = Identities(self.counted, self.users, lambda: self.seconds)  # type: ignore[arg-type]  # asks for no more
-
-    def keys(self, *people: Who) -> list[int]:
-        return [int(key) for key in self.identities.keys(self.ours(*people))]
-
-    def ours(self, *people: Who) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        keys = self.users.keys(people)
-        return np.array([keys[who] for who in people], np.int32)
-
-    def introduce(self, people: list[Who], strangers: list[int]) -> bool:
-        return self.identities.introduce(self.ours(*people), np.array(strangers, np.int32))
-
-    def asked(self) -> int:
-        """How many were asked for since the last time."""
-        asked, self.counted.asked = self.counted.asked, 0
-        return asked
 
 
 @pytest.fixture

@@ -12,11 +12,8 @@ from brain.events.v1 import events_pb2
 from brain.forecasting.v1 import forecasts_pb2
 from brain.forecasting.v1 import predictions_pb2 as pb
 from google.protobuf.struct_pb2 import Struct
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.forecasting.predictions.actuals import AGAIN_MICROS, GIVE_UP_MICROS
-from services.forecasting.predictions.prediction import PredictionType, accuracy
 from tests.clock import Clock
 from tests.refusals import refusal
 from tests.services.events.conftest import Service as EventsService
@@ -246,16 +243,6 @@ def test_what_somebody_recorded_is_not_replaced(
     clock.micros = TODAY + 8 * DAY
     service.application.actuals.step()
     assert {each.prediction_id: each.actual for each in listed(service)}["w/1"] == 77.0
-
-
-@given(predicted=st.floats(-1e6, 1e6), actual=st.floats(-1e6, 1e6))
-def test_accuracy_lies_between_nothing_and_all(predicted: float, actual: float) -> None:
-    for kind in PredictionType:
-        assert 0 <= accuracy(kind, predicted, actual) <= 1
-    assert accuracy(PredictionType.METRIC, predicted, predicted) == 1
-    assert accuracy(PredictionType.METRIC, predicted, actual) == accuracy(
-        PredictionType.METRIC, actual, predicted
-    )
 
 
 def test_pages_go_through_everything_once(alone: Service) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# 12:00 UTC on the day before Berlin put its clocks forward (2011-03-27, 01:00 UTC) or back (2011-10-30).
+BEFORE_CHANGES = {"forward": 1_301_140_800_000_000, "back": 1_319_889_600_000_000}
+
 
 @dataclass
 class Clock:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.alerts import definitions
 from services.alerts.looking import Answer, look, needed_range
 from services.alerts.outcome import Subject
+from services.alerts.set_back import SetBack
 from services.alerts.sources import Source, SourceAwayError, Wanted
 from services.alerts.store import alerts, silences, states
 from shared.chores import Chore
@@ -49,6 +50,7 @@ class Worker:
     measures: "Measures"
     monotonic: Callable[[], float] = time.monotonic
     _plans: "dict[tuple[int, int], tuple[str, Plan, Mapping[str, str]]]" = field(default_factory=dict)
+    _set_back: SetBack = field(default_factory=SetBack)
 
     def chore(self) -> Chore:
         """Return the work to do again and again."""
@@ -57,15 +59,16 @@ class Worker:
 
     def step(self) -> int:
         """Look at the alerts that are due, at most CLAIMED_AT_ONCE; return how many were."""
-        now = self.clock()
+        now, began = self.clock(), self.monotonic()
+        source = self.source.name if self.source else None
+        self._wake_if_set_back(source, now, began)
         with self.engine.begin() as connection:
-            source = self.source.name if self.source else None
             claimed = states.claim(connection, source, self.known, now, CLAIMED_AT_ONCE)
             if not claimed:
                 return 0
             self._learn(connection, claimed)
         subjects = [Subject(each, *self._plans[_version(each)]) for each in claimed]
-        until = self.monotonic() + _LOOKING_SECONDS
+        until = began + _LOOKING_SECONDS
         away: str | None = None
         chunks = _chunks(subjects)
         while chunks and self.monotonic() <= until:
@@ -75,6 +78,13 @@ class Worker:
             with self.engine.begin() as connection:
                 states.release(connection, left)
         return len(claimed) - len(left)
+
+    def _wake_if_set_back(self, source: str | None, now: int, uptime_seconds: float) -> None:
+        """Wait with no alert until the clock shows again what it showed before it was set back."""
+        if self._set_back.is_seen(now, uptime_seconds):
+            with self.engine.begin() as connection:
+                states.wake_all(connection, source, self.known, now)
+            self._set_back.accept()
 
     def _look(self, subjects: "Sequence[Subject]", away: str | None) -> str | None:
         """Look at some alerts; return why the source does not answer at all, and is not to be asked again."""

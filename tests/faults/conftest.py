@@ -17,6 +17,7 @@ from tests.faults import checker
 from tests.faults.checker import Verdict
 from tests.faults.ledger import Ledger, read
 from tests.faults.servers import Server, running
+from tests.services.alerts.receivers import Receiver, http_receiver
 
 if TYPE_CHECKING:
     import psycopg
@@ -68,26 +69,24 @@ def make_database(directory: Path, services: tuple[str, ...], **settings: str) -
     return Database(server)
 
 
-@pytest.fixture
-def database(scratch_directory: Path) -> Iterator[Database]:
-    """A server with the tables of the events service."""
-    directory = scratch_directory / "faults"
-    directory.mkdir()
-    made = make_database(directory / "postgres", ("events",))
-    yield made
-    made.postgres.close()
-    shutil.rmtree(directory)
+def database_of(*services: str) -> Callable[..., Iterator[Database]]:
+    """Return a fixture: a server with the tables of some services."""
+
+    @pytest.fixture
+    def made(scratch_directory: Path) -> Iterator[Database]:
+        directory = scratch_directory / "faults"
+        directory.mkdir()
+        started = make_database(directory / "postgres", services)
+        yield started
+        started.postgres.close()
+        shutil.rmtree(directory)
+
+    return made
 
 
-@pytest.fixture
-def every_database(scratch_directory: Path) -> Iterator[Database]:
-    """A server with the tables of every service."""
-    directory = scratch_directory / "every"
-    directory.mkdir()
-    made = make_database(directory / "postgres", SERVICES)
-    yield made
-    made.postgres.close()
-    shutil.rmtree(directory)
+database = database_of("events")
+alerts = database_of("alerts")
+every_database = database_of(*SERVICES)
 
 
 @pytest.fixture
@@ -99,6 +98,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return stack.enter_context(running(Server(name, database_url, tmp_path, **settings)))
 
         yield begin
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Takes webhooks."""
+    with http_receiver() as started:
+        yield started
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ class Server:
         self.address = settings.get("ADDRESS", f"127.0.0.1:{free_port()}")
         self.log = directory / f"{name}_{self.address.rpartition(':')[2].replace('/', '_')}.log"
         self.starts = 0
+        # What its process gets besides the settings.
+        self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._settings = {
             "ADDRESS": self.address,
@@ -68,8 +70,9 @@ class Server:
         """Start the process. It lives no longer than the thread that starts it."""
         assert not self.is_running()
         prefixed = {f"{self.name.upper()}_{name}": value for name, value in self._settings.items()}
+        environment = {**os.environ, **self.environment, **prefixed}
         command = [sys.executable, "-m", f"services.{self.name}"]
-        self._process = children.start(command, log=self.log, environment={**os.environ, **prefixed})
+        self._process = children.start(command, log=self.log, environment=environment)
         self.starts += 1
 
     def kill(self) -> None:

@@ -1,8 +1,6 @@
 """Rows 9 and 10: alerts replicas are killed while they tell; receivers refuse for a while."""
 
-import json
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +17,15 @@ from brain.alerts.v1.alerts_pb2_grpc import AlertsServiceStub
 from services.alerts.condition import NoticeKind
 from shared import clients
 from tests.clock import Clock
-from tests.faults.conftest import Database, make_database
+from tests.faults.alerts_processes import HOUR_SECONDS, SECOND, end_leases, last_hour, replica
+from tests.faults.conftest import Database
 from tests.faults.servers import KEY, SERVING, Server, within
 from tests.services.alerts.asking import definition, webhook
-from tests.services.alerts.receivers import Received, Receiver, http_receiver
+from tests.services.alerts.receivers import Received, Receiver
 from tests.services.alerts.scripted_source import Script, scripted_source
 
 pytestmark = pytest.mark.faults
 
-HOUR_SECONDS = 3_600
-SECOND = 1_000_000
 ALERTS = 200
 PATHS = ("/first", "/second")
 KILL_SECONDS = 30.0
@@ -37,35 +34,13 @@ HEAL_SECONDS = 300.0
 DELIVERERS = 1
 
 
-class WallClock(Clock):
-    def __call__(self) -> int:
-        return int(time() * SECOND)
-
-
-@pytest.fixture
-def alerts(scratch_directory: Path) -> Iterator[Database]:
-    directory = scratch_directory / "faults"
-    directory.mkdir()
-    made = make_database(directory / "postgres", ("alerts",))
-    yield made
-    made.postgres.close()
-    shutil.rmtree(directory)
-
-
 @pytest.fixture
 def script() -> Iterator[Script]:
     """Every window since the last full hour breaches, those before do not."""
-    with scripted_source(WallClock(), KEY) as started:
-        hour = last_hour()
-        started.clock = Clock((hour + 10 * HOUR_SECONDS) * SECOND)
+    hour = last_hour()
+    with scripted_source(Clock((hour + 10 * HOUR_SECONDS) * SECOND), KEY) as started:
         for number in range(-1, 3):
             started.values[(hour + number * HOUR_SECONDS) * SECOND] = 9.0
-        yield started
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with http_receiver() as started:
         yield started
 
 
@@ -79,14 +54,8 @@ def replicas(alerts: Database, script: Script, tmp_path: Path) -> Iterator[Calla
             for number in range(count):
                 directory = tmp_path / str(number)
                 directory.mkdir()
-                server = Server(
-                    "alerts",
-                    alerts.url("alerts"),
-                    directory,
-                    METRIC_SOURCES=json.dumps({"events": script.address}),
-                    ALLOWED_NETWORKS="127.0.0.0/8",
-                    DELIVERERS=str(DELIVERERS),
-                )
+                sources = {"events": script.address}
+                server = replica(alerts, directory, sources, DELIVERERS=str(DELIVERERS))
                 ended.callback(server.kill)
                 server.start()
                 made.append(server)
@@ -95,10 +64,6 @@ def replicas(alerts: Database, script: Script, tmp_path: Path) -> Iterator[Calla
             return made
 
         yield begin
-
-
-def last_hour() -> int:
-    return int(time()) // HOUR_SECONDS * HOUR_SECONDS
 
 
 def create(servers: Sequence[Server], count: int, urls: Sequence[str], seconds: float) -> None:
@@ -145,9 +110,7 @@ def heal(database: Database, servers: Sequence[Server]) -> list[float]:
     for server in servers:
         server.kill()
         kills.append(time())
-    with database.connect("alerts") as connection:
-        for table in ("alert_states", "outbox"):
-            connection.execute(f"UPDATE {table} SET lease_until_time = '-infinity'".encode())
+    end_leases(database)
     for server in servers:
         server.start()
     for server in servers:

@@ -33,8 +33,9 @@ SET lease_until_time = clock_timestamp() + make_interval(secs => :lease), fence 
 FROM due WHERE s.alert_key = due.alert_key
 RETURNING s.alert_key
 """
-_CLAIM_OF = text(_CLAIM.format(source="source = :source"))
-_CLAIM_OTHERS = text(_CLAIM.format(source="source <> ALL(CAST(:known AS text[]))"))
+_OF, _OTHERS = "source = :source", "source <> ALL(CAST(:known AS text[]))"
+_CLAIM_OF = text(_CLAIM.format(source=_OF))
+_CLAIM_OTHERS = text(_CLAIM.format(source=_OTHERS))
 
 _READ = f"""
 SELECT {_STATE}, s.due_time, a.version, e.fired_time
@@ -127,6 +128,15 @@ WHERE alert_key = :alert_key AND episode = :episode AND acknowledged_by IS NULL
 
 _WAKE = text("UPDATE alert_states SET due_time = least(due_time, :now) WHERE owes AND due_time IS NOT NULL")
 
+# Those that are locked are being looked at.
+_WAKE_ALL = """
+WITH late AS (
+    SELECT alert_key FROM alert_states WHERE {source} AND due_time > :now FOR UPDATE SKIP LOCKED)
+UPDATE alert_states s SET due_time = :now FROM late WHERE s.alert_key = late.alert_key
+"""
+_WAKE_ALL_OF = text(_WAKE_ALL.format(source=_OF))
+_WAKE_ALL_OTHERS = text(_WAKE_ALL.format(source=_OTHERS))
+
 
 def claim(
     connection: "sqlalchemy.Connection", source: str | None, known: Sequence[str], now: int, limit: int
@@ -190,6 +200,15 @@ def acknowledge(
 def wake(connection: "sqlalchemy.Connection", now: int) -> None:
     """Have alerts looked at that owe somebody an announcement: a silence changed."""
     connection.execute(_WAKE, {"now": to_datetime_utc(now)})
+
+
+def wake_all(connection: "sqlalchemy.Connection", source: str | None, known: Sequence[str], now: int) -> None:
+    """Have every alert of a source looked at now; with None those of sources that are not known."""
+    instant = to_datetime_utc(now)
+    if source is None:
+        connection.execute(_WAKE_ALL_OTHERS, {"now": instant, "known": list(known)})
+    else:
+        connection.execute(_WAKE_ALL_OF, {"now": instant, "source": source})
 
 
 def _claimed(row: Any) -> Claimed:  # noqa: ANN401 - a row

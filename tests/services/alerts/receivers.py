@@ -83,8 +83,13 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     refusals: deque[str] = field(default_factory=deque)
     attempts: list[str] = field(default_factory=list)
-    # So many of the next connections are reset in the middle of a message.
+    # So many of the next connections are reset in the middle of a message, once that has been done.
     cuts: int = 0
+    in_the_middle: Callable[[], object] = lambda: None
+    # The Message-IDs of those.
+    cut_off: list[str] = field(default_factory=list)
+    # Done once a message was taken, before that is said.
+    once_taken: Callable[[], object] = lambda: None
     # Answer the next senders and recipients, in place of taking them.
     sender_refusals: deque[str] = field(default_factory=deque)
     recipient_refusals: deque[str] = field(default_factory=deque)
@@ -118,6 +123,7 @@ class Mailbox:
         if refusal:
             return refusal
         self.mails.append(mail)
+        self.once_taken()
         return "250 taken"
 
 
@@ -130,7 +136,9 @@ class _CuttingServer(SMTP):
         mailbox.cuts -= 1
         await self.push("354 go on")
         assert self._reader is not None
-        await self._reader.readexactly(100)
+        await self._reader.readuntil(b"\r\nMessage-ID:")
+        mailbox.cut_off.append((await self._reader.readline()).decode().strip())
+        mailbox.in_the_middle()
         assert isinstance(self.transport, WriteTransport)
         self.transport.abort()
 

@@ -4,29 +4,17 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from brain.alerts.v1 import alert_pb2, definition_pb2
+from brain.alerts.v1 import definition_pb2
 from brain.common.v1 import common_pb2
 
 from shared.calendar import Interval, buckets
-from tests.clock import Clock
-from tests.services.alerts.asking import create, definition, deliveries, history, webhook
-from tests.services.alerts.conftest import HOUR, SECOND, Service
+from tests.clock import BEFORE_CHANGES, Clock
+from tests.services.alerts.asking import create, definition, deliveries, spans, webhook
+from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
 
 BERLIN = ZoneInfo("Europe/Berlin")
-# 12:00 UTC on the day before Berlin put its clocks forward (2011-03-27, 01:00 UTC) or back (2011-10-30).
-BEFORE_CHANGES = {"forward": 1_301_140_800 * SECOND, "back": 1_319_889_600 * SECOND}
-SKIPPED = alert_pb2.TRANSITION_REASON_SKIPPED
-
-
-def spans(service: Service, alert_id: str) -> list[tuple[int, int]]:
-    """The windows that history accounts for, in order; skipped ones are there as one span."""
-    return [
-        (each.window.start_time.ToMicroseconds(), each.window.end_time.ToMicroseconds())
-        for each in history(service, alert_id)
-        if each.HasField("compared") or each.reason == SKIPPED
-    ]
 
 
 @pytest.mark.parametrize("change", BEFORE_CHANGES)
@@ -58,6 +46,17 @@ def test_windows_of_a_zone_that_changes_its_clocks_follow_one_another(
             assert len(found) == len(buckets(found[0][0], found[-1][1], unit, BERLIN))
     lengths = [round((end - begin) / HOUR) for begin, end in spans(service, "daily")]
     assert lengths.count({"forward": 23, "back": 25}[change]) == 1
+
+
+def test_a_clock_that_was_put_right_is_not_waited_for(service: Service, clock: Clock, script: Script) -> None:
+    create(service)
+    service.look()
+    script.clock = Clock(START)
+    clock.micros = START + 2 * HOUR
+    service.look()
+    clock.micros = script.clock.micros = START + HOUR
+    service.look()
+    assert spans(service, "errors")[-1] == (START, START + HOUR)
 
 
 @pytest.mark.parametrize("change", BEFORE_CHANGES)

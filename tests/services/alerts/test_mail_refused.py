@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from brain.alerts.v1 import alert_pb2, definition_pb2
+from brain.alerts.v1 import alert_pb2
 
 from services.alerts.notice import Notice
 from services.alerts.notify.email import Email, Smtp, is_address, message
 from tests.clock import Clock
-from tests.services.alerts.asking import create, deliveries
+from tests.services.alerts.asking import create, deliveries, mail
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Mailbox, mail_receiver
 from tests.services.alerts.scripted_source import Script
@@ -28,8 +28,7 @@ def service(start_service: Callable[..., Service], clock: Clock, script: Script,
     made = start_service(
         smtp_address=f"127.0.0.1:{mailbox.port}", smtp_sender="brain@example.com", smtp_tls="off"
     )
-    kind = definition_pb2.CHANNEL_KIND_EMAIL
-    create(made, channels=[definition_pb2.Channel(kind=kind, recipients=["ann@example.com"])])
+    create(made, channels=[mail("ann@example.com")])
     script.values[clock.micros] = 3.0
     clock.micros += HOUR
     made.look()

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from brain.alerts.v1 import alert_pb2, definition_pb2
+from brain.alerts.v1 import alert_pb2
 from brain.alerts.v1 import alerts_pb2 as pb
 
 from tests.clock import Clock
-from tests.services.alerts.asking import create, deliveries, webhook
+from tests.services.alerts.asking import create, deliveries, mail, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, Service
 from tests.services.alerts.receivers import Mailbox, Receiver, mail_receiver
 from tests.services.alerts.scripted_source import Script
@@ -35,10 +35,6 @@ def fire(clock: Clock, script: Script) -> Callable[[Service], None]:
         service.look()
 
     return run
-
-
-def mail(address: str) -> definition_pb2.Channel:
-    return definition_pb2.Channel(kind=definition_pb2.CHANNEL_KIND_EMAIL, recipients=[address])
 
 
 def test_attempts_back_off_and_the_receiver_decides_where_it_says_when(

@@ -8,17 +8,13 @@ from brain.alerts.v1 import alerts_pb2 as pb
 
 from shared.errors import NotFound, ServiceError, Unavailable
 from tests.clock import Clock
-from tests.services.alerts.asking import condition, create, deliveries, get, history, reasons, webhook
+from tests.services.alerts.asking import condition, create, get, history, kinds, reasons, webhook
 from tests.services.alerts.conftest import HOUR, SECOND, START, Service
 from tests.services.alerts.receivers import Receiver
 from tests.services.alerts.scripted_source import Script
 
 AWAY = Unavailable("the database is away", "DATABASE_UNAVAILABLE")
 GONE = NotFound("there is no metric 'event_count' here", "METRIC_UNKNOWN")
-
-
-def kinds(service: Service) -> list[str]:
-    return [alert_pb2.NoticeKind.Name(each.kind).removeprefix("NOTICE_KIND_") for each in deliveries(service)]
 
 
 def fired(service: Service, clock: Clock, script: Script, receiver: Receiver) -> None:

@@ -25,7 +25,16 @@ from flagd.evaluation.v2.evaluation_pb2_grpc import ServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from benchmarks.soak.events_load import ASKED, CAPTURED, KNOWN_PEOPLE, SINGLE, asked_range, event, last_days
+from benchmarks.soak.events_load import (
+    ASKED,
+    CAPTURED,
+    KNOWN_PEOPLE,
+    SINGLE,
+    asked_days,
+    asked_range,
+    event,
+    last_days,
+)
 from benchmarks.soak.suite import Suite
 from shared import clients
 from tests.faults.callers import EXPERIMENT
@@ -43,11 +52,15 @@ class Browser:
     def __init__(self, suite: Suite) -> None:
         self._address = suite.gateway_address
         self._cookies = _sign_in(suite)
-        day = datetime.now(UTC).date()
-        span = {"startTime": "2025-01-01T00:00:00Z", "endTime": f"{day.isoformat()}T23:59:59Z"}
-        of_range = urlencode(span)
+        asked, days = asked_range(), asked_days()
+        of_range = urlencode(
+            {"startTime": asked.start_time.ToJsonString(), "endTime": asked.end_time.ToJsonString()}
+        )
+        of_days = urlencode(
+            {"range": "custom", "from": days[0].isoformat(), "to": days[1].isoformat(), "zone": "UTC"}
+        )
         self._paths = [
-            *(f"{DASHBOARD}/{page}" for page in self.PAGES),
+            *(f"{DASHBOARD}/{page}?{of_days}" for page in self.PAGES),
             f"{DASHBOARD}/events/trend.csv?range=7d",
             f"{DASHBOARD}/user?id=known+7",
             f"{DASHBOARD}/static/dashboard.css",

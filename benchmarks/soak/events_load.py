@@ -4,6 +4,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from random import Random
 
 import grpc
@@ -16,7 +17,7 @@ from brain.metrics.v1.metrics_pb2_grpc import MetricSourceServiceStub
 from brain.privacy.v1 import privacy_pb2
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 
-from shared.calendar import DAY_MICROS
+from shared.calendar import DAY_MICROS, to_datetime_utc
 from shared.timestamps import from_micros
 from tests.faults.ledger import Ledger, Outcome, read
 from tests.faults.load import Load
@@ -206,7 +207,7 @@ class Questions:
                 start_event=ASKED[0], end_event=ASKED[2], window_minutes=1440, time_range=old()
             )
         )
-        yield lambda: ask.GetOverview(overview_pb2.GetOverviewRequest(time_range=recent(7)))
+        yield lambda: ask.GetOverview(overview_pb2.GetOverviewRequest(time_range=old()))
         yield lambda: self._metrics.ListMetrics(metrics_pb2.ListMetricsRequest())
         yield lambda: self._metrics.ReadMetric(
             metrics_pb2.ReadMetricRequest(
@@ -242,3 +243,8 @@ def last_days(days: int) -> TimeRange:
 def asked_range() -> TimeRange:
     """Return the range that long questions are asked about."""
     return TimeRange(start_time=from_micros(ASKED_MICROS), end_time=from_micros(START_MICROS))
+
+
+def asked_days() -> tuple[date, date]:
+    """Return the first and the last day of that range."""
+    return to_datetime_utc(ASKED_MICROS).date(), to_datetime_utc(START_MICROS - 1).date()

@@ -15,13 +15,16 @@ from brain.funnels.v1 import funnels_pb2
 from brain.funnels.v1.funnels_pb2_grpc import FunnelsServiceStub
 
 from benchmarks.soak.events_load import ASKED, ASKED_MICROS, asked_range
+from shared.calendar import MICROS
 from shared.timestamps import from_micros
 from tests.faults.callers import EXPERIMENT, FUNNEL
-from tests.faults.made_events import SPAN_MICROS, START_MICROS
+from tests.faults.made_events import START_MICROS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+# Of the steps that are recorded, these are looked at: there before long, and then no more of them.
+STEPS_MICROS = 500 * MICROS
 ALERTS_KEPT = 20  # each is deleted so many rounds after it was made
 
 
@@ -131,5 +134,5 @@ class Analyses:
 
 
 def _steps_range() -> TimeRange:
-    """Return the range of the steps that are recorded."""
-    return TimeRange(start_time=from_micros(START_MICROS), end_time=from_micros(START_MICROS + SPAN_MICROS))
+    """Return the range of the steps that are looked at."""
+    return TimeRange(start_time=from_micros(START_MICROS), end_time=from_micros(START_MICROS + STEPS_MICROS))

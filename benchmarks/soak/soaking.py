@@ -21,7 +21,7 @@ from benchmarks.soak.events_load import (
     counted,
 )
 from benchmarks.soak.footprint import Footprint
-from benchmarks.soak.services_load import Analyses, TellingAlerts
+from benchmarks.soak.services_load import STEPS_MICROS, Analyses, TellingAlerts
 from benchmarks.soak.suite import Suite
 from tests.faults.callers import Caller, Experiment, Funnel
 from tests.faults.ledger import Ledger
@@ -120,7 +120,7 @@ def load(suite: Suite, ledger: Ledger, receiver: str, arrived: Mapping[str, floa
     batches = Batches(ledger, services["events"])
     singles, streams = Singles(services["events"]), Streams(services["events"])
     identities = Identities([services["events"], *(services[name] for name in services if name != "events")])
-    experiment, funnel = Experiment(services["experiments"]), Funnel(services["funnels"])
+    experiment, funnel = Experiment(services["experiments"]), Funnel(services["funnels"], STEPS_MICROS)
     alerts = TellingAlerts(services["alerts"], receiver)
     analyses = Analyses(services["funnels"], services["experiments"], services["forecasting"])
     questions = Questions(services["events"])

@@ -103,10 +103,12 @@ class Experiment:
 
 
 class Funnel:
-    """People who begin to sign up; every second one finishes."""
+    """People who begin to sign up, one a second by their clocks; every second one finishes."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, looked_at_micros: int = SPAN_MICROS) -> None:
+        """Of the first `looked_at_micros` of all is asked while it goes on."""
         self.done: Counter[int] = Counter()
+        self._looked_at_micros = looked_at_micros
         self._stub = FunnelsServiceStub(channel)
         steps = [
             funnels_pb2.FunnelStep(name=each, event=each, order=order)
@@ -127,13 +129,13 @@ class Funnel:
             self._stub.TrackFunnelStep(funnels_pb2.TrackFunnelStepRequest(step=record))
             self.done[step] += 1
         if number % 10 == 0:
-            self.reached()
+            self.reached(self._looked_at_micros)
 
-    def reached(self) -> list[int]:
-        """Return how many people came to each step, as the results say."""
+    def reached(self, span_micros: int = SPAN_MICROS) -> list[int]:
+        """Return how many people came to each step, as the results say of the first so many µs."""
         request = funnels_pb2.GetFunnelResultsRequest(funnel_id=FUNNEL)
         request.time_range.start_time.CopyFrom(from_micros(START_MICROS))
-        request.time_range.end_time.CopyFrom(from_micros(START_MICROS + SPAN_MICROS))
+        request.time_range.end_time.CopyFrom(from_micros(START_MICROS + span_micros))
         return [step.users for step in self._stub.GetFunnelResults(request).results.steps]
 
 

@@ -8,6 +8,7 @@ import click
 import grpc
 
 from brain_client.cli_alerts import alerts
+from brain_client.cli_audit import audit
 from brain_client.cli_experiments import experiments
 from brain_client.cli_forecast import forecast
 from brain_client.cli_funnels import funnels
@@ -54,6 +55,7 @@ Examples:
   brain funnels create checkout viewed added_to_cart purchased --window-minutes 1440
   brain funnels results checkout --by device
   brain alerts rule revenue-drop | brain alerts preview -
+  brain audit --limit 20
   brain tokens create --role analyst --subject ana
 """
 
@@ -100,6 +102,7 @@ def main(
 
 
 main.add_command(alerts)
+main.add_command(audit)
 main.add_command(experiments)
 main.add_command(forecast)
 main.add_command(funnels)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
 
 import click
-import grpc
 from brain.events.v1.events_pb2 import UserKind, UserReference
 from brain.privacy.v1.privacy_pb2 import (
     ApplyTombstonesRequest,
@@ -22,30 +21,18 @@ from brain.privacy.v1.privacy_pb2 import (
 from brain.privacy.v1.privacy_pb2_grpc import PrivacyServiceStub
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from brain_client.cli_services import addresses, ask_each, services_beside, services_option
 from brain_client.cli_session import Target
-from brain_client.errors import explain
 
 _KINDS = {"user": "USER_KIND_USER", "anonymous": "USER_KIND_ANONYMOUS", "session": "USER_KIND_SESSION"}
 _MODES = {"erase": "ERASURE_MODE_ERASE", "anonymize": "ERASURE_MODE_ANONYMIZE"}
 _PAGE = 10_000
 _PATIENCE_SECONDS = 3_600.0  # a person may have millions of events
-# Where `make up` lets the services listen that hold something about people.
-_LOCAL_SUITE = tuple(f"127.0.0.1:{port}" for port in range(50051, 50056))
 # A kind and an id.
 Name = tuple[str, str]
 
 _kind = click.option(
     "--kind", type=click.Choice(list(_KINDS)), default="user", show_default=True, help="What the id is."
-)
-_services = click.option(
-    "--service",
-    "services",
-    multiple=True,
-    metavar="ADDRESS",
-    envvar="BRAIN_SERVICES",
-    show_envvar=True,
-    help="A service to ask; may be repeated (in the variable: separated by spaces). Without any: all of the "
-    "local run, and where --address is elsewhere that one alone.",
 )
 
 
@@ -57,7 +44,7 @@ def privacy() -> None:
 @privacy.command()
 @click.argument("user")
 @_kind
-@_services
+@services_option
 @click.pass_obj
 def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -> None:
     """Print everything held about USER, a JSON object a line."""
@@ -81,7 +68,7 @@ def export(target: Target, /, user: str, kind: str, services: tuple[str, ...]) -
 @click.option(
     "--mode", type=click.Choice(list(_MODES)), required=True, help="How much remains of the events."
 )
-@_services
+@services_option
 @click.confirmation_option(prompt="This cannot be undone. Go on?")
 @click.pass_obj
 def erase(target: Target, /, user: str, kind: str, mode: str, services: tuple[str, ...]) -> None:
@@ -113,7 +100,7 @@ def tombstones() -> None:
 
 
 @tombstones.command(name="export")
-@_services
+@services_option
 @click.pass_obj
 def export_tombstones(target: Target, /, services: tuple[str, ...]) -> None:
     """Print who was erased, as hashes that lead to nobody, a JSON object a line."""
@@ -131,12 +118,11 @@ def export_tombstones(target: Target, /, services: tuple[str, ...]) -> None:
 
 @tombstones.command(name="apply")
 @click.argument("file", type=click.File("rb"))
-@_services
+@services_option
 @click.pass_obj
 def apply_tombstones(target: Target, /, file: BinaryIO, services: tuple[str, ...]) -> None:
     """Erase again whom FILE (- for standard input), an export, names. Each service gets its own lines."""
-    addresses = _addresses(target, services)
-    by_service: dict[str, list[Tombstone]] = {address: [] for address in addresses}
+    by_service: dict[str, list[Tombstone]] = {address: [] for address in addresses(target, services)}
     for line in file:
         if line.strip():
             service, tombstone = _read(line)
@@ -158,32 +144,13 @@ def apply_tombstones(target: Target, /, file: BinaryIO, services: tuple[str, ...
 def _ask_each(
     target: Target, services: Iterable[str], ask: Callable[[str, PrivacyServiceStub], object]
 ) -> None:
-    """Ask every service, also after one has failed; then fail with what each of those said."""
-    failures = []
-    for address in _addresses(target, services):
-        try:
-            with target.channel(address, "admin") as channel:
-                ask(address, PrivacyServiceStub(channel))
-        except grpc.RpcError as error:
-            failures.append(f"{address}: {explain(error)}")
-    if failures:
-        raise click.ClickException("\n".join(failures))
-
-
-def _addresses(target: Target, services: Iterable[str]) -> tuple[str, ...]:
-    return tuple(services) or services_beside(target.address)
+    ask_each(target, services, lambda address, channel: ask(address, PrivacyServiceStub(channel)))
 
 
 def _tell_if_one_alone(target: Target, services: Iterable[str]) -> None:
     """Say so where others may hold something that nobody is going to ask."""
     if not services and services_beside(target.address) == (target.address,):
         click.echo(f"Asking {target.address} alone: name the other services with --service.", err=True)
-
-
-def services_beside(address: str) -> tuple[str, ...]:
-    """Return whom to ask where nobody is named: of the local run, whatever its replicas, every service."""
-    first_replica = address.partition(",")[0]
-    return _LOCAL_SUITE if first_replica == _LOCAL_SUITE[0] else (address,)
 
 
 def _known_ids(target: Target, services: Iterable[str], asked: Name) -> dict[str, set[Name]]:

@@ -1,6 +1,6 @@
-"""Whom the commands about people's data ask where nobody is named."""
+"""Whom commands about every service ask where nobody is named."""
 
-from brain_client.cli_privacy import services_beside
+from brain_client.cli_services import services_beside
 
 EVERY_SERVICE = tuple(f"127.0.0.1:{port}" for port in (50051, 50052, 50053, 50054, 50055))
 

@@ -39,12 +39,17 @@ _PERSON = 7
 
 @dataclass(frozen=True)
 class Question:
-    """A question to the service, the same one in SQL, and how many times faster the service must be."""
+    """A question to the service, and the same one in SQL.
+
+    sql: to ClickHouse; bare: to PostgreSQL, of the rows of events; least_ratio: how many times faster than
+    ClickHouse the service must be.
+    """
 
     name: str
     ask: Callable[[], list[int]]
     sql: str | None = None
     least_ratio: float | None = None
+    bare: str | None = None
 
 
 class Questions:
@@ -56,6 +61,7 @@ class Questions:
         self._first = data.first_day(now)
         self._span = self._days(0, data.DAYS)
         self._since = f"time >= {_moment(self._first)}"
+        self._rows_since = f"FROM events.events WHERE event_time >= '{_date(self._first)} 00:00Z'"
 
     def all(self) -> Iterator[Question]:
         """Yield every question."""
@@ -88,7 +94,9 @@ class Questions:
 
         since = _moment(self._first + data.DAYS - 30)
         sql = f"SELECT uniqExact(user) FROM events WHERE time >= {since}"
-        return Question("monthly active users, now", ask, sql, 10)
+        month_since = f"FROM events.events WHERE event_time >= '{_date(self._first + data.DAYS - 30)} 00:00Z'"
+        bare = f"SELECT count(DISTINCT user_key) {month_since}"
+        return Question("monthly active users, now", ask, sql, 10, bare)
 
     def _top(self) -> Question:
         request = pb.GetTopEventsRequest(time_range=self._span)
@@ -98,7 +106,8 @@ class Questions:
             return [each.events for each in answer.top_events]
 
         sql = f"SELECT count() AS n FROM events WHERE {self._since} GROUP BY event ORDER BY n DESC LIMIT 10"
-        return Question("top 10 events of 90 days", ask, sql, 1)
+        bare = f"SELECT count(*) {self._rows_since} GROUP BY event_key ORDER BY 1 DESC LIMIT 10"
+        return Question("top 10 events of 90 days", ask, sql, 1, bare)
 
     def _daily(self) -> Question:
         ask = self._series("dau", INTERVAL_DAY, self._span)
@@ -106,7 +115,9 @@ class Questions:
             f"SELECT uniqExact(user) FROM events WHERE {self._since} GROUP BY toDate(time)"
             " ORDER BY toDate(time)"
         )
-        return Question("daily active users of 90 days", ask, sql, 10)
+        day = "date_trunc('day', event_time, 'UTC')"
+        bare = f"SELECT count(DISTINCT user_key) {self._rows_since} GROUP BY {day} ORDER BY {day}"
+        return Question("daily active users of 90 days", ask, sql, 10, bare)
 
     def _hourly(self) -> Question:
         name = data.name(0)
@@ -244,4 +255,8 @@ def _midnight(day: int) -> Timestamp:
 
 def _moment(day: int) -> str:
     """Return the beginning of a UTC day in ClickHouse's SQL."""
-    return f"toDateTime64('{_midnight(day).ToDatetime().date()} 00:00:00', 6, 'UTC')"
+    return f"toDateTime64('{_date(day)} 00:00:00', 6, 'UTC')"
+
+
+def _date(day: int) -> str:
+    return _midnight(day).ToDatetime().date().isoformat()

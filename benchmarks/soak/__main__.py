@@ -71,8 +71,7 @@ def _of_part(part: str, observed: Observed) -> list[Line]:
     held = Held(
         seconds=[seconds for seconds, _ in sampled],
         private=[each.private for _, each in sampled],
-        descriptors_before=before.descriptors,
-        descriptors_after=after.descriptors,
+        descriptors=[each.descriptors for _, each in sampled],
         threads_before=before.threads,
         threads_after=after.threads,
     )
@@ -99,11 +98,11 @@ def _counts(part: str, judged: Judgement, before: Footprint, after: Footprint) -
     most = FILES_OF_A_SESSION * after.processes
     return Line(
         f"{part}: {'processes' if keeps_files else 'threads'}, file descriptors",
-        f"{after.threads}, {after.descriptors:,}",
-        f"before {before.threads}, {before.descriptors:,}",
+        f"{after.threads}, {judged.descriptors_last:,}",
+        f"before {before.threads}, {judged.descriptors_first:,}",
         bar=f"≤ {MORE_THREADS} more, {f'≤ {most:,}' if keeps_files else 'none more'}",
         is_met=judged.threads_returned
-        and (after.descriptors <= most if keeps_files else judged.descriptors_returned),
+        and (judged.descriptors_last <= most if keeps_files else not judged.keeps_descriptors),
     )
 
 

@@ -7,6 +7,7 @@ without it going astray, so a moment's work does not look like a leak, nor hide 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 from scipy import stats
@@ -23,12 +24,11 @@ MORE_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a part of the suite held, second by second, and at rest before and after; memory in bytes."""
+    """What a part of the suite held, second by second, threads at rest before and after; memory in bytes."""
 
     seconds: Sequence[float]
     private: Sequence[int]
-    descriptors_before: int
-    descriptors_after: int
+    descriptors: Sequence[int]
     threads_before: int
     threads_after: int
 
@@ -41,7 +41,9 @@ class Judgement:
     growth: float  # bytes over the whole time
     bound: float  # bytes that it may grow
     is_flat: bool
-    descriptors_returned: bool  # none more than before
+    descriptors_first: int  # most of the time in the first third
+    descriptors_last: int  # in the last
+    keeps_descriptors: bool  # more of them in the end
     threads_returned: bool  # no more than pools may have made meanwhile
 
 
@@ -50,12 +52,17 @@ def judge(held: Held) -> Judgement:
     median = float(np.median(held.private))
     growth = slope(held.seconds, held.private) * (held.seconds[-1] - held.seconds[0])
     bound = max(GROWTH_BYTES, GROWTH_RATIO * median)
+    third = -(-len(held.descriptors) // 3)
+    # Not at rest: servers close connections of a certain age, and clients open them when they call next.
+    first, last = median_low(held.descriptors[:third]), median_low(held.descriptors[-third:])
     return Judgement(
         median=median,
         growth=growth,
         bound=bound,
         is_flat=growth <= bound,
-        descriptors_returned=held.descriptors_after <= held.descriptors_before,
+        descriptors_first=first,
+        descriptors_last=last,
+        keeps_descriptors=last > first,
         threads_returned=held.threads_after <= held.threads_before + MORE_THREADS,
     )
 

@@ -7,14 +7,14 @@ MINUTES = [60.0 * minute for minute in range(16)]
 SIZE = 100 * 2**20
 
 
-def held(private: list[int], descriptors_after: int = 20, threads_after: int = 30) -> Held:
-    return Held(MINUTES, private, 20, descriptors_after, 30, threads_after)
+def held(private: list[int], descriptors: list[int] | None = None, threads_after: int = 30) -> Held:
+    return Held(MINUTES, private, descriptors or [20] * 16, 30, threads_after)
 
 
 def test_what_stays_the_same_is_flat() -> None:
     judged = judge(held([SIZE] * 16))
     assert (judged.growth, judged.is_flat) == (0.0, True)
-    assert judged.descriptors_returned
+    assert not judged.keeps_descriptors
     assert judged.threads_returned
 
 
@@ -35,11 +35,16 @@ def test_what_gets_smaller_is_flat() -> None:
 
 
 def test_a_descriptor_more_or_a_handful_of_threads_is_told() -> None:
-    assert not judge(held([SIZE] * 16, descriptors_after=21)).descriptors_returned
+    judged = judge(held([SIZE] * 16, descriptors=[20] * 10 + [21] * 6))
+    assert (judged.descriptors_first, judged.descriptors_last, judged.keeps_descriptors) == (20, 21, True)
     assert not judge(held([SIZE] * 16, threads_after=31 + MORE_THREADS)).threads_returned
-    fewer = judge(held([SIZE] * 16, descriptors_after=19, threads_after=30 + MORE_THREADS))
-    assert fewer.descriptors_returned
+    fewer = judge(held([SIZE] * 16, descriptors=[20] * 10 + [19] * 6, threads_after=30 + MORE_THREADS))
+    assert not fewer.keeps_descriptors
     assert fewer.threads_returned
+
+
+def test_connections_that_come_and_go_are_kept_by_nobody() -> None:
+    assert not judge(held([SIZE] * 16, descriptors=[19, 21, 20, 20] * 4)).keeps_descriptors
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=3, max_size=12, unique=True), st.integers(-50, 50))

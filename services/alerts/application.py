@@ -77,13 +77,7 @@ class Application:
 
 
 def start(settings: "AlertsSettings", clock: Callable[[], int]) -> Application:
-    """Start the service's calls.
-
-    Args:
-        settings: where and how.
-        clock: the time in Unix microseconds.
-
-    """
+    """Start the service's calls; `clock` tells the time in Unix microseconds."""
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         return _open(settings, clock, opened)
 

@@ -123,13 +123,7 @@ class _Changes:
 
 
 def start(settings: "EventsSettings", clock: Callable[[], int]) -> Application:
-    """Start the service.
-
-    Args:
-        settings: where and how.
-        clock: the time in Unix microseconds.
-
-    """
+    """Start the service; `clock` tells the time in Unix microseconds."""
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         reading = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         engines = _Engines(

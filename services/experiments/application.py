@@ -91,13 +91,7 @@ class Application:
 
 
 def start(settings: "ExperimentsSettings", clock: Callable[[], int]) -> Application:
-    """Start the service.
-
-    Args:
-        settings: where and how.
-        clock: the time in Unix microseconds.
-
-    """
+    """Start the service; `clock` tells the time in Unix microseconds."""
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)

@@ -104,13 +104,7 @@ class _Parts:
 
 
 def start(settings: "ForecastingSettings", clock: Callable[[], int]) -> Application:
-    """Start the service.
-
-    Args:
-        settings: where and how.
-        clock: the time in Unix microseconds.
-
-    """
+    """Start the service; `clock` tells the time in Unix microseconds."""
     with ExitStack() as opened:  # what was opened is closed again where a later step fails
         engine = open_engine(settings, settings.database_connections, opened, settings.statement_seconds)
         watching = open_engine(settings, 1, opened)

@@ -64,9 +64,8 @@ class CellStore:
                 return together(by_value.values(), any_event=any_event)
             statement, parameters = _from_raw(plan, selection)
         else:
-            statement = statements.from_rollups(
-                plan, users=users, names=not any_event, spread=is_spread(self.engine)
-            )
+            spread = is_spread(self.engine)
+            statement = statements.from_rollups(plan, users=users, names=not any_event, spread=spread)
             parameters = _slivers(plan) | {
                 "sets": sets or not (any_event and plan.is_one_slot_each),
                 "total": len(plan.buckets) == 1,

@@ -1,5 +1,6 @@
 """Counts by event and category, from cells."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,9 @@ def by_group(
     cells: Cells, bucket_count: int, population: "Population", group_of: "Callable[[Name], str]"
 ) -> list[GroupCounts]:
     """Return the groups by falling number of events, then by name, each with all its buckets."""
-    merged: dict[str, list[Cell]] = {}
+    merged: defaultdict[str, list[Cell]] = defaultdict(lambda: [Cell() for _ in range(bucket_count)])
     for (event_key, bucket), cell in cells.cells.items():
-        group = merged.setdefault(group_of(cells.names[event_key]), [Cell() for _ in range(bucket_count)])
+        group = merged[group_of(cells.names[event_key])]
         group[bucket].add(cell.events, cell.value_sum, cell.users, cell.stored)
     groups = [GroupCounts(name, counts(cells_, population)) for name, cells_ in merged.items()]
     return sorted(groups, key=lambda group: (-group.events, group.group or ""))

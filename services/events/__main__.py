@@ -15,7 +15,7 @@ def main() -> None:
 
 def _serve(settings: EventsSettings) -> None:
     # The default looks through the cache of people again and again while events come and go, for a sixth of
-    # the processor. What this service makes is freed without the collector.
+    # the processor. Most of what this service makes is freed without the collector; a chore calls it.
     gc.set_threshold(100_000, 20, 50)
     application.start(settings, unix_micros).wait()
 

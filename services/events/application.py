@@ -197,6 +197,7 @@ def _changes(
         housekeeping.stalled_copies(writing, settings.stalled_copy_seconds),
         housekeeping.raw_retention(changing, retention, clock),
         housekeeping.merges(merger, mover, writer.merges_asked),
+        housekeeping.collecting(),
     )
     return _Changes(tracking, merger, _eraser(changing, settings, mover, clock), chores)
 

@@ -1,5 +1,6 @@
 """The chores beside the calls."""
 
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from services.events import housekeeping
-from services.events.housekeeping import partitions_ahead, stalled_copies
+from services.events.housekeeping import collecting, partitions_ahead, stalled_copies
 from services.events.ingest import store
 from services.events.ingest.partitions import Partitions
 from tests.waiting import DEADLINE, until
@@ -99,3 +100,14 @@ def test_the_coming_months_are_made(engine: sqlalchemy.Engine) -> None:
             )
         ).scalars()
         assert sorted(found) == ["events_y2011m11", "events_y2011m12", "events_y2012m01"]
+
+
+def test_what_calls_leave_in_cycles_is_freed() -> None:
+    class Left:
+        def __init__(self) -> None:
+            self.itself = self
+
+    seen = weakref.ref(Left())
+    assert seen() is not None
+    collecting().run()
+    assert seen() is None

@@ -1,6 +1,7 @@
 """Runs the gateway: `python -m gateway`, or `… health`."""
 
 import asyncio
+import gc
 import sys
 import time
 
@@ -25,6 +26,7 @@ def main() -> None:
     if words:
         healthcheck.end_with_health_of(settings, speaks_http=True)
     logs.configure(settings.log_level)
+    gc.freeze()  # as every service, see shared.running
     asyncio.run(serve(settings))
 
 

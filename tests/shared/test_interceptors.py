@@ -181,7 +181,7 @@ def test_a_handler_knows_how_long_its_caller_waits(start: Start) -> None:
     stub = start(Sample(ask=ask, collect=collect)).stub()
     stub.ask(ONE, timeout=20)
     stub.collect(iter([ONE]))
-    assert 10 < known[0] <= 20
+    assert 10 < known[0] <= 20.2  # gRPC rounds what it sends of it up, to tenths of a second from 10 s on
     assert known[1] > 1e6, "no deadline, no end"
 
 

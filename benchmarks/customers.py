@@ -18,9 +18,9 @@ from services.forecasting.customers.histories import (
     outcomes,
 )
 from services.forecasting.customers.scoring import score
+from shared.calendar import DAY_MICROS
 
 CDNOW = Path(__file__).parents[1] / "examples" / "data" / "cdnow_sample.txt.gz"
-DAY = 86_400_000_000
 # Fader, Hardie, Lee 2005, table 2; Fader, Hardie 2013.
 PUBLISHED = "0.243, 4.414, 0.793, 2.426, LL −9582.4"
 PUBLISHED_AMOUNTS = "6.25, 3.74, 15.44"
@@ -30,8 +30,8 @@ BRIER_BAR, CALIBRATION_BAR = 0.115, 0.03
 def run() -> list[Line]:
     """Fit and score."""
     bought = purchases()
-    end = (date(1997, 9, 30).toordinal() - date(1970, 1, 1).toordinal()) * DAY
-    seen = histories(bought, end + DAY)
+    end = (date(1997, 9, 30).toordinal() - date(1970, 1, 1).toordinal()) * DAY_MICROS
+    seen = histories(bought, end + DAY_MICROS)
     # In the papers ages end where that day begins.
     seen = Histories(
         seen.keys, seen.frequency, seen.recency, seen.age - 1 / 7, seen.repeat_amount, seen.spent
@@ -51,7 +51,7 @@ def run() -> list[Line]:
         Line(f"fitting {seen.keys.size:,} customers", milliseconds(seconds)),
     ]
     for weeks in (13, 26, 39):
-        came = outcomes(bought, seen.keys, end + DAY, end + DAY + weeks * WEEK_MICROS)
+        came = outcomes(bought, seen.keys, end + DAY_MICROS, end + DAY_MICROS + weeks * WEEK_MICROS)
         got = score(model.no_purchase(seen, weeks), came.purchases == 0)
         lines.append(
             Line(
@@ -69,7 +69,7 @@ def purchases() -> Purchases:
     """Return the purchases, by day."""
     rows = [line.split() for line in gzip.decompress(CDNOW.read_bytes()).decode().splitlines()]
     days = [date(int(row[2][:4]), int(row[2][4:6]), int(row[2][6:])).toordinal() for row in rows]
-    times = (np.array(days) - date(1970, 1, 1).toordinal()) * DAY
+    times = (np.array(days) - date(1970, 1, 1).toordinal()) * DAY_MICROS
     customers = np.array([int(row[1]) for row in rows])
     amounts = np.array([float(row[4]) for row in rows])
-    return daily(Purchases(customers, times, amounts), np.arange(times.min(), times.max() + 1, DAY))
+    return daily(Purchases(customers, times, amounts), np.arange(times.min(), times.max() + 1, DAY_MICROS))

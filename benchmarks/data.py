@@ -11,12 +11,12 @@ from brain.events.v1.events_pb2 import Event
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
+from shared.calendar import DAY_MICROS, MICROS
+
 USERS: Final = 200_000
 NAMES: Final = 40
 DAYS: Final = 90
 PROFILES: Final = 4_096
-MICROS: Final = 1_000_000
-DAY_MICROS: Final = 86_400 * MICROS
 _SEED: Final = 20_260_101
 
 _WORDS: Final = ("page_viewed", "item_seen", "search_run", "item_added", "video_played", "link_clicked")

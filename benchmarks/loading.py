@@ -22,6 +22,7 @@ from services.events.rollups.compaction import compact
 from services.events.rollups.cover import ReportingCalendar
 from services.events.sessions.folding import fold
 from services.events.users import UserDictionary
+from shared.calendar import DAY_MICROS
 from shared.database import create_engine, driver_cursor
 from shared.encryption import BlindIndex, Keyring
 
@@ -87,7 +88,7 @@ class _RowMaker:
         )
 
     def _tails(self, events: Columns) -> list[bytes]:
-        days = (events.times // data.DAY_MICROS).tolist()
+        days = (events.times // DAY_MICROS).tolist()
         sessions = map(data.session_id, events.users.tolist(), days)
         ends = [self._ends[profile] for profile in events.profiles.tolist()]
         return [field(session) + end for session, end in zip(sessions, ends, strict=True)]

@@ -10,6 +10,7 @@ from benchmarks.loading import field
 from benchmarks.report import Line, milliseconds
 from services.events.sessions.runs import Runs
 from services.events.sessions.tails import session_columns
+from shared.calendar import DAY_MICROS
 
 if TYPE_CHECKING:
     from benchmarks.stored import Stored
@@ -41,7 +42,7 @@ def _runs(now: int, calls: int) -> Line:
     events = data.recent(BATCH, now)
     profiles = data.profiles()
     tails = [
-        b"".join(map(field, (data.session_id(user, time // data.DAY_MICROS), "", profiles[profile].page)))
+        b"".join(map(field, (data.session_id(user, time // DAY_MICROS), "", profiles[profile].page)))
         for user, time, profile in zip(
             events.users.tolist(), events.times.tolist(), events.profiles.tolist(), strict=True
         )

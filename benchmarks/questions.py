@@ -137,7 +137,7 @@ class Questions:
 
         def ask() -> list[int]:
             [result] = self._metrics.ReadMetrics(request, metadata=self._metadata).results
-            return [int(point.value) for point in result.series.points]
+            return [int(point.value) for point in result.series.points if point.value]
 
         return ask
 

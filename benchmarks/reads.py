@@ -38,15 +38,14 @@ def run(stored: "Stored", count: int, calls: int) -> list[Line]:
 
 
 def _line(question: "Question", reference: "ClickHouse", rows: Rows, calls: int) -> Line:
-    if question.sql is None:
-        question.ask()
-        [here] = measuring.medians([question.ask], -(-calls // FEWER))
-        return Line(question.name, milliseconds(here))
     sql, least_ratio = question.sql, question.least_ratio
-    theirs = [int(line) for line in reference.ask(sql).split()]
-    if question.ask() != theirs:
-        raise RuntimeError(f"{question.name}: {question.ask()} here, {theirs} in ClickHouse")
-    repetitions = calls if question.bare else -(-calls // FEWER)
+    repetitions = -(-calls // FEWER) if least_ratio is None else calls
+    if sql is None:
+        [here] = measuring.medians([question.ask], repetitions)
+        return Line(question.name, milliseconds(here))
+    ours, theirs = question.ask(), [int(line) for line in reference.ask(sql).split()]
+    if ours != theirs:
+        raise RuntimeError(f"{question.name}: {ours} here, {theirs} in ClickHouse")
     here, there = measuring.medians([question.ask, lambda: reference.ask(sql)], repetitions)
     bare = "" if question.bare is None else f", PostgreSQL {milliseconds(_bare(rows, question.bare, theirs))}"
     return Line(
@@ -65,6 +64,7 @@ def _bare(rows: Rows, sql: str, expected: list[int]) -> float:
     def ask() -> list[int]:
         return [int(count) for (count,) in rows.execute(sql.encode()).fetchall()]
 
-    if ask() != expected:
-        raise RuntimeError(f"{ask()} in PostgreSQL, {expected} in ClickHouse: {sql}")
+    found = ask()
+    if found != expected:
+        raise RuntimeError(f"{found} in PostgreSQL, {expected} in ClickHouse: {sql}")
     return median(measuring.seconds(ask) for _ in range(BARE_RUNS))

@@ -43,8 +43,12 @@ class Judgement:
     is_flat: bool
     descriptors_first: int  # most of the time in the first third
     descriptors_last: int  # in the last
-    keeps_descriptors: bool  # more of them in the end
     threads_returned: bool  # no more than pools may have made meanwhile
+
+    @property
+    def keeps_descriptors(self) -> bool:
+        """Whether there are more of them in the end."""
+        return self.descriptors_last > self.descriptors_first
 
 
 def judge(held: Held) -> Judgement:
@@ -62,7 +66,6 @@ def judge(held: Held) -> Judgement:
         is_flat=growth <= bound,
         descriptors_first=first,
         descriptors_last=last,
-        keeps_descriptors=last > first,
         threads_returned=held.threads_after <= held.threads_before + MORE_THREADS,
     )
 

@@ -16,6 +16,7 @@ from services.experiments.results.feeds import EventFeeds
 from services.experiments.results.scanning import Scanner
 from services.experiments.results.warming import WARMING_SECONDS, warming
 from shared.auth import Role, mint_token
+from shared.chores import Chore
 from shared.deadlines import set_remaining
 from shared.encryption import BlindIndex, Keyring
 from shared.errors import DeadlineExceeded
@@ -215,15 +216,20 @@ def test_who_did_events_since_is_asked_with_no_transaction_open(
     assert sum(each.converted for each in sums.values()) == 2
 
 
-def test_many_newcomers_are_asked_for_bit_by_bit(
-    make: Callable[[], Asker], service: Service, clock: Clock
-) -> None:
+def meeting_500(service: Service, asker: Asker, clock: Clock, now: Callable[[], float]) -> Chore:
+    """Assign 500 people; return the chore that gets to know them."""
     create(service)
     start(service)
     assign_all(service, [f"u-{number}" for number in range(500)])
-    asker = make()
     feeds = EventFeeds(Scanner(asker.counted.service.events, lambda: clock.micros), asker.identities)
-    chore = warming(service.engine, service.application.catalogue, feeds)
+    return warming(service.engine, service.application.catalogue, feeds, now)
+
+
+def test_many_newcomers_are_asked_for_bit_by_bit(
+    make: Callable[[], Asker], service: Service, clock: Clock
+) -> None:
+    asker = make()
+    chore = meeting_500(service, asker, clock, time.monotonic)
     for asked in (100, 200, 200):
         assert chore.run() < WARMING_SECONDS
         assert asker.asked() == asked
@@ -234,12 +240,8 @@ def test_many_newcomers_are_asked_for_bit_by_bit(
 def test_newcomers_without_end_keep_nobody_waiting_for_ever(
     make: Callable[[], Asker], service: Service, clock: Clock
 ) -> None:
-    create(service)
-    start(service)
-    assign_all(service, [f"u-{number}" for number in range(500)])
     asker = make()
-    feeds = EventFeeds(Scanner(asker.counted.service.events, lambda: clock.micros), asker.identities)
-    chore = warming(service.engine, service.application.catalogue, feeds, lambda: asker.seconds)
+    chore = meeting_500(service, asker, clock, lambda: asker.seconds)
     chore.run()
     assert asker.asked() == 100
     asker.seconds += 301
